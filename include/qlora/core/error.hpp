@@ -1,0 +1,63 @@
+/// Errors that bad input causes. The message names the place, what was expected and what was found.
+///
+///     throw qlora::IoError("model.gguf: expected the magic 'GGUF', found 'PK'");
+#pragma once
+
+#include <concepts>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace qlora {
+
+/// The base of everything this library throws on bad input.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Sizes that do not fit together.
+class ShapeError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A name, a setting or a file's content that is not understood.
+class FormatError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A file that can't be read or written.
+class IoError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A number that is not finite where it has to be.
+class NumericError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Thrown when a progress callback asked to stop; outputs are untouched.
+class Cancelled : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The arguments written one after the other: `message("row ", 3)` is "row 3".
+template <class... Parts>
+std::string message(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+/// Throws `Kind` with the parts as its message unless `condition` holds.
+template <std::derived_from<Error> Kind, class... Parts>
+void require(bool condition, const Parts&... parts) {
+  if (!condition) throw Kind(message(parts...));
+}
+
+}  // namespace qlora

@@ -1,0 +1,36 @@
+/// Row-major Eigen aliases: activations are [tokens, features], weights [out, in], as in every checkpoint.
+#pragma once
+
+#include <Eigen/Core>
+
+#include "qlora/core/config.hpp"
+#include "qlora/core/error.hpp"
+
+namespace qlora {
+
+/// The numbers a layer computes in: float, or double where accuracy is studied.
+template <class T>
+concept Scalar = std::floating_point<T>;
+
+template <class T>
+using RowMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using RowMatrixXf = RowMatrix<float>;
+using RowMatrixXd = RowMatrix<double>;
+
+template <class T>
+using Vector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
+
+/// A row-major matrix by reference, blocks of rows or columns included, without a copy.
+template <class T>
+using ConstMatrixRef = Eigen::Ref<const RowMatrix<T>, 0, Eigen::OuterStride<>>;
+template <class T>
+using MatrixRef = Eigen::Ref<RowMatrix<T>, 0, Eigen::OuterStride<>>;
+
+/// Throws ShapeError unless the matrix is [rows, cols].
+template <class Matrix>
+void require_shape(const char* what, const Matrix& matrix, Index rows, Index cols) {
+  require<ShapeError>(matrix.rows() == rows && matrix.cols() == cols, what, ": expected shape [", rows, ", ", cols, "], found [",
+                      matrix.rows(), ", ", matrix.cols(), "]");
+}
+
+}  // namespace qlora

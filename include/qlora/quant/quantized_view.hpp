@@ -1,0 +1,117 @@
+/// A packed matrix by reference: pointers and sizes, trivially copyable, the same type on host and device.
+///
+///     float sum = 0;
+///     for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
+///
+/// Weights are blocked and packed in row-major order over the whole matrix, so a block may span rows.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "qlora/codebook/dynamic.hpp"
+#include "qlora/codebook/floating.hpp"
+#include "qlora/codebook/integer.hpp"
+#include "qlora/codebook/normal_float.hpp"
+#include "qlora/quant/block_format.hpp"
+#include "qlora/quant/packing.hpp"
+#include "qlora/quant/scale.hpp"
+
+namespace qlora {
+
+template <class F>
+class QuantizedView {
+  static_assert(Format<F>, "QuantizedView: the argument must be a BlockFormat");
+
+ public:
+  using FormatType = F;
+  using Code = typename F::CodebookType;
+  using ScaleView = typename F::ScaleType::View;
+
+  QuantizedView() = default;
+
+  /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats.
+  QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols, Index block_size)
+      : codes_(codes), scale_(scale), rows_(rows), cols_(cols), block_size_(block_size) {}
+
+  QLORA_HD Index rows() const { return rows_; }
+  QLORA_HD Index cols() const { return cols_; }
+  QLORA_HD Index size() const { return rows_ * cols_; }
+  QLORA_HD Index block_size() const {
+    if constexpr (F::block_size == Dynamic) {
+      return block_size_;
+    } else {
+      return F::block_size;
+    }
+  }
+  QLORA_HD Index block_count() const { return (size() + block_size() - 1) / block_size(); }
+  QLORA_HD const std::uint8_t* codes() const { return codes_; }
+  QLORA_HD const ScaleView& scale() const { return scale_; }
+
+  /// One weight: its code's value times its block's scale, rounded to float.
+  QLORA_HD float operator()(Index row, Index col) const {
+    const Index i = row * cols_ + col;
+    return rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale_(i / block_size()));
+  }
+
+  /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns how many.
+  template <class T>
+  QLORA_HD Index decode_block(Index row, Index block, T* out) const {
+    const Index begin = block * block_size();
+    const Index count = begin + block_size() < cols_ ? block_size() : cols_ - begin;
+    decode_range(row * cols_ + begin, count, out);
+    return count;
+  }
+
+  /// `count` weights from position `begin` of the row-major order into `out`.
+  template <class T>
+  QLORA_HD void decode_range(Index begin, Index count, T* out) const {
+    const Index end = begin + count;
+    while (begin < end) {
+      const Index block = begin / block_size();
+      const Index block_end = (block + 1) * block_size();
+      const Index stop = block_end < end ? block_end : end;
+      decode_within_block(begin, stop, scale_(block), out);
+      out += stop - begin;
+      begin = stop;
+    }
+  }
+
+ private:
+  /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the same single rounding.
+  template <class T>
+  QLORA_HD void decode_within_block(Index begin, Index end, float scale, T* out) const {
+    if constexpr (F::code_bits <= 4) {
+      T table[1 << F::code_bits];
+      for (int i = 0; i < (1 << F::code_bits); ++i)
+        table[i] = static_cast<T>(rounded_product(decode_table<Code>.at[i], scale));
+      if constexpr (F::code_bits == 4) {
+        if (begin < end && begin % 2 != 0) *out++ = table[codes_[begin++ / 2] & 15u];
+        const std::uint8_t* byte = codes_ + begin / 2;
+        const Index pairs = (end - begin) / 2;
+        for (Index i = 0; i < pairs; ++i) {
+          out[2 * i] = table[byte[i] >> 4];
+          out[2 * i + 1] = table[byte[i] & 15u];
+        }
+        if ((end - begin) % 2 != 0) out[2 * pairs] = table[byte[pairs] >> 4];
+      } else {
+        for (Index i = begin; i < end; ++i) *out++ = table[read_code<F::code_bits>(codes_, i)];
+      }
+    } else {
+      for (Index i = begin; i < end; ++i)
+        *out++ = static_cast<T>(rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
+    }
+  }
+
+  const std::uint8_t* codes_ = nullptr;
+  ScaleView scale_{};
+  Index rows_ = 0, cols_ = 0, block_size_ = 0;
+};
+
+/// The transpose of a packed matrix as an operand of a product; nothing moves.
+template <class F>
+struct TransposedView {
+  QuantizedView<F> view;
+};
+
+}  // namespace qlora

