@@ -19,7 +19,7 @@ namespace qlora {
 namespace detail {
 
 /// Values in a decoded panel: with the operands beside it this stays within a second-level cache.
-inline constexpr Index panel_values = 128 * 1024;
+inline constexpr Index panel_values = 192 * 1024;
 
 /// Rows of W in a panel of `cols` columns, a multiple of 16.
 inline Index panel_rows(Index cols) { return std::max<Index>(16, panel_values / std::max<Index>(1, cols) / 16 * 16); }
@@ -41,11 +41,14 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, 
   require_shape("multiply_transposed: x", x, x.rows(), w.cols());
   require_shape("multiply_transposed: y", y, x.rows(), w.rows());
   if (x.rows() <= gemv_rows) return gemv_transposed<T>(x, w, y);
-  const Index grain = std::min(detail::panel_rows(w.cols()), grain_for(w.rows(), 16));
-  parallel_ranges(w.rows(), grain, [&](Index first, Index last) {
+  parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index begin, Index end) {
+    const Index height = detail::panel_rows(w.cols());
     RowMatrix<T> panel;
-    detail::decode_panel(w, first, last - first, 0, w.cols(), panel);
-    y.middleCols(first, last - first).noalias() = x * panel.transpose();
+    for (Index first = begin; first < end; first += height) {
+      const Index rows = std::min(height, end - first);
+      detail::decode_panel(w, first, rows, 0, w.cols(), panel);
+      y.middleCols(first, rows).noalias() = x * panel.transpose();
+    }
   });
 }
 

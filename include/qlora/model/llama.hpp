@@ -1,0 +1,190 @@
+/// Llama: token embedding, blocks, a final norm and a head that shares the embedding or has its own.
+///
+///     qlora::Llama<> model = qlora::load_llama(gguf, {.format = "nf4-dq"});
+///     model.adapt({.rank = 16, .alpha = 32});
+///     double loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward = true}).sum;
+///
+/// Touvron et al. 2023. All matrices are [tokens, features]; several sequences lie one after the other.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qlora/model/llama_block.hpp"
+#include "qlora/nn/cross_entropy.hpp"
+#include "qlora/nn/embedding.hpp"
+
+namespace qlora {
+
+struct LlamaConfig {
+  Index vocabulary = 0, width = 0, hidden = 0, layers = 0;
+  Index heads = 1, kv_heads = 1, context = 0;
+  double rope_base = 10000;
+  double norm_epsilon = 1e-5;
+
+  Index head_width() const { return width / heads; }
+  AttentionShape attention() const { return {heads, kv_heads, head_width()}; }
+};
+
+/// Which projections get an adapter.
+enum class Targets { all, attention };
+
+inline Targets targets_from_name(std::string_view name) {
+  if (name == "all") return Targets::all;
+  if (name == "attention") return Targets::attention;
+  throw FormatError(message("targets '", name, "': expected all or attention"));
+}
+
+struct LossOptions {
+  float scale = 1;                 ///< of the gradient: 1 / counted targets for their mean
+  bool backward = false;           ///< add to the adapters' gradients
+  bool gradient_checkpoint = false;  ///< keep only each block's input and make the rest again
+  DropoutKey dropout = {};
+};
+
+template <Scalar T = float>
+class Llama {
+ public:
+  LlamaConfig config;
+  RowMatrix<T> embedding;  ///< [vocabulary, width]
+  RowMatrix<T> head;       ///< [vocabulary, width]; empty when the embedding serves
+  RmsNorm<T> final_norm;
+  std::vector<LlamaBlock<T>> blocks;
+
+  /// Keys and values of one sequence, all layers.
+  struct Cache {
+    std::vector<typename LlamaBlock<T>::Cache> layers;
+    Index length = 0, capacity = 0;
+  };
+
+  /// Call once after the weights are set.
+  void finish() { rope_ = Rope<T>(config.head_width(), config.rope_base, config.context); }
+
+  const RowMatrix<T>& output_head() const { return head.size() > 0 ? head : embedding; }
+
+  /// Gives every targeted projection a fresh adapter.
+  void adapt(LoraOptions options, Targets targets = Targets::all) {
+    const std::uint64_t seed = options.seed;
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer)
+      for (int p = 0; p < projection_count; ++p) {
+        const bool targeted = targets == Targets::all || p <= o_proj;
+        auto& projection = blocks[layer].projections[static_cast<std::size_t>(p)];
+        LoraOptions own = options;
+        own.seed = derive_key(seed, layer * projection_count + static_cast<std::size_t>(p));
+        if (!targeted) own.rank = 0;
+        projection.adapt(own);
+        const std::string name =
+            "model.layers." + std::to_string(layer) + "." + projection_names[static_cast<std::size_t>(p)];
+        projection.a.name = name + ".lora_A.weight";
+        projection.b.name = name + ".lora_B.weight";
+      }
+  }
+
+  ParameterList<T> parameters() {
+    ParameterList<T> all;
+    for (auto& block : blocks)
+      for (auto& projection : block.projections)
+        for (auto* parameter : projection.parameters()) all.push_back(parameter);
+    return all;
+  }
+
+  /// The summed next-token loss; with `backward`, also gradients. targets[i]: what row i predicts, or `ignored`.
+  CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets, const BatchLayout& layout,
+                    const LossOptions& options = {}) {
+    require_context(layout);
+    RowMatrix<T> x;
+    embedding_forward(embedding, ids, x);
+    const bool keep_all = options.backward && !options.gradient_checkpoint;
+    saved_.resize(keep_all ? blocks.size() : 1);
+    inputs_.resize(options.backward && options.gradient_checkpoint ? blocks.size() : 0);
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+      if (!inputs_.empty()) inputs_[layer] = x;
+      blocks[layer].forward(x, saved_[keep_all ? layer : 0], layout, rope_, layer_key(options.dropout, layer));
+    }
+    RowMatrix<T> normed(x.rows(), x.cols()), dnormed;
+    final_norm.forward(x, normed);
+    const CrossEntropy result = cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),
+                                                 options.backward ? &dnormed : nullptr);
+    if (!options.backward) return result;
+    RowMatrix<T> dx = RowMatrix<T>::Zero(x.rows(), x.cols());
+    final_norm.backward(x, dnormed, dx);
+    for (std::size_t layer = blocks.size(); layer-- > 0;) {
+      const DropoutKey key = layer_key(options.dropout, layer);
+      auto& saved = saved_[keep_all ? layer : 0];
+      if (!keep_all) {
+        x = inputs_[layer];
+        blocks[layer].forward(x, saved, layout, rope_, key);
+      }
+      blocks[layer].backward(dx, saved, layout, rope_, key);
+    }
+    return result;
+  }
+
+  /// Logits [ids, vocabulary] of one sequence from its start; small inputs only.
+  RowMatrix<T> logits(std::span<const Token> ids) const {
+    Cache cache = make_cache(static_cast<Index>(ids.size()));
+    return project_head(advance(ids, cache));
+  }
+
+  Cache make_cache(Index capacity) const {
+    require<ShapeError>(capacity <= config.context, "context: expected at most ", config.context, " tokens, found ",
+                        capacity);
+    Cache cache;
+    cache.capacity = capacity;
+    const Index width = config.kv_heads * config.head_width();
+    cache.layers.resize(blocks.size());
+    for (auto& layer : cache.layers) layer = {RowMatrix<T>(capacity, width), RowMatrix<T>(capacity, width)};
+    return cache;
+  }
+
+  /// Feeds tokens of a sequence after those in the cache; returns the last token's logits. Throws ShapeError when the
+  /// cache is full.
+  Vector<T> next_logits(std::span<const Token> ids, Cache& cache) const {
+    const RowMatrix<T> hidden = advance(ids, cache);
+    return project_head(hidden.bottomRows(1)).row(0).transpose();
+  }
+
+ private:
+  static DropoutKey layer_key(DropoutKey dropout, std::size_t layer) {
+    return {dropout.training, derive_key(dropout.key, layer)};
+  }
+
+  void require_context(const BatchLayout& layout) const {
+    for (const auto& sequence : layout.sequences)
+      require<ShapeError>(sequence.keys() <= config.context, "sequence of ", sequence.keys(),
+                          " tokens: the model's context is ", config.context);
+  }
+
+  /// The final hidden rows (normed) of `ids`.
+  RowMatrix<T> advance(std::span<const Token> ids, Cache& cache) const {
+    const auto tokens = static_cast<Index>(ids.size());
+    require<ShapeError>(tokens > 0 && cache.length + tokens <= cache.capacity, "key-value cache: expected 1 to ",
+                        cache.capacity - cache.length, " more tokens, found ", tokens);
+    const BatchLayout layout = uniform_layout(1, tokens, cache.length);
+    RowMatrix<T> x;
+    embedding_forward(embedding, ids, x);
+    typename LlamaBlock<T>::Saved saved;
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer)
+      blocks[layer].forward(x, saved, layout, rope_, {}, &cache.layers[layer]);
+    cache.length += tokens;
+    RowMatrix<T> normed(x.rows(), x.cols());
+    final_norm.forward(x, normed);
+    return normed;
+  }
+
+  RowMatrix<T> project_head(const ConstMatrixRef<T>& hidden) const {
+    RowMatrix<T> result(hidden.rows(), output_head().rows());
+    multiply_transposed<T>(hidden, output_head(), result);
+    return result;
+  }
+
+  Rope<T> rope_;
+  std::vector<typename LlamaBlock<T>::Saved> saved_;  // kept between steps: the same shapes come again
+  std::vector<RowMatrix<T>> inputs_;
+};
+
+}  // namespace qlora

@@ -1,0 +1,146 @@
+/// One Llama block: x + attention(norm(x)), then + SwiGLU feed-forward of its norm; forward and backward side by side.
+///
+/// The forward pass keeps what is dear to recompute (projections, attention output); norms and the gated product are made
+/// again in the backward pass.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "qlora/nn/attention.hpp"
+#include "qlora/nn/lora.hpp"
+#include "qlora/nn/rms_norm.hpp"
+#include "qlora/nn/rope.hpp"
+#include "qlora/nn/swiglu.hpp"
+
+namespace qlora {
+
+/// The seven projections of a block in the order a token meets them.
+enum Projection { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj };
+inline constexpr int projection_count = 7;
+
+/// Hugging Face's names within a layer, by Projection.
+inline constexpr std::array<const char*, projection_count> projection_names{
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+/// Where the rows of a batch stand.
+struct BatchLayout {
+  std::vector<SequenceSpan> sequences;
+  std::vector<Index> positions;  ///< of each row, in its sequence
+};
+
+/// `rows` sequences of `length` tokens each, one after the other, after `past` tokens.
+inline BatchLayout uniform_layout(Index rows, Index length, Index past = 0) {
+  BatchLayout layout;
+  for (Index row = 0; row < rows; ++row) {
+    layout.sequences.push_back({row * length, length, row * length, past});
+    for (Index i = 0; i < length; ++i) layout.positions.push_back(past + i);
+  }
+  return layout;
+}
+
+/// Whether dropout acts, and the key it draws from.
+struct DropoutKey {
+  bool training = false;
+  std::uint64_t key = 0;
+};
+
+template <Scalar T = float>
+struct LlamaBlock {
+  AttentionShape shape;
+  RmsNorm<T> attention_norm, feed_forward_norm;
+  std::array<LoraLinear<AnyLinear<T>, T>, projection_count> projections;
+
+  /// What the backward pass reads. x: the block's input, middle: after attention; [tokens, ...].
+  struct Saved {
+    RowMatrix<T> x, q, k, v, attended, middle, gate, up, log_sums;
+    std::array<RowMatrix<T>, projection_count> low;
+  };
+
+  /// Keys and values of one sequence so far: [capacity, kv_heads * head_width].
+  struct Cache {
+    RowMatrix<T> k, v;
+  };
+
+  /// `saved.x` is the input; the output replaces `x`. With a cache, keys and values join it and attention reads from it.
+  void forward(RowMatrix<T>& x, Saved& s, const BatchLayout& layout, const Rope<T>& rope, DropoutKey dropout,
+               Cache* cache = nullptr) const {
+    s.x = x;
+    const Index tokens = x.rows();
+    RowMatrix<T> normed(tokens, x.cols());
+    attention_norm.forward(x, normed);
+    project(q_proj, normed, s.q, s, dropout);
+    project(k_proj, normed, s.k, s, dropout);
+    project(v_proj, normed, s.v, s, dropout);
+    rope.forward(s.q, layout.positions);
+    rope.forward(s.k, layout.positions);
+    s.attended.resize(tokens, s.q.cols());
+    if (cache) {
+      const Index past = layout.sequences.front().past;
+      cache->k.middleRows(past, tokens) = s.k;
+      cache->v.middleRows(past, tokens) = s.v;
+      attention_forward<T>(shape, s.q, cache->k, cache->v, layout.sequences, s.attended, s.log_sums);
+    } else {
+      attention_forward<T>(shape, s.q, s.k, s.v, layout.sequences, s.attended, s.log_sums);
+    }
+    project(o_proj, s.attended, s.middle, s, dropout);
+    s.middle += s.x;
+    feed_forward_norm.forward(s.middle, normed);
+    project(gate_proj, normed, s.gate, s, dropout);
+    project(up_proj, normed, s.up, s, dropout);
+    RowMatrix<T> hidden;
+    swiglu_forward(s.gate, s.up, hidden);
+    project(down_proj, hidden, x, s, dropout);
+    x += s.middle;
+  }
+
+  /// dx: in, the gradient of the output; out, that of the input. Adds to the adapters' gradients.
+  void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope, DropoutKey dropout) {
+    const Index tokens = dx.rows(), width = dx.cols();
+    RowMatrix<T> hidden, dhidden(tokens, s.gate.cols()), dgate, dup;
+    swiglu_forward(s.gate, s.up, hidden);
+    unproject(down_proj, hidden, dx, dhidden, s, dropout);
+    swiglu_backward(s.gate, s.up, dhidden, dgate, dup);
+
+    RowMatrix<T> normed(tokens, width), dnormed(tokens, width), part(tokens, width);
+    feed_forward_norm.forward(s.middle, normed);
+    unproject(gate_proj, normed, dgate, dnormed, s, dropout);
+    unproject(up_proj, normed, dup, part, s, dropout);
+    dnormed += part;
+    feed_forward_norm.backward(s.middle, dnormed, dx);  // dx is now the gradient of `middle`
+
+    RowMatrix<T> dattended(tokens, s.attended.cols()), dq, dk, dv;
+    unproject(o_proj, s.attended, dx, dattended, s, dropout);
+    attention_backward<T>(shape, s.q, s.k, s.v, s.attended, s.log_sums, dattended, layout.sequences, dq, dk, dv);
+    rope.backward(dq, layout.positions);
+    rope.backward(dk, layout.positions);
+    attention_norm.forward(s.x, normed);
+    unproject(q_proj, normed, dq, dnormed, s, dropout);
+    unproject(k_proj, normed, dk, part, s, dropout);
+    dnormed += part;
+    unproject(v_proj, normed, dv, part, s, dropout);
+    dnormed += part;
+    attention_norm.backward(s.x, dnormed, dx);
+  }
+
+ private:
+  static std::uint64_t key_of(DropoutKey dropout, Projection which) {
+    return derive_key(dropout.key, static_cast<std::uint64_t>(which));
+  }
+
+  void project(Projection which, const RowMatrix<T>& x, RowMatrix<T>& out, Saved& s, DropoutKey dropout) const {
+    out.resize(x.rows(), projections[which].rows());
+    projections[which].forward(x, out, s.low[which], dropout.training, key_of(dropout, which));
+  }
+
+  void unproject(Projection which, const RowMatrix<T>& x, const RowMatrix<T>& dout, RowMatrix<T>& dx, const Saved& s,
+                 DropoutKey dropout) {
+    projections[which].backward(x, s.low[which], dout, dx, dropout.training, key_of(dropout, which));
+  }
+};
+
+}  // namespace qlora

@@ -1,0 +1,138 @@
+/// Grouped-query causal attention by blocks of queries: softmax(s Q Kᵀ) V with s = 1/sqrt(head width), a few rows of scores
+/// at a time. The forward pass keeps one log-sum-exp a (token, head); the backward pass makes the scores again from it.
+/// Ainslie et al. 2023 (grouping); Dao et al. 2022 (recomputation).
+///
+///     qlora::AttentionShape shape{.heads = 9, .kv_heads = 3, .head_width = 64};
+///     qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
+///
+/// q, out: [tokens, heads * head_width]; k, v: [keys, kv_heads * head_width]; log_sums: [tokens, heads].
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "qlora/core/matrix.hpp"
+#include "qlora/core/parallel.hpp"
+
+namespace qlora {
+
+struct AttentionShape {
+  Index heads = 1, kv_heads = 1, head_width = 1;
+  Index group() const { return heads / kv_heads; }
+};
+
+/// One sequence in a batch: its query rows, its key rows, and how many keys lie before its first query (a cache's).
+struct SequenceSpan {
+  Index first_query = 0, queries = 0;
+  Index first_key = 0;
+  Index past = 0;
+  Index keys() const { return past + queries; }
+};
+
+namespace detail {
+
+inline constexpr Index query_block = 64;
+
+template <class T>
+void require_attention(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k) {
+  require<ShapeError>(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 &&
+                          q.cols() == shape.heads * shape.head_width && k.cols() == shape.kv_heads * shape.head_width,
+                      "attention: expected widths ", shape.heads * shape.head_width, " and ",
+                      shape.kv_heads * shape.head_width, ", found ", q.cols(), " and ", k.cols());
+}
+
+/// Scaled scores of `rows` queries from `query` (within the sequence), all keys they may see; the rest is -infinity.
+template <class T>
+void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
+                   const SequenceSpan& sequence, Index head, Index query, Index rows, RowMatrix<T>& scores) {
+  const Index d = shape.head_width, visible = sequence.past + query + rows;
+  scores.resize(rows, visible);
+  const T scale = T(1) / std::sqrt(static_cast<T>(d));
+  scores.noalias() = scale * q.block(sequence.first_query + query, head * d, rows, d) *
+                     k.block(sequence.first_key, head / shape.group() * d, visible, d).transpose();
+  for (Index i = 0; i < rows; ++i)
+    scores.row(i).tail(rows - 1 - i).setConstant(-std::numeric_limits<T>::infinity());
+}
+
+}  // namespace detail
+
+template <Scalar T>
+void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
+                       const ConstMatrixRef<T>& v, std::span<const SequenceSpan> sequences, MatrixRef<T> out,
+                       RowMatrix<T>& log_sums) {
+  detail::require_attention<T>(shape, q, k);
+  require_shape("attention: out", out, q.rows(), q.cols());
+  log_sums.resize(q.rows(), shape.heads);
+  const Index d = shape.head_width;
+  parallel_for(static_cast<Index>(sequences.size()) * shape.heads, [&](Index task) {
+    const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
+    const Index head = task % shape.heads;
+    RowMatrix<T> scores;
+    for (Index query = 0; query < sequence.queries; query += detail::query_block) {
+      const Index rows = std::min(detail::query_block, sequence.queries - query);
+      detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, scores);
+      for (Index i = 0; i < rows; ++i) {
+        const T largest = scores.row(i).maxCoeff();
+        scores.row(i).array() = (scores.row(i).array() - largest).exp();
+        scores.row(i).tail(rows - 1 - i).setZero();
+        const T total = scores.row(i).sum();
+        scores.row(i) /= total;
+        log_sums(sequence.first_query + query + i, head) = largest + std::log(total);
+      }
+      out.block(sequence.first_query + query, head * d, rows, d).noalias() =
+          scores * v.block(sequence.first_key, head / shape.group() * d, scores.cols(), d);
+    }
+  });
+}
+
+/// Gradients of q, k and v from that of the output. No cache: every sequence has past = 0.
+template <Scalar T>
+void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
+                        const ConstMatrixRef<T>& v, const ConstMatrixRef<T>& out, const RowMatrix<T>& log_sums,
+                        const ConstMatrixRef<T>& dout, std::span<const SequenceSpan> sequences, RowMatrix<T>& dq,
+                        RowMatrix<T>& dk, RowMatrix<T>& dv) {
+  detail::require_attention<T>(shape, q, k);
+  const Index d = shape.head_width;
+  const T scale = T(1) / std::sqrt(static_cast<T>(d));
+  dq.resize(q.rows(), q.cols());
+  // One slice a query head, summed over the group afterwards: threads never share one.
+  RowMatrix<T> dk_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
+  RowMatrix<T> dv_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
+  parallel_for(static_cast<Index>(sequences.size()) * shape.heads, [&](Index task) {
+    const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
+    const Index head = task % shape.heads, kv = head / shape.group() * d;
+    RowMatrix<T> p, dp;
+    for (Index query = 0; query < sequence.queries; query += detail::query_block) {
+      const Index rows = std::min(detail::query_block, sequence.queries - query);
+      const Index row = sequence.first_query + query;
+      detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, p);
+      for (Index i = 0; i < rows; ++i) {
+        p.row(i).array() = (p.row(i).array() - log_sums(row + i, head)).exp();
+        p.row(i).tail(rows - 1 - i).setZero();
+      }
+      const auto dy = dout.block(row, head * d, rows, d);
+      const Index visible = p.cols();
+      dv_heads.block(sequence.first_key, head * d, visible, d).noalias() += p.transpose() * dy;
+      dp.resize(rows, visible);
+      dp.noalias() = dy * v.block(sequence.first_key, kv, visible, d).transpose();
+      for (Index i = 0; i < rows; ++i) {
+        const T mean = dy.row(i).dot(out.block(row + i, head * d, 1, d).row(0));
+        p.row(i).array() *= (dp.row(i).array() - mean) * scale;
+      }
+      dq.block(row, head * d, rows, d).noalias() = p * k.block(sequence.first_key, kv, visible, d);
+      dk_heads.block(sequence.first_key, head * d, visible, d).noalias() +=
+          p.transpose() * q.block(row, head * d, rows, d);
+    }
+  });
+  dk.setZero(k.rows(), k.cols());
+  dv.setZero(k.rows(), k.cols());
+  for (Index head = 0; head < shape.heads; ++head) {
+    dk.middleCols(head / shape.group() * d, d) += dk_heads.middleCols(head * d, d);
+    dv.middleCols(head / shape.group() * d, d) += dv_heads.middleCols(head * d, d);
+  }
+}
+
+}  // namespace qlora

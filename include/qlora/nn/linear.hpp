@@ -1,0 +1,126 @@
+/// The frozen linear layer y = x Wᵀ. Its weight may be packed or dense; `AnyLinear` hides which behind one virtual call.
+///
+///     qlora::AnyLinear<> base(qlora::quantize<Nf4Dq>(dense));
+///     base.forward(x, y);              // x: [tokens, in], y: [tokens, out]
+///     base.backward(dy, dx);           // dx = dy W; the weight has no gradient
+#pragma once
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "qlora/linalg/dense.hpp"
+#include "qlora/linalg/gemm.hpp"
+#include "qlora/quant/quantized_matrix.hpp"
+
+namespace qlora {
+
+template <Scalar T, class F>
+void linear_forward(const ConstMatrixRef<T>& x, const QuantizedMatrix<F>& w, MatrixRef<T> y) {
+  multiply_transposed<T>(x, w.view(), y);
+}
+template <Scalar T>
+void linear_forward(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y) {
+  multiply_transposed<T>(x, w, y);
+}
+template <Scalar T, class F>
+void linear_backward(const ConstMatrixRef<T>& dy, const QuantizedMatrix<F>& w, MatrixRef<T> dx) {
+  multiply<T>(dy, w.view(), dx);
+}
+template <Scalar T>
+void linear_backward(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx) {
+  multiply<T>(dy, w, dx);
+}
+template <Scalar T, class F>
+RowMatrix<T> decode_rows(const QuantizedMatrix<F>& w, Index first, Index rows) {
+  RowMatrix<T> decoded(rows, w.cols());
+  w.view().decode_range(first * w.cols(), rows * w.cols(), decoded.data());
+  return decoded;
+}
+template <Scalar T>
+RowMatrix<T> decode_rows(const RowMatrix<T>& w, Index first, Index rows) {
+  return w.middleRows(first, rows);
+}
+template <class F>
+Index weight_bytes(const QuantizedMatrix<F>& w) {
+  return w.bytes();
+}
+template <Scalar T>
+Index weight_bytes(const RowMatrix<T>& w) {
+  return w.size() * static_cast<Index>(sizeof(T));
+}
+
+/// A frozen weight of any format with its products in T.
+template <Scalar T = float>
+class AnyLinear {
+ public:
+  AnyLinear() = default;
+
+  /// Takes a QuantizedMatrix of any format, or a dense RowMatrix<T>. weight: [out, in].
+  template <class Weight>
+    requires(!std::is_same_v<std::remove_cvref_t<Weight>, AnyLinear>)
+  explicit AnyLinear(Weight&& weight)
+      : weight_(std::make_unique<Model<std::remove_cvref_t<Weight>>>(std::forward<Weight>(weight))) {}
+
+  Index rows() const { return weight_->rows(); }
+  Index cols() const { return weight_->cols(); }
+  Index bytes() const { return weight_->bytes(); }
+
+  /// y = x Wᵀ.
+  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const { weight_->forward(x, y); }
+  /// dx = dy W.
+  void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const { weight_->backward(dy, dx); }
+  /// Rows [first, first + rows) in dense form.
+  RowMatrix<T> rows_of(Index first, Index rows) const { return weight_->rows_of(first, rows); }
+
+ private:
+  struct Concept {
+    virtual ~Concept() = default;
+    virtual Index rows() const = 0;
+    virtual Index cols() const = 0;
+    virtual Index bytes() const = 0;
+    virtual void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const = 0;
+    virtual void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const = 0;
+    virtual RowMatrix<T> rows_of(Index first, Index rows) const = 0;
+  };
+
+  template <class Weight>
+  struct Model final : Concept {
+    explicit Model(Weight w) : weight(std::move(w)) {}
+    Index rows() const override { return weight.rows(); }
+    Index cols() const override { return weight.cols(); }
+    Index bytes() const override { return weight_bytes(weight); }
+    void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const override {
+      linear_forward<T>(x, weight, y);
+    }
+    void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const override {
+      linear_backward<T>(dy, weight, dx);
+    }
+    RowMatrix<T> rows_of(Index first, Index rows) const override {
+      return decode_rows<T>(weight, first, rows);
+    }
+    Weight weight;
+  };
+
+  std::unique_ptr<const Concept> weight_;
+};
+
+template <Scalar T>
+void linear_forward(const ConstMatrixRef<T>& x, const AnyLinear<T>& w, MatrixRef<T> y) {
+  w.forward(x, y);
+}
+template <Scalar T>
+void linear_backward(const ConstMatrixRef<T>& dy, const AnyLinear<T>& w, MatrixRef<T> dx) {
+  w.backward(dy, dx);
+}
+
+/// What a LoRA layer may stand on: [rows, cols], a forward product and its backward.
+template <class B, class T>
+concept LinearBase = requires(const B& base, const ConstMatrixRef<T>& x, MatrixRef<T> y) {
+  { base.rows() } -> std::convertible_to<Index>;
+  { base.cols() } -> std::convertible_to<Index>;
+  linear_forward<T>(x, base, y);
+  linear_backward<T>(x, base, y);
+};
+
+}  // namespace qlora

@@ -1,0 +1,49 @@
+/// Root-mean-square normalization: y = w x / sqrt(mean(x²) + eps). Zhang and Sennrich 2019. The weight is frozen.
+///
+///     qlora::RmsNorm<> norm{weight, 1e-5f};
+///     norm.forward(x, y);                 // x, y: [tokens, width]
+///     norm.backward(x, dy, dx);           // adds to dx
+#pragma once
+
+#include <cmath>
+
+#include "qlora/core/matrix.hpp"
+#include "qlora/core/parallel.hpp"
+
+namespace qlora {
+
+template <Scalar T = float>
+struct RmsNorm {
+  Vector<T> weight;  ///< [width]
+  T epsilon = T(1e-5);
+
+  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const {
+    require_shape("RmsNorm: x", x, x.rows(), weight.size());
+    require_shape("RmsNorm: y", y, x.rows(), weight.size());
+    parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {
+      for (Index row = first; row < last; ++row)
+        y.row(row) = (x.row(row) * reciprocal_rms(x.row(row))).cwiseProduct(weight.transpose());
+    });
+  }
+
+  /// dx += the gradient; with r = 1/rms and g = w dy: r g - x r³ mean(g x).
+  void backward(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const {
+    require_shape("RmsNorm: dy", dy, x.rows(), weight.size());
+    require_shape("RmsNorm: dx", dx, x.rows(), weight.size());
+    parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {
+      for (Index row = first; row < last; ++row) {
+        const T r = reciprocal_rms(x.row(row));
+        const T mean = dy.row(row).cwiseProduct(weight.transpose()).dot(x.row(row)) / static_cast<T>(x.cols());
+        dx.row(row) += r * dy.row(row).cwiseProduct(weight.transpose()) - (r * r * r * mean) * x.row(row);
+      }
+    });
+  }
+
+ private:
+  template <class Row>
+  T reciprocal_rms(const Row& x) const {
+    return T(1) / std::sqrt(x.squaredNorm() / static_cast<T>(x.size()) + epsilon);
+  }
+};
+
+}  // namespace qlora
