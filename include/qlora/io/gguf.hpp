@@ -1,0 +1,264 @@
+/// GGUF 2 and 3, memory-mapped: typed key-values and tensors by name. Malformed files are refused with the place.
+///
+///     qlora::GgufFile file("model.gguf");
+///     file.get<std::uint64_t>("llama.block_count");
+///     qlora::RowMatrixXf w = file.dense("token_embd.weight");   // any supported type, decoded
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "qlora/core/error.hpp"
+#include "qlora/core/matrix.hpp"
+#include "qlora/io/gguf_types.hpp"
+#include "qlora/io/mapped_file.hpp"
+
+namespace qlora {
+
+/// A value of a key: whole numbers, floats, truth, text, or a list of one of them.
+using GgufValue = std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
+                               std::vector<double>, std::vector<std::string>>;
+
+/// A tensor's place in the file. shape: as in a checkpoint, the fastest dimension last.
+struct GgufTensor {
+  std::vector<Index> shape;
+  std::uint32_t type = 0;
+  std::span<const std::byte> bytes;
+
+  Index rows() const { return shape.size() < 2 ? 1 : size() / shape.back(); }
+  Index cols() const { return shape.empty() ? 1 : shape.back(); }
+  Index size() const {
+    Index count = 1;
+    for (const Index n : shape) count *= n;
+    return count;
+  }
+};
+
+namespace detail {
+
+/// Reads little-endian values from a span and refuses to run past its end.
+class GgufCursor {
+ public:
+  GgufCursor(std::string file, std::span<const std::byte> bytes) : file_(std::move(file)), bytes_(bytes) {}
+
+  std::size_t position() const { return position_; }
+  std::size_t left() const { return bytes_.size() - position_; }
+
+  template <class T>
+  T read() {
+    need(sizeof(T), "a number");
+    T value;
+    std::memcpy(&value, bytes_.data() + position_, sizeof(T));
+    position_ += sizeof(T);
+    return value;
+  }
+
+  std::string read_string() {
+    const auto length = read<std::uint64_t>();
+    need(length, "a string");
+    std::string text(reinterpret_cast<const char*>(bytes_.data()) + position_, length);
+    position_ += length;
+    return text;
+  }
+
+  /// A count of things that take at least `smallest` bytes each.
+  std::uint64_t read_count(std::uint64_t smallest, const char* what) {
+    const auto count = read<std::uint64_t>();
+    require<FormatError>(count <= left() / smallest, file_, ": at byte ", position_, ": ", count, " ", what,
+                         " can't fit in the ", left(), " bytes that are left");
+    return count;
+  }
+
+  template <class... Parts>
+  [[noreturn]] void fail(const Parts&... parts) const {
+    throw FormatError(message(file_, ": at byte ", position_, ": ", parts...));
+  }
+
+ private:
+  void need(std::uint64_t size, const char* what) const {
+    require<FormatError>(size <= left(), file_, ": at byte ", position_, ": expected ", what, " of ", size,
+                         " bytes, found the end of the file after ", left());
+  }
+
+  std::string file_;
+  std::span<const std::byte> bytes_;
+  std::size_t position_ = 0;
+};
+
+}  // namespace detail
+
+class GgufFile {
+ public:
+  /// Throws IoError for a file that can't be read and FormatError, naming file and place, for a malformed one.
+  explicit GgufFile(const std::filesystem::path& path) : name_(path.string()), file_(path) { parse(); }
+
+  const std::string& name() const { return name_; }
+  const MappedFile& file() const { return file_; }
+  const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
+
+  /// The key's value as T (numbers convert), or nothing. Throws FormatError when the kind does not fit.
+  template <class T>
+  std::optional<T> find(const std::string& key) const {
+    const auto place = values_.find(key);
+    if (place == values_.end()) return std::nullopt;
+    return std::visit(
+        [&](const auto& value) -> T {
+          using V = std::remove_cvref_t<decltype(value)>;
+          if constexpr (std::is_same_v<V, T>) {
+            return value;
+          } else if constexpr (std::is_arithmetic_v<V> && std::is_arithmetic_v<T>) {
+            return static_cast<T>(value);
+          } else {
+            throw FormatError(message(name_, ": key '", key, "' holds another kind of value"));
+          }
+        },
+        place->second);
+  }
+
+  /// The same, but the key must be there.
+  template <class T>
+  T get(const std::string& key) const {
+    auto value = find<T>(key);
+    require<FormatError>(value.has_value(), name_, ": expected the key '", key, "', found none");
+    return *std::move(value);
+  }
+
+  bool has(const std::string& tensor) const { return tensors_.contains(tensor); }
+
+  /// Throws FormatError when there is no such tensor.
+  const GgufTensor& tensor(const std::string& name) const {
+    const auto place = tensors_.find(name);
+    require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name, "', found none");
+    return place->second;
+  }
+
+  /// A tensor decoded to [rows, cols] floats. Throws FormatError for a type that is not supported.
+  RowMatrixXf dense(const std::string& name) const {
+    const GgufTensor& t = tensor(name);
+    RowMatrixXf values(t.rows(), t.cols());
+    gguf_decode(t.type, t.bytes, std::span<float>(values.data(), static_cast<std::size_t>(values.size())));
+    return values;
+  }
+
+ private:
+  void parse() {
+    detail::GgufCursor cursor(name_, file_.bytes());
+    const auto bytes = file_.bytes();
+    require<FormatError>(bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0, name_,
+                         ": expected the magic 'GGUF' at the start of the file");
+    (void)cursor.read<std::uint32_t>();
+    const auto version = cursor.read<std::uint32_t>();
+    require<FormatError>(version == 2 || version == 3, name_, ": expected GGUF version 2 or 3, found ", version);
+    const auto tensor_count = cursor.read_count(24, "tensors");
+    const auto key_count = cursor.read_count(13, "keys");
+    for (std::uint64_t i = 0; i < key_count; ++i) {
+      std::string key = cursor.read_string();
+      GgufValue value = read_value(cursor, cursor.read<std::uint32_t>());
+      if (!values_.emplace(key, std::move(value)).second) cursor.fail("the key '", key, "' comes twice");
+    }
+    const auto alignment = find<std::uint64_t>("general.alignment").value_or(32);
+    require<FormatError>(alignment > 0 && (alignment & (alignment - 1)) == 0, name_,
+                         ": general.alignment: expected a power of two, found ", alignment);
+    std::vector<std::pair<std::string, std::uint64_t>> offsets;
+    for (std::uint64_t i = 0; i < tensor_count; ++i) offsets.push_back(read_tensor(cursor));
+    const std::uint64_t start = (cursor.position() + alignment - 1) / alignment * alignment;
+    for (const auto& [name, offset] : offsets) place_tensor(name, offset, start, alignment);
+  }
+
+  std::pair<std::string, std::uint64_t> read_tensor(detail::GgufCursor& cursor) {
+    std::string name = cursor.read_string();
+    const auto dimensions = cursor.read<std::uint32_t>();
+    if (dimensions > 4) cursor.fail("tensor '", name, "': expected at most 4 dimensions, found ", dimensions);
+    GgufTensor tensor;
+    std::uint64_t count = 1;
+    for (std::uint32_t d = 0; d < dimensions; ++d) {
+      const auto n = cursor.read<std::uint64_t>();
+      if (n == 0 || n > (std::uint64_t{1} << 40) / count)
+        cursor.fail("tensor '", name, "': a dimension of ", n, " is out of range");
+      count *= n;
+      tensor.shape.insert(tensor.shape.begin(), static_cast<Index>(n));
+    }
+    tensor.type = cursor.read<std::uint32_t>();
+    const auto offset = cursor.read<std::uint64_t>();
+    if (!tensors_.emplace(name, std::move(tensor)).second) cursor.fail("the tensor '", name, "' comes twice");
+    return {std::move(name), offset};
+  }
+
+  void place_tensor(const std::string& name, std::uint64_t offset, std::uint64_t start, std::uint64_t alignment) {
+    GgufTensor& tensor = tensors_.at(name);
+    const GgufType* type = find_gguf_type(tensor.type);
+    require<FormatError>(type != nullptr, name_, ": tensor '", name, "': type ", tensor.type,
+                         " is not supported; expected one of ", gguf_type_names());
+    require<FormatError>(tensor.cols() % type->block == 0, name_, ": tensor '", name, "': expected rows of a multiple of ",
+                         type->block, " for ", type->name, ", found ", tensor.cols());
+    const auto size = static_cast<std::uint64_t>(tensor.size() / type->block * type->bytes);
+    const auto all = file_.bytes();
+    require<FormatError>(offset % alignment == 0, name_, ": tensor '", name, "': its offset ", offset,
+                         " is no multiple of the alignment ", alignment);
+    require<FormatError>(start <= all.size() && offset <= all.size() - start && size <= all.size() - start - offset, name_,
+                         ": tensor '", name, "': expected ", size, " bytes at ", start + offset,
+                         ", found a file of ", all.size(), " bytes; is it truncated?");
+    tensor.bytes = all.subspan(start + offset, size);
+  }
+
+  static GgufValue read_value(detail::GgufCursor& cursor, std::uint32_t kind) {
+    switch (kind) {
+      case 0: return std::uint64_t{cursor.read<std::uint8_t>()};
+      case 1: return std::int64_t{cursor.read<std::int8_t>()};
+      case 2: return std::uint64_t{cursor.read<std::uint16_t>()};
+      case 3: return std::int64_t{cursor.read<std::int16_t>()};
+      case 4: return std::uint64_t{cursor.read<std::uint32_t>()};
+      case 5: return std::int64_t{cursor.read<std::int32_t>()};
+      case 6: return static_cast<double>(cursor.read<float>());
+      case 7: return cursor.read<std::uint8_t>() != 0;
+      case 8: return cursor.read_string();
+      case 9: return read_list(cursor);
+      case 10: return cursor.read<std::uint64_t>();
+      case 11: return cursor.read<std::int64_t>();
+      case 12: return cursor.read<double>();
+      default: cursor.fail("expected a value type below 13, found ", kind);
+    }
+  }
+
+  static GgufValue read_list(detail::GgufCursor& cursor) {
+    const auto kind = cursor.read<std::uint32_t>();
+    if (kind == 9) cursor.fail("a list of lists is not supported");
+    const auto count = cursor.read_count(1, "values");
+    std::vector<std::int64_t> whole;
+    std::vector<double> real;
+    std::vector<std::string> text;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::visit(
+          [&](auto&& value) {
+            using V = std::remove_cvref_t<decltype(value)>;
+            if constexpr (std::is_same_v<V, std::string>) {
+              text.push_back(std::move(value));
+            } else if constexpr (std::is_same_v<V, double>) {
+              real.push_back(value);
+            } else if constexpr (std::is_integral_v<V>) {
+              whole.push_back(static_cast<std::int64_t>(value));
+            }
+          },
+          read_value(cursor, kind));
+    }
+    if (kind == 8) return text;
+    if (kind == 6 || kind == 12) return real;
+    return whole;
+  }
+
+  std::string name_;
+  MappedFile file_;
+  std::map<std::string, GgufValue> values_;
+  std::map<std::string, GgufTensor> tensors_;
+};
+
+}  // namespace qlora

@@ -1,0 +1,77 @@
+/// The next token from logits, and whole answers: greedy, or sampling by temperature, top-k and top-p with a seed.
+///
+///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .top_p = 0.9f, .seed = 1},
+///                     [&](qlora::Token id) { print(id); return id != end; });
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "qlora/core/random.hpp"
+#include "qlora/model/llama.hpp"
+
+namespace qlora {
+
+struct SampleOptions {
+  Index new_tokens = 256;
+  float temperature = 0;  ///< 0: greedy
+  Index top_k = 0;        ///< keep the k likeliest; 0: all
+  float top_p = 1;        ///< keep the likeliest that reach this probability together
+  std::uint64_t seed = 0;
+};
+
+/// The id chosen from logits; `position` numbers the draws of a seed. Ties go to the lower id.
+template <Scalar T>
+Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_t position) {
+  Index best = 0;
+  const T largest = logits.maxCoeff(&best);
+  if (options.temperature <= 0 || options.top_k == 1) return static_cast<Token>(best);
+  std::vector<Token> order(static_cast<std::size_t>(logits.size()));
+  std::iota(order.begin(), order.end(), 0);
+  const auto likelier = [&](Token a, Token b) { return logits(a) != logits(b) ? logits(a) > logits(b) : a < b; };
+  if (options.top_k > 0 && options.top_k < logits.size()) {
+    std::partial_sort(order.begin(), order.begin() + options.top_k, order.end(), likelier);
+    order.resize(static_cast<std::size_t>(options.top_k));
+  } else {
+    std::sort(order.begin(), order.end(), likelier);
+  }
+  std::vector<double> weights;
+  double total = 0;
+  for (const Token id : order)
+    total += weights.emplace_back(std::exp(static_cast<double>(logits(id) - largest) / options.temperature));
+  double kept = 0;
+  std::size_t count = 0;
+  while (count < weights.size() && kept < static_cast<double>(options.top_p) * total) kept += weights[count++];
+  count = std::max<std::size_t>(count, 1);
+  kept = std::accumulate(weights.begin(), weights.begin() + static_cast<Index>(count), 0.0);
+  double left = static_cast<double>(uniform01(options.seed, position)) * kept;
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    left -= weights[i];
+    if (left < 0) return order[i];
+  }
+  return order[count - 1];
+}
+
+/// Continues `prompt` until new_tokens, the end of the cache, or `accept(id)` gives false. Throws ShapeError when prompt and
+/// new tokens do not fit in the model's context.
+template <Scalar T>
+std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt, const SampleOptions& options,
+                            const std::function<bool(Token)>& accept = {}) {
+  auto cache = model.make_cache(static_cast<Index>(prompt.size()) + options.new_tokens);
+  std::vector<Token> answer;
+  Vector<T> logits = model.next_logits(prompt, cache);
+  for (Index i = 0; i < options.new_tokens; ++i) {
+    const Token id = sample(logits, options, static_cast<std::uint64_t>(i));
+    answer.push_back(id);
+    if ((accept && !accept(id)) || i + 1 == options.new_tokens) break;
+    logits = model.next_logits(std::span(&id, 1), cache);
+  }
+  return answer;
+}
+
+}  // namespace qlora
