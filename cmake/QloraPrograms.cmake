@@ -1,0 +1,22 @@
+# Flags of this project's own programs; the library itself sets none.
+
+add_library(qlora_program INTERFACE)
+target_link_libraries(qlora_program INTERFACE qlora)
+target_compile_options(qlora_program INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wpedantic)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 warns about its own AVX-512 intrinsics (GCC bug 105593).
+  target_compile_options(qlora_program INTERFACE -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
+if(QLORA_ARCH)
+  target_compile_options(qlora_program INTERFACE -march=${QLORA_ARCH})
+elseif(QLORA_NATIVE)
+  target_compile_options(qlora_program INTERFACE -march=native)
+endif()
+if(QLORA_SANITIZE)
+  target_compile_options(qlora_program INTERFACE -fsanitize=${QLORA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(qlora_program INTERFACE -fsanitize=${QLORA_SANITIZE})
+endif()
+if(QLORA_COVERAGE)
+  target_compile_options(qlora_program INTERFACE --coverage)
+  target_link_options(qlora_program INTERFACE --coverage)
+endif()

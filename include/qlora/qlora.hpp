@@ -1,0 +1,16 @@
+/// The whole CPU library; files, text and training where their libraries are found.
+#pragma once
+
+#include "qlora/core/config.hpp"
+#include "qlora/core/random.hpp"
+#include "qlora/model/generate.hpp"
+#include "qlora/model/llama.hpp"
+#include "qlora/nn.hpp"
+#include "qlora/optim/adamw.hpp"
+#include "qlora/optim/clip.hpp"
+#include "qlora/optim/schedule.hpp"
+#include "qlora/version.hpp"
+
+#if QLORA_HAS_JSON && QLORA_HAS_PCRE2 && !defined(QLORA_NO_TEXT)
+#include "qlora/train.hpp"
+#endif
