@@ -18,25 +18,36 @@ struct Settings {
     model.add_to(app);
     app.add_option("--prompt", prompt, "ask this and stop");
     app.add_option("--system", system, "system message [the model's own]");
-    app.add_option("--max-tokens", sample.new_tokens, "tokens an answer at most")->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--temperature", sample.temperature, "0: greedy")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--top-k", sample.top_k, "sample from the k likeliest; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--top-p", sample.top_p, "sample from the likeliest that reach this probability")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    app.add_option("--max-tokens", sample.new_tokens, "tokens an answer at most")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--temperature", sample.temperature, "0: greedy")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--top-k", sample.top_k, "sample from the k likeliest; 0: all")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--top-p", sample.top_p, "sample from the likeliest that reach this probability")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
     app.add_option("--seed", sample.seed, "of the sampling")->capture_default_str();
   }
 };
 
 // Prints the answer as it comes, whole characters only, and returns it.
-std::string answer(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer, const qlora::ChatTemplate& chat,
-                   const std::vector<qlora::ChatMessage>& messages, const qlora::SampleOptions& options) {
+std::string answer(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
+                   const qlora::ChatTemplate& chat, const std::vector<qlora::ChatMessage>& messages,
+                   const qlora::SampleOptions& options) {
   const qlora::EncodedText prompt = chat.encode(messages, true);
   std::string bytes;
   std::size_t shown = 0;
   qlora::generate(model, prompt.ids, options, [&](qlora::Token id) {
     if (id == chat.end_of_message() || id == tokenizer.end_of_sequence()) return false;
     bytes += tokenizer.piece(id);
-    const std::size_t whole = shown + qlora::utf8_complete_prefix(std::string_view(bytes).substr(shown));
-    std::cout << qlora::repair_utf8(std::string_view(bytes).substr(shown, whole - shown)) << std::flush;
+    const std::size_t whole =
+        shown + qlora::utf8_complete_prefix(std::string_view(bytes).substr(shown));
+    std::cout << qlora::repair_utf8(std::string_view(bytes).substr(shown, whole - shown))
+              << std::flush;
     shown = whole;
     return true;
   });

@@ -27,41 +27,88 @@ struct Settings {
     app.add_option("--model", model, "GGUF file of a Llama model")->required();
     app.add_option("--data", data, "chats as JSON lines (.jsonl), or a plain text")->required();
     app.add_option("--eval-data", eval_data, "held-out data: its loss is printed before and after");
-    app.add_option("--output", output, "folder for the adapter, the metrics and the picture")->required();
-    app.add_option("--format", format, "format of the frozen projections")->check(program::format_names(false))->capture_default_str();
-    app.add_option("--block-size", block_size, "weights that share a scale")->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--rank", rank, "rank of the adapters")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--output", output, "folder for the adapter, the metrics and the picture")
+        ->required();
+    app.add_option("--format", format, "format of the frozen projections")
+        ->check(program::format_names(false))
+        ->capture_default_str();
+    app.add_option("--block-size", block_size, "weights that share a scale")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--rank", rank, "rank of the adapters")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app.add_option("--alpha", alpha, "adapters are scaled by alpha / rank")->capture_default_str();
-    app.add_option("--dropout", dropout, "on the adapters' input")->check(CLI::Range(0.0, 0.999))->capture_default_str();
-    app.add_option("--targets", targets, "which projections get an adapter")->check(CLI::IsMember({"all", "attention"}))->capture_default_str();
-    app.add_option("--lr", train.learning_rate, "learning rate")->check(CLI::NonNegativeNumber)->capture_default_str();
-    auto* steps = app.add_option("--steps", train.steps, "optimizer steps")->check(CLI::PositiveNumber);
-    app.add_option("--epochs", train.epochs, "passes over the data")->check(CLI::PositiveNumber)->capture_default_str()->excludes(steps);
-    app.add_option("--batch", train.batch, "examples a micro-batch")->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--seq-len", seq_len, "tokens an example at most")->check(CLI::Range(2, 1 << 24))->capture_default_str();
-    app.add_option("--seed", train.seed, "of the adapters' start, the order and dropout")->capture_default_str();
-    app.add_option("--schedule", schedule, "of the learning rate")->check(CLI::IsMember({"constant", "cosine", "linear"}))->capture_default_str();
-    app.add_option("--warmup-steps", train.warmup_steps, "steps in which the learning rate rises")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--max-grad-norm", train.max_gradient_norm, "gradients are clipped to this norm; 0: not")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--accumulate", train.accumulate, "micro-batches a step")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--dropout", dropout, "on the adapters' input")
+        ->check(CLI::Range(0.0, 0.999))
+        ->capture_default_str();
+    app.add_option("--targets", targets, "which projections get an adapter")
+        ->check(CLI::IsMember({"all", "attention"}))
+        ->capture_default_str();
+    app.add_option("--lr", train.learning_rate, "learning rate")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    auto* steps =
+        app.add_option("--steps", train.steps, "optimizer steps")->check(CLI::PositiveNumber);
+    app.add_option("--epochs", train.epochs, "passes over the data")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str()
+        ->excludes(steps);
+    app.add_option("--batch", train.batch, "examples a micro-batch")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--seq-len", seq_len, "tokens an example at most")
+        ->check(CLI::Range(2, 1 << 24))
+        ->capture_default_str();
+    app.add_option("--seed", train.seed, "of the adapters' start, the order and dropout")
+        ->capture_default_str();
+    app.add_option("--schedule", schedule, "of the learning rate")
+        ->check(CLI::IsMember({"constant", "cosine", "linear"}))
+        ->capture_default_str();
+    app.add_option("--warmup-steps", train.warmup_steps, "steps in which the learning rate rises")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--max-grad-norm", train.max_gradient_norm,
+                   "gradients are clipped to this norm; 0: not")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--accumulate", train.accumulate, "micro-batches a step")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app.add_flag("--grad-checkpoint", train.gradient_checkpoint, "keep less and compute more");
   }
 
   qlora::AdapterConfig adapter() const {
     std::vector<std::string> modules{"q_proj", "k_proj", "v_proj", "o_proj"};
     if (targets == "all") modules.insert(modules.end(), {"gate_proj", "up_proj", "down_proj"});
-    return {.rank = rank, .alpha = alpha, .dropout = dropout, .target_modules = modules,
+    return {.rank = rank,
+            .alpha = alpha,
+            .dropout = dropout,
+            .target_modules = modules,
             .base_model = fs::path(model).filename().string()};
   }
 
   nlohmann::json json(const std::string& model_sha256) const {
-    return {{"format", format}, {"block_size", block_size}, {"model", fs::path(model).filename().string()},
-            {"model_sha256", model_sha256}, {"rank", rank}, {"alpha", alpha}, {"dropout", dropout},
-            {"targets", targets}, {"learning_rate", train.learning_rate}, {"steps", train.steps},
-            {"epochs", train.epochs}, {"batch", train.batch}, {"seq_len", seq_len}, {"seed", train.seed},
-            {"schedule", schedule}, {"warmup_steps", train.warmup_steps},
-            {"max_grad_norm", train.max_gradient_norm}, {"accumulate", train.accumulate},
-            {"grad_checkpoint", train.gradient_checkpoint}, {"qlora_version", QLORA_VERSION}};
+    return {{"format", format},
+            {"block_size", block_size},
+            {"model", fs::path(model).filename().string()},
+            {"model_sha256", model_sha256},
+            {"rank", rank},
+            {"alpha", alpha},
+            {"dropout", dropout},
+            {"targets", targets},
+            {"learning_rate", train.learning_rate},
+            {"steps", train.steps},
+            {"epochs", train.epochs},
+            {"batch", train.batch},
+            {"seq_len", seq_len},
+            {"seed", train.seed},
+            {"schedule", schedule},
+            {"warmup_steps", train.warmup_steps},
+            {"max_grad_norm", train.max_gradient_norm},
+            {"accumulate", train.accumulate},
+            {"grad_checkpoint", train.gradient_checkpoint},
+            {"qlora_version", QLORA_VERSION}};
   }
 };
 
@@ -69,47 +116,56 @@ struct Settings {
 void prepare_output(const fs::path& output) {
   std::error_code failure;
   fs::create_directories(output, failure);
-  qlora::require<qlora::IoError>(!failure, output.string(), ": can't make the folder: ", failure.message());
+  qlora::require<qlora::IoError>(!failure, output.string(),
+                                 ": can't make the folder: ", failure.message());
   qlora::AtomicFile probe(output / "qlora.json");
 }
 
 // A picture by gnuplot; without gnuplot the numbers in metrics.csv are all there is.
 void draw_loss(const fs::path& output) {
   const std::string script =
-      "set terminal pngcairo size 900,500; set output 'loss.png'; set datafile separator ','; set key off; "
+      "set terminal pngcairo size 900,500; set output 'loss.png'; set datafile separator ','; set "
+      "key off; "
       "set xlabel 'step'; set ylabel 'loss'; set grid; set title 'training loss'; "
       "plot 'metrics.csv' using 1:2 skip 1 with linespoints pointtype 7 pointsize 0.4";
   const fs::path file = output / "loss.gnuplot";
   qlora::write_text_file(file, script + "\n");
   std::string quoted = "'";
-  for (const char c : output.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  for (const char c : output.string())
+    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   const std::string command = "cd -- " + quoted + "' && gnuplot loss.gnuplot >/dev/null 2>&1";
-  if (std::system(command.c_str()) != 0) std::cerr << "warning: gnuplot failed or is missing; no loss.png\n";
+  if (std::system(command.c_str()) != 0)
+    std::cerr << "warning: gnuplot failed or is missing; no loss.png\n";
   fs::remove(file);
 }
 
 void finetune(const Settings& settings) {
   const qlora::GgufFile file(settings.model);
   const qlora::LlamaConfig config = qlora::llama_config(file);
-  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ", settings.seq_len,
-                                     ": the context of ", settings.model, " is ", config.context);
+  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ",
+                                     settings.seq_len, ": the context of ", settings.model, " is ",
+                                     config.context);
   const qlora::Tokenizer tokenizer(file);
   std::optional<qlora::ChatTemplate> chat;
   if (file.find<std::string>("tokenizer.chat_template")) chat.emplace(file, tokenizer);
   const auto load = [&](const std::string& path) {
-    const auto data = qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
-    std::cout << path << ": " << data.examples.size() << " examples, " << data.truncated << " cut at " << settings.seq_len
-              << " tokens, " << data.dropped << " dropped\n";
+    const auto data =
+        qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
+    std::cout << path << ": " << data.examples.size() << " examples, " << data.truncated
+              << " cut at " << settings.seq_len << " tokens, " << data.dropped << " dropped\n";
     return data;
   };
   const qlora::Dataset data = load(settings.data);
-  const qlora::Dataset held_out = settings.eval_data.empty() ? qlora::Dataset{} : load(settings.eval_data);
+  const qlora::Dataset held_out =
+      settings.eval_data.empty() ? qlora::Dataset{} : load(settings.eval_data);
   const fs::path output(settings.output);
   prepare_output(output);
 
   const std::string checksum = qlora::sha256(file.file().bytes());
   qlora::Llama<> model = qlora::load_llama(file, {settings.format, settings.block_size});
-  model.adapt({.rank = settings.rank, .alpha = static_cast<float>(settings.alpha), .dropout = settings.dropout,
+  model.adapt({.rank = settings.rank,
+               .alpha = static_cast<float>(settings.alpha),
+               .dropout = settings.dropout,
                .seed = qlora::derive_key(settings.train.seed, 3)},
               qlora::targets_from_name(settings.targets));
   const auto parameters = model.parameters();
@@ -135,7 +191,8 @@ void finetune(const Settings& settings) {
   } catch (const qlora::NumericError& failure) {
     if (trainer.good_steps() == 0) throw;
     save();
-    throw qlora::NumericError(qlora::message(failure.what(), "; ", settings.output, " holds the adapter after step ",
+    throw qlora::NumericError(qlora::message(failure.what(), "; ", settings.output,
+                                             " holds the adapter after step ",
                                              trainer.good_steps()));
   }
   save();

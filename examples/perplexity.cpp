@@ -18,16 +18,21 @@ struct Settings {
   void add_to(CLI::App& app) {
     model.add_to(app);
     app.add_option("--text", text, "a plain text file")->required();
-    app.add_option("--seq-len", seq_len, "tokens a window")->check(CLI::Range(2, 1 << 24))->capture_default_str();
-    app.add_option("--max-windows", max_windows, "stop after this many; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--seq-len", seq_len, "tokens a window")
+        ->check(CLI::Range(2, 1 << 24))
+        ->capture_default_str();
+    app.add_option("--max-windows", max_windows, "stop after this many; 0: all")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
   }
 };
 
 void measure(const Settings& settings) {
   const qlora::GgufFile file(settings.model.model);
   const qlora::LlamaConfig config = qlora::llama_config(file);
-  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ", settings.seq_len,
-                                     ": the context of ", settings.model.model, " is ", config.context);
+  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ",
+                                     settings.seq_len, ": the context of ", settings.model.model,
+                                     " is ", config.context);
   const qlora::Tokenizer tokenizer(file);
   auto data = qlora::load_dataset(settings.text, tokenizer, nullptr, settings.seq_len).examples;
   if (settings.max_windows > 0 && settings.max_windows < static_cast<qlora::Index>(data.size()))
@@ -43,8 +48,8 @@ void measure(const Settings& settings) {
       std::cerr << "window " << window + 1 << " of " << data.size() << ": "
                 << std::exp(total.sum / static_cast<double>(total.counted)) << "\n";
   }
-  std::cout << "perplexity " << std::exp(total.sum / static_cast<double>(total.counted)) << " tokens " << total.counted
-            << "\n";
+  std::cout << "perplexity " << std::exp(total.sum / static_cast<double>(total.counted))
+            << " tokens " << total.counted << "\n";
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Quantize a matrix, multiply with it, and define a data type of your own:
 //
-//   g++ -std=c++20 -O3 -march=native -fopenmp -Iinclude -I/usr/include/eigen3 examples/quickstart_matrix.cpp
+//   g++ -std=c++20 -O3 -march=native -Iinclude -I/usr/include/eigen3 examples/quickstart_matrix.cpp
 #include <iostream>
 #include <qlora/quant.hpp>
 
@@ -14,8 +14,8 @@ void show(const char* name, const qlora::RowMatrixXf& dense, const qlora::RowMat
   const qlora::QuantizedMatrix w = qlora::quantize<Format>(dense);
   const qlora::RowMatrixXf y = x * w.transpose();  // decoded inside the product
   const qlora::RowMatrixXf exact = x * dense.transpose();
-  std::cout << name << ": " << Format::bits_per_weight << " bits a weight, " << w.bytes() << " bytes, relative error "
-            << (y - exact).norm() / exact.norm() << "\n";
+  std::cout << name << ": " << Format::bits_per_weight << " bits a weight, " << w.bytes()
+            << " bytes, relative error " << (y - exact).norm() / exact.norm() << "\n";
 }
 
 int main() {

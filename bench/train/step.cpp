@@ -1,8 +1,10 @@
-// Tokens a second and peak memory of a training step, 2 x 256 tokens, LoRA of rank 16 on all projections:
+// Tokens a second and peak memory of a training step, 2 x 256 tokens, LoRA of rank 16 on all
+// projections:
 //
 //   build/bench/bench_train_step --model SmolLM2-135M-Instruct.Q4_1.gguf [--grad-checkpoint]
 //
-// Prints the median of the steps and VmHWM, the peak of resident memory since the start, loading included.
+// Prints the median of the steps and VmHWM, the peak of resident memory since the start, loading
+// included.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -31,18 +33,22 @@ int main(int argc, char** argv) {
   model.adapt({.rank = 16, .alpha = 16});
   std::vector<qlora::Token> ids;
   for (qlora::Index i = 0; i < batch * length; ++i)
-    ids.push_back(static_cast<qlora::Token>(qlora::uniform_below(1, static_cast<std::uint64_t>(i), 40000)));
+    ids.push_back(
+        static_cast<qlora::Token>(qlora::uniform_below(1, static_cast<std::uint64_t>(i), 40000)));
   const auto examples = qlora::windows(ids, length);
-  qlora::Trainer trainer(model, examples, {.steps = steps + 2, .batch = batch, .gradient_checkpoint = checkpoint});
+  qlora::Trainer trainer(model, examples,
+                         {.steps = steps + 2, .batch = batch, .gradient_checkpoint = checkpoint});
   std::vector<double> rates;
   trainer.run([&](const qlora::StepMetrics& m) {
     if (m.step > 2) rates.push_back(m.tokens_per_second);
     return true;
   });
-  std::nth_element(rates.begin(), rates.begin() + static_cast<qlora::Index>(rates.size() / 2), rates.end());
+  std::nth_element(rates.begin(), rates.begin() + static_cast<qlora::Index>(rates.size() / 2),
+                   rates.end());
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
-  std::cout << "threads " << qlora::thread_count() << ", " << batch << " x " << length << " tokens, " << format
-            << (checkpoint ? ", gradient checkpointing" : "") << ": median " << rates[rates.size() / 2]
-            << " tokens/s, peak memory " << usage.ru_maxrss / 1024 << " MiB\n";
+  std::cout << "threads " << qlora::thread_count() << ", " << batch << " x " << length
+            << " tokens, " << format << (checkpoint ? ", gradient checkpointing" : "")
+            << ": median " << rates[rates.size() / 2] << " tokens/s, peak memory "
+            << usage.ru_maxrss / 1024 << " MiB\n";
 }

@@ -52,8 +52,10 @@ struct ModelOptions {
   void add_to(CLI::App& app) {
     app.add_option("--model", model, "GGUF file of a Llama model")->required();
     app.add_option("--adapter", adapter, "folder of a LoRA adapter in PEFT's layout");
-    app.add_option("--format", format, "format of the projections [the adapter's, else nf4-dq]")->check(format_names(true));
-    app.add_option("--block-size", block_size, "weights that share a scale [the adapter's, else 64]")
+    app.add_option("--format", format, "format of the projections [the adapter's, else nf4-dq]")
+        ->check(format_names(true));
+    app.add_option("--block-size", block_size,
+                   "weights that share a scale [the adapter's, else 64]")
         ->check(CLI::PositiveNumber);
   }
 
@@ -69,7 +71,8 @@ struct ModelOptions {
         load.format = json.value("format", load.format);
         load.block_size = json.value("block_size", load.block_size);
         if (json.value("model_sha256", std::string()) != qlora::sha256(file.file().bytes()))
-          std::cerr << "warning: the adapter in " << adapter << " was trained on another model file than " << model << "\n";
+          std::cerr << "warning: the adapter in " << adapter
+                    << " was trained on another model file than " << model << "\n";
       }
     }
     if (!format.empty()) load.format = format;
@@ -81,10 +84,11 @@ struct ModelOptions {
 
  private:
   void attach(qlora::Llama<>& loaded, const qlora::AdapterConfig& config) const {
-    const bool all = std::find(config.target_modules.begin(), config.target_modules.end(), "gate_proj") !=
-                     config.target_modules.end();
-    const double alpha =
-        config.rank_stabilized ? config.alpha * std::sqrt(static_cast<double>(config.rank)) : config.alpha;
+    const bool all = std::find(config.target_modules.begin(), config.target_modules.end(),
+                               "gate_proj") != config.target_modules.end();
+    const double alpha = config.rank_stabilized
+                             ? config.alpha * std::sqrt(static_cast<double>(config.rank))
+                             : config.alpha;
     loaded.adapt({.rank = config.rank, .alpha = static_cast<float>(alpha)},
                  all ? qlora::Targets::all : qlora::Targets::attention);
     qlora::read_adapter_weights(adapter, loaded.parameters());

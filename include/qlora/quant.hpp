@@ -1,4 +1,5 @@
-/// Light entry point: codebooks, formats, quantize, dequantize and the products with packed matrices. Needs Eigen only.
+/// Light entry point: codebooks, formats, quantize, dequantize and the products with packed
+/// matrices. Needs Eigen only.
 #pragma once
 
 #include "qlora/linalg/eigen.hpp"

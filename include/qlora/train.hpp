@@ -1,4 +1,5 @@
-/// Light entry point: everything from a GGUF file to a trained adapter. Needs Eigen, nlohmann-json and PCRE2.
+/// Light entry point: everything from a GGUF file to a trained adapter. Needs Eigen, nlohmann-json
+/// and PCRE2.
 #pragma once
 
 #include "qlora/io/peft.hpp"

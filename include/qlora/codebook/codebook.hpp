@@ -1,8 +1,10 @@
-/// A codebook: the values that a code can stand for, known at compile time; code k stands for values[k].
+/// A codebook: the values that a code can stand for, known at compile time; code k stands for
+/// values[k].
 ///
 ///     struct Ternary { static constexpr std::array values{-1.f, 0.f, 1.f}; };
 ///     static_assert(qlora::Codebook<Ternary> && qlora::code_bits<Ternary> == 2);
-///     qlora::encode<Ternary>(0.7f);   // 2: the code of the nearest value; a tie takes the lower one
+///     qlora::encode<Ternary>(0.7f);   // 2: the code of the nearest value; a tie takes the lower
+///     one
 ///
 /// A codebook can't be a local struct (C++ gives those no static members).
 #pragma once
@@ -32,12 +34,14 @@ constexpr bool usable_codebook_values(const Values& values) {
 
 }  // namespace detail
 
-/// A struct with `static constexpr std::array values` of 2 to 256 finite numbers that are not all zero, in code order.
+/// A struct with `static constexpr std::array values` of 2 to 256 finite numbers that are not all
+/// zero, in code order.
 template <class C>
 concept Codebook = requires {
   { C::values.size() } -> std::convertible_to<std::size_t>;
   { C::values[0] } -> std::convertible_to<float>;
-} && (C::values.size() >= 2) && (C::values.size() <= 256) && detail::usable_codebook_values(C::values);
+}
+&&(C::values.size() >= 2) && (C::values.size() <= 256) && detail::usable_codebook_values(C::values);
 
 /// A plain array that host and device code can index.
 template <class T, int N>
@@ -73,7 +77,8 @@ namespace detail {
 template <Codebook C>
 constexpr auto make_decode_table() {
   Table<float, (1 << code_bits<C>)> table{};
-  for (int i = 0; i < code_count<C>; ++i) table.at[i] = static_cast<float>(C::values[static_cast<std::size_t>(i)]);
+  for (int i = 0; i < code_count<C>; ++i)
+    table.at[i] = static_cast<float>(C::values[static_cast<std::size_t>(i)]);
   return table;
 }
 
@@ -100,7 +105,8 @@ constexpr auto make_thresholds() {
   for (int i = 0; i + 1 < code_count<C>; ++i) {
     const auto low = static_cast<float>(C::values[codes.at[i]]);
     const auto high = static_cast<float>(C::values[codes.at[i + 1]]);
-    thresholds.at[i] = static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
+    thresholds.at[i] =
+        static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
   }
   return thresholds;
 }
@@ -119,8 +125,8 @@ QLORA_TABLE auto sorted_codes = detail::make_sorted_codes<C>();
 template <class C>
 QLORA_TABLE auto thresholds = detail::make_thresholds<C>();
 
-/// The code of the value nearest to `x` (already scaled): the number of thresholds strictly below it, so a tie takes the
-/// lower value and NaN the lowest.
+/// The code of the value nearest to `x` (already scaled): the number of thresholds strictly below
+/// it, so a tie takes the lower value and NaN the lowest.
 template <Codebook C>
 QLORA_HD constexpr std::uint8_t encode(float x) {
   if constexpr (code_count<C> <= 16) {

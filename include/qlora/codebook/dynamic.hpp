@@ -1,5 +1,6 @@
-/// The 8-bit dynamic map: an exponent of base 10 with a moving number of fraction bits. Dettmers, "8-bit approximations for
-/// parallelism in deep learning", 2015; spaced in float32 as bitsandbytes spaces it.
+/// The 8-bit dynamic map: an exponent of base 10 with a moving number of fraction bits. Dettmers,
+/// "8-bit approximations for parallelism in deep learning", 2015; spaced in float32 as bitsandbytes
+/// spaces it.
 ///
 ///     qlora::decode<qlora::Dynamic8>(255);   // 1.f
 #pragma once
@@ -14,7 +15,8 @@ namespace qlora {
 
 namespace detail {
 
-/// For i = 0..6: the mid-points of 2^i (signed) or 2^(i+1) intervals of [0.1, 1], times 10^(i-6); and 0 and 1; sorted.
+/// For i = 0..6: the mid-points of 2^i (signed) or 2^(i+1) intervals of [0.1, 1], times 10^(i-6);
+/// and 0 and 1; sorted.
 template <bool Signed>
 constexpr auto make_dynamic_map() {
   std::array<float, 256> values{};

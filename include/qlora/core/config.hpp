@@ -1,12 +1,15 @@
-/// What the compiler and the machine's libraries offer, found by the compiler itself: no build system is needed.
+/// What the compiler and the machine's libraries offer, found by the compiler itself: no build
+/// system is needed.
 ///
-/// `QLORA_HD` marks functions that run on the host and on a CUDA device; `QLORA_TABLE` declares a look-up table that both
-/// can index at run time. `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`, `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the
-/// library's header is found. Define `QLORA_NO_HIGHWAY` to build without Highway.
+/// `QLORA_HD` marks functions that run on the host and on a CUDA device; `QLORA_TABLE` declares a
+/// look-up table that both can index at run time. `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`,
+/// `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the library's header is found. Define
+/// `QLORA_NO_HIGHWAY` to build without Highway.
 #pragma once
 
 #if defined(__FAST_MATH__) && !defined(QLORA_ALLOW_FAST_MATH)
-#error "qlora: -ffast-math changes the bits of decoded weights; define QLORA_ALLOW_FAST_MATH to accept that"
+#error \
+    "qlora: -ffast-math changes the bits of decoded weights; define QLORA_ALLOW_FAST_MATH to accept that"
 #endif
 
 #if defined(__CUDACC__)
@@ -15,8 +18,9 @@
 #define QLORA_HD
 #endif
 
-// A static constexpr member can't be indexed at run time in device code, and a local copy of a table spills. A variable
-// template of a plain struct can. __CUDA_ARCH__ (not __CUDACC__): the host pass must not read a device variable.
+// A static constexpr member can't be indexed at run time in device code, and a local copy of a
+// table spills. A variable template of a plain struct can. __CUDA_ARCH__ (not __CUDACC__): the host
+// pass must not read a device variable.
 #if defined(__CUDA_ARCH__)
 #define QLORA_TABLE __device__ constexpr
 #else
@@ -25,8 +29,8 @@
 
 #if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/highway.h>)
 #define QLORA_HAS_HIGHWAY 1
-// Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines; without the second
-// -march=x86-64-v3, which has no AES, silently falls back to SSSE3.
+// Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines;
+// without the second -march=x86-64-v3, which has no AES, silently falls back to SSSE3.
 #ifndef HWY_COMPILE_ONLY_STATIC
 #define HWY_COMPILE_ONLY_STATIC
 #endif

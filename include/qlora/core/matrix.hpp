@@ -1,4 +1,5 @@
-/// Row-major Eigen aliases: activations are [tokens, features], weights [out, in], as in every checkpoint.
+/// Row-major Eigen aliases: activations are [tokens, features], weights [out, in], as in every
+/// checkpoint.
 #pragma once
 
 #include <Eigen/Core>
@@ -29,8 +30,8 @@ using MatrixRef = Eigen::Ref<RowMatrix<T>, 0, Eigen::OuterStride<>>;
 /// Throws ShapeError unless the matrix is [rows, cols].
 template <class Matrix>
 void require_shape(const char* what, const Matrix& matrix, Index rows, Index cols) {
-  require<ShapeError>(matrix.rows() == rows && matrix.cols() == cols, what, ": expected shape [", rows, ", ", cols, "], found [",
-                      matrix.rows(), ", ", matrix.cols(), "]");
+  require<ShapeError>(matrix.rows() == rows && matrix.cols() == cols, what, ": expected shape [",
+                      rows, ", ", cols, "], found [", matrix.rows(), ", ", matrix.cols(), "]");
 }
 
 }  // namespace qlora

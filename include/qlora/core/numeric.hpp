@@ -1,6 +1,7 @@
 /// Storage types narrower than float, and arithmetic that rounds the same under any compiler flags.
 ///
-/// `bfloat16` and `float16` hold bits; they convert to float exactly and from float to nearest, ties to even.
+/// `bfloat16` and `float16` hold bits; they convert to float exactly and from float to nearest,
+/// ties to even.
 ///
 ///     qlora::float16 h(0.1f);            // 0x2e66
 ///     float x = h;                       // 0.0999755859375f
@@ -16,8 +17,9 @@
 
 namespace qlora {
 
-/// `a * b` rounded to float before anything else happens to it: the compiler may not fuse it into a later sum.
-/// Source of the fence: a measurement of GCC 12, clang 16 and nvcc 13; weaker barriers are optimized away.
+/// `a * b` rounded to float before anything else happens to it: the compiler may not fuse it into a
+/// later sum. Source of the fence: a measurement of GCC 12, clang 16 and nvcc 13; weaker barriers
+/// are optimized away.
 QLORA_HD constexpr float rounded_product(float a, float b) {
 #if defined(__CUDA_ARCH__)
   return __fmul_rn(a, b);
@@ -74,7 +76,8 @@ QLORA_HD constexpr float float_from_float16_bits(std::uint16_t bits) {
   const std::uint32_t exponent = (bits >> 10) & 0x1fu;
   std::uint32_t fraction = bits & 0x3ffu;
   if (exponent == 0x1fu) return __builtin_bit_cast(float, sign | 0x7f800000u | (fraction << 13));
-  if (exponent != 0) return __builtin_bit_cast(float, sign | ((exponent + 112u) << 23) | (fraction << 13));
+  if (exponent != 0)
+    return __builtin_bit_cast(float, sign | ((exponent + 112u) << 23) | (fraction << 13));
   // Subnormal: fraction * 2^-24 is exact in float.
   const float magnitude = static_cast<float>(fraction) * 5.9604644775390625e-8f;
   return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, magnitude));
@@ -85,8 +88,9 @@ QLORA_HD constexpr std::uint16_t float16_bits_from_float(float value) {
   const auto sign = static_cast<std::uint16_t>((u >> 16) & 0x8000u);
   const std::uint32_t magnitude = u & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);  // NaN
-  if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);  // 65520 and above
-  if (magnitude >= 0x38800000u) {                                                  // normal, from 2^-14
+  if (magnitude >= 0x477ff000u)
+    return static_cast<std::uint16_t>(sign | 0x7c00u);  // 65520 and above
+  if (magnitude >= 0x38800000u) {                       // normal, from 2^-14
     const std::uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
     return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
   }
@@ -122,7 +126,8 @@ struct float16 {
   }
 };
 
-/// Whether the value is neither NaN nor infinite; holds under any flags because it looks at the bits.
+/// Whether the value is neither NaN nor infinite; holds under any flags because it looks at the
+/// bits.
 QLORA_HD constexpr bool is_finite(float value) {
   return (__builtin_bit_cast(std::uint32_t, value) & 0x7f800000u) != 0x7f800000u;
 }

@@ -54,7 +54,8 @@ void parallel_ranges(Index count, Index grain, Body&& body) {
   });
 }
 
-/// A range length that gives every thread `per_thread` ranges of at least `smallest`, a multiple of `smallest`.
+/// A range length that gives every thread `per_thread` ranges of at least `smallest`, a multiple of
+/// `smallest`.
 inline Index grain_for(Index count, Index smallest, Index per_thread = 1) {
   const Index wanted = thread_count() * per_thread;
   const Index even = (count + wanted - 1) / wanted;

@@ -1,5 +1,6 @@
-/// A counter-based generator: the number at (key, position) is a pure function, the same on CPU and CUDA and for any
-/// number of threads. Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+/// A counter-based generator: the number at (key, position) is a pure function, the same on CPU and
+/// CUDA and for any number of threads. Philox4x32-10: Salmon et al., "Parallel random numbers: as
+/// easy as 1, 2, 3", SC 2011.
 ///
 ///     float u = qlora::uniform01(key, i);       // in [0, 1)
 ///     for (auto i : qlora::permutation(n, key)) ...
@@ -19,15 +20,18 @@ struct PhiloxBlock {
 };
 
 /// Ten rounds of Philox4x32 on a 128-bit counter (two 64-bit halves) with a 64-bit key.
-QLORA_HD constexpr PhiloxBlock philox(std::uint64_t key, std::uint64_t counter_low, std::uint64_t counter_high = 0) {
-  PhiloxBlock x{{static_cast<std::uint32_t>(counter_low), static_cast<std::uint32_t>(counter_low >> 32),
-                 static_cast<std::uint32_t>(counter_high), static_cast<std::uint32_t>(counter_high >> 32)}};
+QLORA_HD constexpr PhiloxBlock philox(std::uint64_t key, std::uint64_t counter_low,
+                                      std::uint64_t counter_high = 0) {
+  PhiloxBlock x{
+      {static_cast<std::uint32_t>(counter_low), static_cast<std::uint32_t>(counter_low >> 32),
+       static_cast<std::uint32_t>(counter_high), static_cast<std::uint32_t>(counter_high >> 32)}};
   auto k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x.word[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x.word[2];
-    x = PhiloxBlock{{static_cast<std::uint32_t>(p1 >> 32) ^ x.word[1] ^ k0, static_cast<std::uint32_t>(p1),
-                     static_cast<std::uint32_t>(p0 >> 32) ^ x.word[3] ^ k1, static_cast<std::uint32_t>(p0)}};
+    x = PhiloxBlock{
+        {static_cast<std::uint32_t>(p1 >> 32) ^ x.word[1] ^ k0, static_cast<std::uint32_t>(p1),
+         static_cast<std::uint32_t>(p0 >> 32) ^ x.word[3] ^ k1, static_cast<std::uint32_t>(p0)}};
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
@@ -44,14 +48,16 @@ QLORA_HD constexpr float uniform01(std::uint64_t key, std::uint64_t position) {
   return static_cast<float>(random_bits(key, position) >> 8) * 5.9604644775390625e-8f;
 }
 
-/// A key of its own for part `part` of what `key` seeds: layers, steps and epochs get independent streams.
+/// A key of its own for part `part` of what `key` seeds: layers, steps and epochs get independent
+/// streams.
 QLORA_HD constexpr std::uint64_t derive_key(std::uint64_t key, std::uint64_t part) {
   const PhiloxBlock block = philox(key, part, 0x9d5c1f2ba75e3c41u);
   return (std::uint64_t{block.word[1]} << 32) | block.word[0];
 }
 
 /// A whole number in [0, bound) without bias worth a name: 64 bits times the bound, upper half.
-QLORA_HD constexpr std::uint64_t uniform_below(std::uint64_t key, std::uint64_t position, std::uint64_t bound) {
+QLORA_HD constexpr std::uint64_t uniform_below(std::uint64_t key, std::uint64_t position,
+                                               std::uint64_t bound) {
   const PhiloxBlock block = philox(key, position, 1);
   const std::uint64_t bits = (std::uint64_t{block.word[1]} << 32) | block.word[0];
   __extension__ using Wide = unsigned __int128;
@@ -63,7 +69,8 @@ inline std::vector<Index> permutation(Index count, std::uint64_t key) {
   std::vector<Index> order(static_cast<std::size_t>(count));
   for (Index i = 0; i < count; ++i) order[static_cast<std::size_t>(i)] = i;
   for (Index i = count - 1; i > 0; --i) {
-    const auto j = uniform_below(key, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(i) + 1);
+    const auto j =
+        uniform_below(key, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(i) + 1);
     std::swap(order[static_cast<std::size_t>(i)], order[j]);
   }
   return order;

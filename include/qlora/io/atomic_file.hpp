@@ -1,4 +1,5 @@
-/// Writing that leaves the whole new file or the old one, never a part: a temporary beside the target, fsync, rename.
+/// Writing that leaves the whole new file or the old one, never a part: a temporary beside the
+/// target, fsync, rename.
 ///
 ///     qlora::AtomicFile file(directory / "adapter_model.safetensors");
 ///     file.write(bytes.data(), bytes.size());
@@ -52,10 +53,11 @@ class AtomicFile {
 
   /// Puts the file in its place.
   void commit() {
-    require<IoError>(::fsync(descriptor_) == 0, target_.string(), ": can't write: ", std::strerror(errno));
-    const int closed = ::close(std::exchange(descriptor_, -1));
-    require<IoError>(closed == 0 && ::rename(temporary_.c_str(), target_.c_str()) == 0, target_.string(),
+    require<IoError>(::fsync(descriptor_) == 0, target_.string(),
                      ": can't write: ", std::strerror(errno));
+    const int closed = ::close(std::exchange(descriptor_, -1));
+    require<IoError>(closed == 0 && ::rename(temporary_.c_str(), target_.c_str()) == 0,
+                     target_.string(), ": can't write: ", std::strerror(errno));
     committed_ = true;
   }
 

@@ -1,4 +1,5 @@
-/// GGUF 2 and 3, memory-mapped: typed key-values and tensors by name. Malformed files are refused with the place.
+/// GGUF 2 and 3, memory-mapped: typed key-values and tensors by name. Malformed files are refused
+/// with the place.
 ///
 ///     qlora::GgufFile file("model.gguf");
 ///     file.get<std::uint64_t>("llama.block_count");
@@ -25,8 +26,9 @@
 namespace qlora {
 
 /// A value of a key: whole numbers, floats, truth, text, or a list of one of them.
-using GgufValue = std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
-                               std::vector<double>, std::vector<std::string>>;
+using GgufValue =
+    std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
+                 std::vector<double>, std::vector<std::string>>;
 
 /// A tensor's place in the file. shape: as in a checkpoint, the fastest dimension last.
 struct GgufTensor {
@@ -48,7 +50,8 @@ namespace detail {
 /// Reads little-endian values from a span and refuses to run past its end.
 class GgufCursor {
  public:
-  GgufCursor(std::string file, std::span<const std::byte> bytes) : file_(std::move(file)), bytes_(bytes) {}
+  GgufCursor(std::string file, std::span<const std::byte> bytes)
+      : file_(std::move(file)), bytes_(bytes) {}
 
   std::size_t position() const { return position_; }
   std::size_t left() const { return bytes_.size() - position_; }
@@ -73,8 +76,8 @@ class GgufCursor {
   /// A count of things that take at least `smallest` bytes each.
   std::uint64_t read_count(std::uint64_t smallest, const char* what) {
     const auto count = read<std::uint64_t>();
-    require<FormatError>(count <= left() / smallest, file_, ": at byte ", position_, ": ", count, " ", what,
-                         " can't fit in the ", left(), " bytes that are left");
+    require<FormatError>(count <= left() / smallest, file_, ": at byte ", position_, ": ", count,
+                         " ", what, " can't fit in the ", left(), " bytes that are left");
     return count;
   }
 
@@ -85,8 +88,8 @@ class GgufCursor {
 
  private:
   void need(std::uint64_t size, const char* what) const {
-    require<FormatError>(size <= left(), file_, ": at byte ", position_, ": expected ", what, " of ", size,
-                         " bytes, found the end of the file after ", left());
+    require<FormatError>(size <= left(), file_, ": at byte ", position_, ": expected ", what,
+                         " of ", size, " bytes, found the end of the file after ", left());
   }
 
   std::string file_;
@@ -98,14 +101,18 @@ class GgufCursor {
 
 class GgufFile {
  public:
-  /// Throws IoError for a file that can't be read and FormatError, naming file and place, for a malformed one.
-  explicit GgufFile(const std::filesystem::path& path) : name_(path.string()), file_(path) { parse(); }
+  /// Throws IoError for a file that can't be read and FormatError, naming file and place, for a
+  /// malformed one.
+  explicit GgufFile(const std::filesystem::path& path) : name_(path.string()), file_(path) {
+    parse();
+  }
 
   const std::string& name() const { return name_; }
   const MappedFile& file() const { return file_; }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
 
-  /// The key's value as T (numbers convert), or nothing. Throws FormatError when the kind does not fit.
+  /// The key's value as T (numbers convert), or nothing. Throws FormatError when the kind does not
+  /// fit.
   template <class T>
   std::optional<T> find(const std::string& key) const {
     const auto place = values_.find(key);
@@ -137,7 +144,8 @@ class GgufFile {
   /// Throws FormatError when there is no such tensor.
   const GgufTensor& tensor(const std::string& name) const {
     const auto place = tensors_.find(name);
-    require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name, "', found none");
+    require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name,
+                         "', found none");
     return place->second;
   }
 
@@ -145,7 +153,8 @@ class GgufFile {
   RowMatrixXf dense(const std::string& name) const {
     const GgufTensor& t = tensor(name);
     RowMatrixXf values(t.rows(), t.cols());
-    gguf_decode(t.type, t.bytes, std::span<float>(values.data(), static_cast<std::size_t>(values.size())));
+    gguf_decode(t.type, t.bytes,
+                std::span<float>(values.data(), static_cast<std::size_t>(values.size())));
     return values;
   }
 
@@ -157,13 +166,15 @@ class GgufFile {
                          ": expected the magic 'GGUF' at the start of the file");
     (void)cursor.read<std::uint32_t>();
     const auto version = cursor.read<std::uint32_t>();
-    require<FormatError>(version == 2 || version == 3, name_, ": expected GGUF version 2 or 3, found ", version);
+    require<FormatError>(version == 2 || version == 3, name_,
+                         ": expected GGUF version 2 or 3, found ", version);
     const auto tensor_count = cursor.read_count(24, "tensors");
     const auto key_count = cursor.read_count(13, "keys");
     for (std::uint64_t i = 0; i < key_count; ++i) {
       std::string key = cursor.read_string();
       GgufValue value = read_value(cursor, cursor.read<std::uint32_t>());
-      if (!values_.emplace(key, std::move(value)).second) cursor.fail("the key '", key, "' comes twice");
+      if (!values_.emplace(key, std::move(value)).second)
+        cursor.fail("the key '", key, "' comes twice");
     }
     const auto alignment = find<std::uint64_t>("general.alignment").value_or(32);
     require<FormatError>(alignment > 0 && (alignment & (alignment - 1)) == 0, name_,
@@ -177,7 +188,8 @@ class GgufFile {
   std::pair<std::string, std::uint64_t> read_tensor(detail::GgufCursor& cursor) {
     std::string name = cursor.read_string();
     const auto dimensions = cursor.read<std::uint32_t>();
-    if (dimensions > 4) cursor.fail("tensor '", name, "': expected at most 4 dimensions, found ", dimensions);
+    if (dimensions > 4)
+      cursor.fail("tensor '", name, "': expected at most 4 dimensions, found ", dimensions);
     GgufTensor tensor;
     std::uint64_t count = 1;
     for (std::uint32_t d = 0; d < dimensions; ++d) {
@@ -189,43 +201,61 @@ class GgufFile {
     }
     tensor.type = cursor.read<std::uint32_t>();
     const auto offset = cursor.read<std::uint64_t>();
-    if (!tensors_.emplace(name, std::move(tensor)).second) cursor.fail("the tensor '", name, "' comes twice");
+    if (!tensors_.emplace(name, std::move(tensor)).second)
+      cursor.fail("the tensor '", name, "' comes twice");
     return {std::move(name), offset};
   }
 
-  void place_tensor(const std::string& name, std::uint64_t offset, std::uint64_t start, std::uint64_t alignment) {
+  void place_tensor(const std::string& name, std::uint64_t offset, std::uint64_t start,
+                    std::uint64_t alignment) {
     GgufTensor& tensor = tensors_.at(name);
     const GgufType* type = find_gguf_type(tensor.type);
     require<FormatError>(type != nullptr, name_, ": tensor '", name, "': type ", tensor.type,
                          " is not supported; expected one of ", gguf_type_names());
-    require<FormatError>(tensor.cols() % type->block == 0, name_, ": tensor '", name, "': expected rows of a multiple of ",
-                         type->block, " for ", type->name, ", found ", tensor.cols());
+    require<FormatError>(tensor.cols() % type->block == 0, name_, ": tensor '", name,
+                         "': expected rows of a multiple of ", type->block, " for ", type->name,
+                         ", found ", tensor.cols());
     const auto size = static_cast<std::uint64_t>(tensor.size() / type->block * type->bytes);
     const auto all = file_.bytes();
-    require<FormatError>(offset % alignment == 0, name_, ": tensor '", name, "': its offset ", offset,
-                         " is no multiple of the alignment ", alignment);
-    require<FormatError>(start <= all.size() && offset <= all.size() - start && size <= all.size() - start - offset, name_,
-                         ": tensor '", name, "': expected ", size, " bytes at ", start + offset,
-                         ", found a file of ", all.size(), " bytes; is it truncated?");
+    require<FormatError>(offset % alignment == 0, name_, ": tensor '", name, "': its offset ",
+                         offset, " is no multiple of the alignment ", alignment);
+    require<FormatError>(
+        start <= all.size() && offset <= all.size() - start && size <= all.size() - start - offset,
+        name_, ": tensor '", name, "': expected ", size, " bytes at ", start + offset,
+        ", found a file of ", all.size(), " bytes; is it truncated?");
     tensor.bytes = all.subspan(start + offset, size);
   }
 
   static GgufValue read_value(detail::GgufCursor& cursor, std::uint32_t kind) {
     switch (kind) {
-      case 0: return std::uint64_t{cursor.read<std::uint8_t>()};
-      case 1: return std::int64_t{cursor.read<std::int8_t>()};
-      case 2: return std::uint64_t{cursor.read<std::uint16_t>()};
-      case 3: return std::int64_t{cursor.read<std::int16_t>()};
-      case 4: return std::uint64_t{cursor.read<std::uint32_t>()};
-      case 5: return std::int64_t{cursor.read<std::int32_t>()};
-      case 6: return static_cast<double>(cursor.read<float>());
-      case 7: return cursor.read<std::uint8_t>() != 0;
-      case 8: return cursor.read_string();
-      case 9: return read_list(cursor);
-      case 10: return cursor.read<std::uint64_t>();
-      case 11: return cursor.read<std::int64_t>();
-      case 12: return cursor.read<double>();
-      default: cursor.fail("expected a value type below 13, found ", kind);
+      case 0:
+        return std::uint64_t{cursor.read<std::uint8_t>()};
+      case 1:
+        return std::int64_t{cursor.read<std::int8_t>()};
+      case 2:
+        return std::uint64_t{cursor.read<std::uint16_t>()};
+      case 3:
+        return std::int64_t{cursor.read<std::int16_t>()};
+      case 4:
+        return std::uint64_t{cursor.read<std::uint32_t>()};
+      case 5:
+        return std::int64_t{cursor.read<std::int32_t>()};
+      case 6:
+        return static_cast<double>(cursor.read<float>());
+      case 7:
+        return cursor.read<std::uint8_t>() != 0;
+      case 8:
+        return cursor.read_string();
+      case 9:
+        return read_list(cursor);
+      case 10:
+        return cursor.read<std::uint64_t>();
+      case 11:
+        return cursor.read<std::int64_t>();
+      case 12:
+        return cursor.read<double>();
+      default:
+        cursor.fail("expected a value type below 13, found ", kind);
     }
   }
 

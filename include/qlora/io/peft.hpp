@@ -5,17 +5,15 @@
 ///     qlora::read_adapter_weights("out", model.parameters());
 #pragma once
 
-#include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "qlora/core/error.hpp"
 #include "qlora/io/atomic_file.hpp"
+#include "qlora/io/json_file.hpp"
 #include "qlora/io/safetensors.hpp"
 #include "qlora/nn/parameter.hpp"
 
@@ -32,20 +30,6 @@ struct AdapterConfig {
 };
 
 inline constexpr const char* peft_prefix = "base_model.model.";
-
-/// A whole text file. Throws IoError.
-inline std::string read_text_file(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  require<IoError>(stream.good() && !std::filesystem::is_directory(path), path.string(), ": can't open the file");
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
-/// A JSON file. Throws IoError, or FormatError with the place.
-inline nlohmann::json read_json_file(const std::filesystem::path& path) {
-  return detail::parse_unique_json(path.string(), read_text_file(path));
-}
 
 /// Writes both files; parameters carry Hugging Face's names. Each file is whole or untouched.
 inline void write_adapter(const std::filesystem::path& directory, const AdapterConfig& config,
@@ -67,7 +51,8 @@ inline void write_adapter(const std::filesystem::path& directory, const AdapterC
                                {"fan_in_fan_out", false},
                                {"inference_mode", true}};
   std::map<std::string, const RowMatrixXf*> tensors;
-  for (const auto* parameter : parameters) tensors.emplace(peft_prefix + parameter->name, &parameter->value);
+  for (const auto* parameter : parameters)
+    tensors.emplace(peft_prefix + parameter->name, &parameter->value);
   write_safetensors(directory / "adapter_model.safetensors", tensors, {{"format", "pt"}});
   write_text_file(directory / "adapter_config.json", json.dump(2) + "\n");
 }
@@ -80,17 +65,20 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& directory)
     const std::string type = json.at("peft_type").get<std::string>();
     require<FormatError>(type == "LORA", path.string(), ": peft_type: expected LORA, found ", type);
     for (const char* flag : {"use_dora", "fan_in_fan_out"})
-      require<FormatError>(!json.value(flag, false), path.string(), ": ", flag, " is not supported");
-    for (const char* pattern : {"rank_pattern", "alpha_pattern", "modules_to_save"})
-      require<FormatError>(!json.contains(pattern) || json[pattern].empty(), path.string(), ": ", pattern,
+      require<FormatError>(!json.value(flag, false), path.string(), ": ", flag,
                            " is not supported");
-    AdapterConfig config{.rank = json.at("r").get<Index>(),
-                         .alpha = json.at("lora_alpha").get<double>(),
-                         .dropout = json.value("lora_dropout", 0.0),
-                         .rank_stabilized = json.value("use_rslora", false),
-                         .target_modules = json.at("target_modules").get<std::vector<std::string>>(),
-                         .base_model = {}};
-    require<FormatError>(config.rank > 0, path.string(), ": r: expected 1 or more, found ", config.rank);
+    for (const char* pattern : {"rank_pattern", "alpha_pattern", "modules_to_save"})
+      require<FormatError>(!json.contains(pattern) || json[pattern].empty(), path.string(), ": ",
+                           pattern, " is not supported");
+    AdapterConfig config{
+        .rank = json.at("r").get<Index>(),
+        .alpha = json.at("lora_alpha").get<double>(),
+        .dropout = json.value("lora_dropout", 0.0),
+        .rank_stabilized = json.value("use_rslora", false),
+        .target_modules = json.at("target_modules").get<std::vector<std::string>>(),
+        .base_model = {}};
+    require<FormatError>(config.rank > 0, path.string(), ": r: expected 1 or more, found ",
+                         config.rank);
     if (json.contains("base_model_name_or_path") && json["base_model_name_or_path"].is_string())
       config.base_model = json["base_model_name_or_path"].get<std::string>();
     return config;
@@ -99,19 +87,23 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& directory)
   }
 }
 
-/// Fills the parameters from adapter_model.safetensors. Every tensor must have its parameter and the right shape.
-inline void read_adapter_weights(const std::filesystem::path& directory, const ParameterList<float>& parameters) {
+/// Fills the parameters from adapter_model.safetensors. Every tensor must have its parameter and
+/// the right shape.
+inline void read_adapter_weights(const std::filesystem::path& directory,
+                                 const ParameterList<float>& parameters) {
   const auto path = directory / "adapter_model.safetensors";
   const SafetensorsFile file(path);
   std::vector<RowMatrixXf> values;
   for (const auto* parameter : parameters) {
     values.push_back(file.dense(peft_prefix + parameter->name));
-    require<FormatError>(values.back().rows() == parameter->value.rows() && values.back().cols() == parameter->value.cols(),
-                         path.string(), ": ", parameter->name, ": expected shape [", parameter->value.rows(), ", ",
-                         parameter->value.cols(), "], found [", values.back().rows(), ", ", values.back().cols(), "]");
+    require<FormatError>(values.back().rows() == parameter->value.rows() &&
+                             values.back().cols() == parameter->value.cols(),
+                         path.string(), ": ", parameter->name, ": expected shape [",
+                         parameter->value.rows(), ", ", parameter->value.cols(), "], found [",
+                         values.back().rows(), ", ", values.back().cols(), "]");
   }
-  require<FormatError>(file.tensors().size() == parameters.size(), path.string(), ": expected ", parameters.size(),
-                       " tensors for this model, found ", file.tensors().size());
+  require<FormatError>(file.tensors().size() == parameters.size(), path.string(), ": expected ",
+                       parameters.size(), " tensors for this model, found ", file.tensors().size());
   for (std::size_t i = 0; i < values.size(); ++i) parameters[i]->value = std::move(values[i]);
 }
 

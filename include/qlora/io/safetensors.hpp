@@ -1,4 +1,5 @@
-/// safetensors: named tensors behind a JSON header. The reader maps the file and refuses anything the format forbids.
+/// safetensors: named tensors behind a JSON header. The reader maps the file and refuses anything
+/// the format forbids.
 ///
 ///     qlora::SafetensorsFile file("adapter_model.safetensors");
 ///     qlora::RowMatrixXf a = file.dense("...lora_A.weight");
@@ -6,12 +7,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/atomic_file.hpp"
+#include "qlora/io/json_file.hpp"
 #include "qlora/io/mapped_file.hpp"
 
 namespace qlora {
@@ -36,29 +38,11 @@ namespace detail {
 /// Bytes of an element, 0 for an unknown type.
 inline std::size_t safetensors_size(const std::string& dtype) {
   static const std::map<std::string, std::size_t> sizes{
-      {"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"I16", 2}, {"F16", 2},
-      {"BF16", 2}, {"U32", 4}, {"I32", 4}, {"F32", 4},     {"U64", 8},     {"I64", 8}, {"F64", 8}};
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+      {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
+      {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
   const auto place = sizes.find(dtype);
   return place == sizes.end() ? 0 : place->second;
-}
-
-/// The header as JSON; a key that comes twice in one object is an error.
-inline nlohmann::json parse_unique_json(const std::string& where, std::string_view text) {
-  std::vector<std::set<std::string>> open;
-  const auto callback = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    using Event = nlohmann::json::parse_event_t;
-    if (event == Event::object_start) open.emplace_back();
-    if (event == Event::object_end) open.pop_back();
-    if (event == Event::key)
-      require<FormatError>(open.back().insert(value.get<std::string>()).second, where, ": the name '",
-                           value.get<std::string>(), "' comes twice");
-    return true;
-  };
-  try {
-    return nlohmann::json::parse(text, callback);
-  } catch (const nlohmann::json::exception& failure) {
-    throw FormatError(message(where, ": ", failure.what()));
-  }
 }
 
 }  // namespace detail
@@ -66,22 +50,25 @@ inline nlohmann::json parse_unique_json(const std::string& where, std::string_vi
 class SafetensorsFile {
  public:
   /// Throws IoError or FormatError, naming file and tensor.
-  explicit SafetensorsFile(const std::filesystem::path& path) : name_(path.string()), file_(path) { parse(); }
+  explicit SafetensorsFile(const std::filesystem::path& path) : name_(path.string()), file_(path) {
+    parse();
+  }
 
   const std::map<std::string, SafeTensor>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   const SafeTensor& tensor(const std::string& name) const {
     const auto place = tensors_.find(name);
-    require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name, "', found none");
+    require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name,
+                         "', found none");
     return place->second;
   }
 
   /// A matrix of F32, F16 or BF16 as floats.
   RowMatrixXf dense(const std::string& name) const {
     const SafeTensor& t = tensor(name);
-    require<FormatError>(t.shape.size() == 2, name_, ": tensor '", name, "': expected 2 dimensions, found ",
-                         t.shape.size());
+    require<FormatError>(t.shape.size() == 2, name_, ": tensor '", name,
+                         "': expected 2 dimensions, found ", t.shape.size());
     RowMatrixXf values(t.shape[0], t.shape[1]);
     if (t.dtype == "F32") {
       if (!t.bytes.empty()) std::memcpy(values.data(), t.bytes.data(), t.bytes.size());
@@ -92,7 +79,8 @@ class SafetensorsFile {
     for (Index i = 0; i < values.size(); ++i) {
       std::uint16_t bits = 0;
       std::memcpy(&bits, t.bytes.data() + 2 * i, 2);
-      values.data()[i] = t.dtype == "F16" ? float{float16::from_bits(bits)} : float{bfloat16::from_bits(bits)};
+      values.data()[i] =
+          t.dtype == "F16" ? float{float16::from_bits(bits)} : float{bfloat16::from_bits(bits)};
     }
     return values;
   }
@@ -100,15 +88,18 @@ class SafetensorsFile {
  private:
   void parse() {
     const auto bytes = file_.bytes();
-    require<FormatError>(bytes.size() >= 8, name_, ": expected a header length of 8 bytes, found ", bytes.size());
+    require<FormatError>(bytes.size() >= 8, name_, ": expected a header length of 8 bytes, found ",
+                         bytes.size());
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), 8);
-    require<FormatError>(length <= 100'000'000 && length <= bytes.size() - 8, name_, ": a header of ", length,
-                         " bytes does not fit in the file of ", bytes.size());
+    require<FormatError>(length <= 100'000'000 && length <= bytes.size() - 8, name_,
+                         ": a header of ", length, " bytes does not fit in the file of ",
+                         bytes.size());
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
-    require<FormatError>(!text.empty() && text.front() == '{', name_, ": expected the header to start with '{'");
+    require<FormatError>(!text.empty() && text.front() == '{', name_,
+                         ": expected the header to start with '{'");
     const auto data = bytes.subspan(8 + length);
-    const nlohmann::json header = detail::parse_unique_json(name_, text);
+    const nlohmann::json header = parse_json(name_, text);
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
     for (const auto& [name, entry] : header.items()) {
       try {
@@ -124,11 +115,13 @@ class SafetensorsFile {
     std::sort(ranges.begin(), ranges.end());
     std::uint64_t end = 0;
     for (const auto& [from, to] : ranges) {
-      require<FormatError>(from == end, name_, ": the data of tensors leaves a hole or overlaps at byte ",
+      require<FormatError>(from == end, name_,
+                           ": the data of tensors leaves a hole or overlaps at byte ",
                            std::min(from, end));
       end = to;
     }
-    require<FormatError>(end == data.size(), name_, ": expected ", end, " bytes of data, found ", data.size());
+    require<FormatError>(end == data.size(), name_, ": expected ", end, " bytes of data, found ",
+                         data.size());
   }
 
   std::pair<std::uint64_t, std::uint64_t> add(const std::string& name, const nlohmann::json& entry,
@@ -137,16 +130,20 @@ class SafetensorsFile {
     const auto shape = entry.at("shape").get<std::vector<std::uint64_t>>();
     const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
     const std::uint64_t size = detail::safetensors_size(tensor.dtype);
-    require<FormatError>(size > 0, name_, ": tensor '", name, "': the type '", tensor.dtype, "' is not known");
+    require<FormatError>(size > 0, name_, ": tensor '", name, "': the type '", tensor.dtype,
+                         "' is not known");
     std::uint64_t expected = size;
     for (const std::uint64_t n : shape) {
-      require<FormatError>(n < (std::uint64_t{1} << 48) && !__builtin_mul_overflow(expected, n, &expected), name_,
-                           ": tensor '", name, "': its shape is out of range");
+      require<FormatError>(
+          n < (std::uint64_t{1} << 48) && !__builtin_mul_overflow(expected, n, &expected), name_,
+          ": tensor '", name, "': its shape is out of range");
       tensor.shape.push_back(static_cast<Index>(n));
     }
-    require<FormatError>(offsets[0] <= offsets[1] && offsets[1] <= data.size() && offsets[1] - offsets[0] == expected,
-                         name_, ": tensor '", name, "': expected ", expected, " bytes, found the range ", offsets[0],
-                         " to ", offsets[1], " of ", data.size());
+    require<FormatError>(offsets[0] <= offsets[1] && offsets[1] <= data.size() &&
+                             offsets[1] - offsets[0] == expected,
+                         name_, ": tensor '", name, "': expected ", expected,
+                         " bytes, found the range ", offsets[0], " to ", offsets[1], " of ",
+                         data.size());
     tensor.bytes = data.subspan(offsets[0], expected);
     tensors_.emplace(name, std::move(tensor));
     return {offsets[0], offsets[1]};
@@ -159,14 +156,17 @@ class SafetensorsFile {
 };
 
 /// Writes float32 matrices, whole or not at all.
-inline void write_safetensors(const std::filesystem::path& path, const std::map<std::string, const RowMatrixXf*>& tensors,
+inline void write_safetensors(const std::filesystem::path& path,
+                              const std::map<std::string, const RowMatrixXf*>& tensors,
                               const std::map<std::string, std::string>& metadata = {}) {
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t end = 0;
   for (const auto& [name, values] : tensors) {
     const std::uint64_t size = static_cast<std::uint64_t>(values->size()) * sizeof(float);
-    header[name] = {{"dtype", "F32"}, {"shape", {values->rows(), values->cols()}}, {"data_offsets", {end, end + size}}};
+    header[name] = {{"dtype", "F32"},
+                    {"shape", {values->rows(), values->cols()}},
+                    {"data_offsets", {end, end + size}}};
     end += size;
   }
   std::string text = header.dump();

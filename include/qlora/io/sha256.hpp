@@ -17,8 +17,9 @@ namespace qlora {
 inline std::string sha256(std::span<const std::byte> bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
-  require<IoError>(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) == 1,
-                   "SHA-256: OpenSSL refused");
+  require<IoError>(
+      EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) == 1,
+      "SHA-256: OpenSSL refused");
   constexpr const char* digits = "0123456789abcdef";
   std::string text;
   for (unsigned i = 0; i < size; ++i) {

@@ -1,4 +1,5 @@
-/// Dense products shaped like a linear layer's, split over threads the way that suits tall and narrow matrices.
+/// Dense products shaped like a linear layer's, split over threads the way that suits tall and
+/// narrow matrices.
 ///
 ///     qlora::multiply_transposed<float>(x, a, low);            // low = x Aᵀ
 ///     qlora::accumulate_outer<float>(dy, x, grad, 1.f);        // grad += dyᵀ x
@@ -24,13 +25,16 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, Matr
         y.row(0).segment(first, last - first).noalias() =
             (w.middleRows(first, last - first) * x.row(0).transpose()).transpose();
       } else {
-        y.middleCols(first, last - first).noalias() = x * w.middleRows(first, last - first).transpose();
+        y.middleCols(first, last - first).noalias() =
+            x * w.middleRows(first, last - first).transpose();
       }
     });
   } else {
-    parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain), [&](Index first, Index last) {
-      y.middleRows(first, last - first).noalias() = x.middleRows(first, last - first) * w.transpose();
-    });
+    parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain),
+                    [&](Index first, Index last) {
+                      y.middleRows(first, last - first).noalias() =
+                          x.middleRows(first, last - first) * w.transpose();
+                    });
   }
 }
 
@@ -46,12 +50,15 @@ void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> d
 
 /// y += scale x Wᵀ, in parallel over tokens.
 template <class T>
-void accumulate_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y, T scale) {
+void accumulate_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
+                           T scale) {
   require_shape("accumulate_transposed: x", x, x.rows(), w.cols());
   require_shape("accumulate_transposed: y", y, x.rows(), w.rows());
-  parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain), [&](Index first, Index last) {
-    y.middleRows(first, last - first).noalias() += scale * x.middleRows(first, last - first) * w.transpose();
-  });
+  parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain),
+                  [&](Index first, Index last) {
+                    y.middleRows(first, last - first).noalias() +=
+                        scale * x.middleRows(first, last - first) * w.transpose();
+                  });
 }
 
 /// y += scale x W, in parallel over tokens.
@@ -59,14 +66,18 @@ template <class T>
 void accumulate(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y, T scale) {
   require_shape("accumulate: x", x, x.rows(), w.rows());
   require_shape("accumulate: y", y, x.rows(), w.cols());
-  parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain), [&](Index first, Index last) {
-    y.middleRows(first, last - first).noalias() += scale * x.middleRows(first, last - first) * w;
-  });
+  parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain),
+                  [&](Index first, Index last) {
+                    y.middleRows(first, last - first).noalias() +=
+                        scale * x.middleRows(first, last - first) * w;
+                  });
 }
 
-/// grad += scale leftᵀ right, the gradient of a weight. left: [tokens, rows], right: [tokens, cols], grad: [rows, cols].
+/// grad += scale leftᵀ right, the gradient of a weight. left: [tokens, rows], right: [tokens,
+/// cols], grad: [rows, cols].
 template <class T>
-void accumulate_outer(const ConstMatrixRef<T>& left, const ConstMatrixRef<T>& right, RowMatrix<T>& grad, T scale) {
+void accumulate_outer(const ConstMatrixRef<T>& left, const ConstMatrixRef<T>& right,
+                      RowMatrix<T>& grad, T scale) {
   require_shape("accumulate_outer: right", right, left.rows(), right.cols());
   require_shape("accumulate_outer: grad", grad, left.cols(), right.cols());
   if (grad.rows() > grad.cols()) {

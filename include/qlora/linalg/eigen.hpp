@@ -1,10 +1,11 @@
 /// A packed matrix in Eigen's expressions: the product decodes as it goes.
 ///
-///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in]; w: QuantizedMatrix [out, in]
-///     dx.noalias() += 2.f * (dy * w);
-///     VectorXf z = w * v;                  // w on the left works too
+///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in]; w:
+///     QuantizedMatrix [out, in] dx.noalias() += 2.f * (dy * w); VectorXf z = w * v; // w on the
+///     left works too
 ///
-/// The scalar is the dense side's. Products of a temporary packed matrix do not compile: the expression would dangle.
+/// The scalar is the dense side's. Products of a temporary packed matrix do not compile: the
+/// expression would dangle.
 #pragma once
 
 #include <Eigen/Core>
@@ -15,7 +16,8 @@
 
 namespace qlora {
 
-/// A packed matrix as one side of an Eigen product: a view, the dense side's scalar, transposed or not.
+/// A packed matrix as one side of an Eigen product: a view, the dense side's scalar, transposed or
+/// not.
 template <class F, class T, bool Transposed>
 struct PackedOperand {
   using Scalar = T;
@@ -49,56 +51,67 @@ namespace detail {
 
 template <class Dense, class F, bool Transposed>
 using PackedRightProduct =
-    Eigen::Product<Dense, PackedOperand<F, typename Dense::Scalar, Transposed>, Eigen::DefaultProduct>;
+    Eigen::Product<Dense, PackedOperand<F, typename Dense::Scalar, Transposed>,
+                   Eigen::DefaultProduct>;
 template <class Dense, class F, bool Transposed>
-using PackedLeftProduct =
-    Eigen::Product<PackedOperand<F, typename Dense::Scalar, Transposed>, Dense, Eigen::DefaultProduct>;
+using PackedLeftProduct = Eigen::Product<PackedOperand<F, typename Dense::Scalar, Transposed>,
+                                         Dense, Eigen::DefaultProduct>;
 
 }  // namespace detail
 
 template <class X, class F, class T, bool Transposed>
-Eigen::Product<X, PackedOperand<F, T, Transposed>> operator*(const Eigen::MatrixBase<X>& x,
-                                                             const PackedOperand<F, T, Transposed>& w) {
-  require<ShapeError>(x.cols() == w.rows(), "x * w: expected x with ", w.rows(), " columns, found ", x.cols());
+Eigen::Product<X, PackedOperand<F, T, Transposed>> operator*(
+    const Eigen::MatrixBase<X>& x, const PackedOperand<F, T, Transposed>& w) {
+  require<ShapeError>(x.cols() == w.rows(), "x * w: expected x with ", w.rows(), " columns, found ",
+                      x.cols());
   return {x.derived(), w};
 }
 
 template <class X, class F, class T, bool Transposed>
-Eigen::Product<PackedOperand<F, T, Transposed>, X> operator*(const PackedOperand<F, T, Transposed>& w,
-                                                             const Eigen::MatrixBase<X>& x) {
-  require<ShapeError>(x.rows() == w.cols(), "w * x: expected x with ", w.cols(), " rows, found ", x.rows());
+Eigen::Product<PackedOperand<F, T, Transposed>, X> operator*(
+    const PackedOperand<F, T, Transposed>& w, const Eigen::MatrixBase<X>& x) {
+  require<ShapeError>(x.rows() == w.cols(), "w * x: expected x with ", w.cols(), " rows, found ",
+                      x.rows());
   return {w, x.derived()};
 }
 
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x, const QuantizedView<F>& w) {
+detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                  const QuantizedView<F>& w) {
   return x * PackedOperand<F, typename X::Scalar, false>{w};
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, true> operator*(const Eigen::MatrixBase<X>& x, const TransposedView<F>& w) {
+detail::PackedRightProduct<X, F, true> operator*(const Eigen::MatrixBase<X>& x,
+                                                 const TransposedView<F>& w) {
   return x * PackedOperand<F, typename X::Scalar, true>{w.view};
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x, const QuantizedMatrix<F>& w) {
+detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                  const QuantizedMatrix<F>& w) {
   return x * w.view();
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x, const QuantizedMatrix<F>&& w) = delete;
+detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                  const QuantizedMatrix<F>&& w) = delete;
 
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedView<F>& w, const Eigen::MatrixBase<X>& x) {
+detail::PackedLeftProduct<X, F, false> operator*(const QuantizedView<F>& w,
+                                                 const Eigen::MatrixBase<X>& x) {
   return PackedOperand<F, typename X::Scalar, false>{w} * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, true> operator*(const TransposedView<F>& w, const Eigen::MatrixBase<X>& x) {
+detail::PackedLeftProduct<X, F, true> operator*(const TransposedView<F>& w,
+                                                const Eigen::MatrixBase<X>& x) {
   return PackedOperand<F, typename X::Scalar, true>{w.view} * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>& w, const Eigen::MatrixBase<X>& x) {
+detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>& w,
+                                                 const Eigen::MatrixBase<X>& x) {
   return w.view() * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>&& w, const Eigen::MatrixBase<X>& x) = delete;
+detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>&& w,
+                                                 const Eigen::MatrixBase<X>& x) = delete;
 
 }  // namespace qlora
 
@@ -126,10 +139,11 @@ struct evaluator_traits<qlora::PackedOperand<F, T, Transposed>> {
 };
 
 template <class X, class F, class T, bool Transposed, class Shape, int Tag>
-struct generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>, Shape, qlora::PackedShape, Tag>
+struct generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>, Shape, qlora::PackedShape,
+                            Tag>
     : generic_product_impl_base<X, qlora::PackedOperand<F, T, Transposed>,
-                                generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>, Shape,
-                                                     qlora::PackedShape, Tag>> {
+                                generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>,
+                                                     Shape, qlora::PackedShape, Tag>> {
   using Operand = qlora::PackedOperand<F, T, Transposed>;
 
   static qlora::RowMatrix<T> product(const X& x, const Operand& w) {
@@ -153,13 +167,15 @@ struct generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>, Shape, ql
   }
 
   template <class Destination>
-  static void scaleAndAddTo(Destination& destination, const X& x, const Operand& w, const T& alpha) {
+  static void scaleAndAddTo(Destination& destination, const X& x, const Operand& w,
+                            const T& alpha) {
     destination += alpha * product(x, w);
   }
 };
 
 template <class X, class F, class T, bool Transposed, class Shape, int Tag>
-struct generic_product_impl<qlora::PackedOperand<F, T, Transposed>, X, qlora::PackedShape, Shape, Tag>
+struct generic_product_impl<qlora::PackedOperand<F, T, Transposed>, X, qlora::PackedShape, Shape,
+                            Tag>
     : generic_product_impl_base<qlora::PackedOperand<F, T, Transposed>, X,
                                 generic_product_impl<qlora::PackedOperand<F, T, Transposed>, X,
                                                      qlora::PackedShape, Shape, Tag>> {
@@ -178,7 +194,8 @@ struct generic_product_impl<qlora::PackedOperand<F, T, Transposed>, X, qlora::Pa
   }
 
   template <class Destination>
-  static void scaleAndAddTo(Destination& destination, const Operand& w, const X& x, const T& alpha) {
+  static void scaleAndAddTo(Destination& destination, const Operand& w, const X& x,
+                            const T& alpha) {
     destination += alpha * transposed_product(w, x).transpose();
   }
 };

@@ -1,10 +1,13 @@
-/// Products of dense matrices with a packed one. Weights are decoded a panel at a time into a scratch that stays in cache
-/// and handed to Eigen's dense product: the whole matrix never exists in dense form.
+/// Products of dense matrices with a packed one. Weights are decoded a panel at a time into a
+/// scratch that stays in cache and handed to Eigen's dense product: the whole matrix never exists
+/// in dense form.
 ///
-///     qlora::multiply_transposed<float>(x, w.view(), y);   // y = x Wᵀ, the forward product of a linear layer
-///     qlora::multiply<float>(dy, w.view(), dx);            // dx = dy W, its backward product
+///     qlora::multiply_transposed<float>(x, w.view(), y);   // y = x Wᵀ, the forward product of a
+///     linear layer qlora::multiply<float>(dy, w.view(), dx);            // dx = dy W, its backward
+///     product
 ///
-/// W: [out, in]; x, dx: [tokens, in]; y, dy: [tokens, out]. Threads own columns of the result, so the sums run in one order.
+/// W: [out, in]; x, dx: [tokens, in]; y, dy: [tokens, out]. Threads own columns of the result, so
+/// the sums run in one order.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +25,9 @@ namespace detail {
 inline constexpr Index panel_values = 192 * 1024;
 
 /// Rows of W in a panel of `cols` columns, a multiple of 16.
-inline Index panel_rows(Index cols) { return std::max<Index>(16, panel_values / std::max<Index>(1, cols) / 16 * 16); }
+inline Index panel_rows(Index cols) {
+  return std::max<Index>(16, panel_values / std::max<Index>(1, cols) / 16 * 16);
+}
 
 /// Rows [first, first + rows), columns [column, column + cols) of W, decoded.
 template <class T, class F>

@@ -1,5 +1,6 @@
-/// The product of a few rows with a packed matrix: each row of W is decoded into a buffer in the first-level cache and
-/// multiplied at once, so the packed bytes are all that memory has to deliver.
+/// The product of a few rows with a packed matrix: each row of W is decoded into a buffer in the
+/// first-level cache and multiplied at once, so the packed bytes are all that memory has to
+/// deliver.
 ///
 ///     qlora::gemv_transposed<float>(x, w.view(), y);   // y = x Wᵀ
 #pragma once
@@ -15,7 +16,8 @@ namespace qlora {
 /// Up to this many rows of x the product goes row by row of W; above it through panels (gemm.hpp).
 inline constexpr Index gemv_rows = 4;
 
-/// y = x Wᵀ. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws ShapeError when the shapes do not fit.
+/// y = x Wᵀ. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws ShapeError when the shapes do
+/// not fit.
 template <class T, class F>
 void gemv_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, MatrixRef<T> y) {
   require_shape("gemv_transposed: x", x, x.rows(), w.cols());

@@ -1,6 +1,8 @@
-/// The next token from logits, and whole answers: greedy, or sampling by temperature, top-k and top-p with a seed.
+/// The next token from logits, and whole answers: greedy, or sampling by temperature, top-k and
+/// top-p with a seed.
 ///
-///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .top_p = 0.9f, .seed = 1},
+///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .top_p = 0.9f, .seed
+///     = 1},
 ///                     [&](qlora::Token id) { print(id); return id != end; });
 #pragma once
 
@@ -33,7 +35,9 @@ Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_
   if (options.temperature <= 0 || options.top_k == 1) return static_cast<Token>(best);
   std::vector<Token> order(static_cast<std::size_t>(logits.size()));
   std::iota(order.begin(), order.end(), 0);
-  const auto likelier = [&](Token a, Token b) { return logits(a) != logits(b) ? logits(a) > logits(b) : a < b; };
+  const auto likelier = [&](Token a, Token b) {
+    return logits(a) != logits(b) ? logits(a) > logits(b) : a < b;
+  };
   if (options.top_k > 0 && options.top_k < logits.size()) {
     std::partial_sort(order.begin(), order.begin() + options.top_k, order.end(), likelier);
     order.resize(static_cast<std::size_t>(options.top_k));
@@ -43,10 +47,12 @@ Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_
   std::vector<double> weights;
   double total = 0;
   for (const Token id : order)
-    total += weights.emplace_back(std::exp(static_cast<double>(logits(id) - largest) / options.temperature));
+    total += weights.emplace_back(
+        std::exp(static_cast<double>(logits(id) - largest) / options.temperature));
   double kept = 0;
   std::size_t count = 0;
-  while (count < weights.size() && kept < static_cast<double>(options.top_p) * total) kept += weights[count++];
+  while (count < weights.size() && kept < static_cast<double>(options.top_p) * total)
+    kept += weights[count++];
   count = std::max<std::size_t>(count, 1);
   kept = std::accumulate(weights.begin(), weights.begin() + static_cast<Index>(count), 0.0);
   double left = static_cast<double>(uniform01(options.seed, position)) * kept;
@@ -57,10 +63,11 @@ Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_
   return order[count - 1];
 }
 
-/// Continues `prompt` until new_tokens, the end of the cache, or `accept(id)` gives false. Throws ShapeError when prompt and
-/// new tokens do not fit in the model's context.
+/// Continues `prompt` until new_tokens, the end of the cache, or `accept(id)` gives false. Throws
+/// ShapeError when prompt and new tokens do not fit in the model's context.
 template <Scalar T>
-std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt, const SampleOptions& options,
+std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt,
+                            const SampleOptions& options,
                             const std::function<bool(Token)>& accept = {}) {
   auto cache = model.make_cache(static_cast<Index>(prompt.size()) + options.new_tokens);
   std::vector<Token> answer;

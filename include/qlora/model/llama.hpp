@@ -1,10 +1,13 @@
-/// Llama: token embedding, blocks, a final norm and a head that shares the embedding or has its own.
+/// Llama: token embedding, blocks, a final norm and a head that shares the embedding or has its
+/// own.
 ///
 ///     qlora::Llama<> model = qlora::load_llama(gguf, {.format = "nf4-dq"});
 ///     model.adapt({.rank = 16, .alpha = 32});
-///     double loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward = true}).sum;
+///     double loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward =
+///     true}).sum;
 ///
-/// Touvron et al. 2023. All matrices are [tokens, features]; several sequences lie one after the other.
+/// Touvron et al. 2023. All matrices are [tokens, features]; several sequences lie one after the
+/// other.
 #pragma once
 
 #include <algorithm>
@@ -40,8 +43,8 @@ inline Targets targets_from_name(std::string_view name) {
 }
 
 struct LossOptions {
-  float scale = 1;                 ///< of the gradient: 1 / counted targets for their mean
-  bool backward = false;           ///< add to the adapters' gradients
+  float scale = 1;                   ///< of the gradient: 1 / counted targets for their mean
+  bool backward = false;             ///< add to the adapters' gradients
   bool gradient_checkpoint = false;  ///< keep only each block's input and make the rest again
   DropoutKey dropout = {};
 };
@@ -77,8 +80,8 @@ class Llama {
         own.seed = derive_key(seed, layer * projection_count + static_cast<std::size_t>(p));
         if (!targeted) own.rank = 0;
         projection.adapt(own);
-        const std::string name =
-            "model.layers." + std::to_string(layer) + "." + projection_names[static_cast<std::size_t>(p)];
+        const std::string name = "model.layers." + std::to_string(layer) + "." +
+                                 projection_names[static_cast<std::size_t>(p)];
         projection.a.name = name + ".lora_A.weight";
         projection.b.name = name + ".lora_B.weight";
       }
@@ -92,9 +95,10 @@ class Llama {
     return all;
   }
 
-  /// The summed next-token loss; with `backward`, also gradients. targets[i]: what row i predicts, or `ignored`.
-  CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets, const BatchLayout& layout,
-                    const LossOptions& options = {}) {
+  /// The summed next-token loss; with `backward`, also gradients. targets[i]: what row i predicts,
+  /// or `ignored`.
+  CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
+                    const BatchLayout& layout, const LossOptions& options = {}) {
     require_context(layout);
     RowMatrix<T> x;
     embedding_forward(embedding, ids, x);
@@ -103,12 +107,14 @@ class Llama {
     inputs_.resize(options.backward && options.gradient_checkpoint ? blocks.size() : 0);
     for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
       if (!inputs_.empty()) inputs_[layer] = x;
-      blocks[layer].forward(x, saved_[keep_all ? layer : 0], layout, rope_, layer_key(options.dropout, layer));
+      blocks[layer].forward(x, saved_[keep_all ? layer : 0], layout, rope_,
+                            layer_key(options.dropout, layer));
     }
     RowMatrix<T> normed(x.rows(), x.cols()), dnormed;
     final_norm.forward(x, normed);
-    const CrossEntropy result = cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),
-                                                 options.backward ? &dnormed : nullptr);
+    const CrossEntropy result =
+        cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),
+                         options.backward ? &dnormed : nullptr);
     if (!options.backward) return result;
     RowMatrix<T> dx = RowMatrix<T>::Zero(x.rows(), x.cols());
     final_norm.backward(x, dnormed, dx);
@@ -131,18 +137,19 @@ class Llama {
   }
 
   Cache make_cache(Index capacity) const {
-    require<ShapeError>(capacity <= config.context, "context: expected at most ", config.context, " tokens, found ",
-                        capacity);
+    require<ShapeError>(capacity <= config.context, "context: expected at most ", config.context,
+                        " tokens, found ", capacity);
     Cache cache;
     cache.capacity = capacity;
     const Index width = config.kv_heads * config.head_width();
     cache.layers.resize(blocks.size());
-    for (auto& layer : cache.layers) layer = {RowMatrix<T>(capacity, width), RowMatrix<T>(capacity, width)};
+    for (auto& layer : cache.layers)
+      layer = {RowMatrix<T>(capacity, width), RowMatrix<T>(capacity, width)};
     return cache;
   }
 
-  /// Feeds tokens of a sequence after those in the cache; returns the last token's logits. Throws ShapeError when the
-  /// cache is full.
+  /// Feeds tokens of a sequence after those in the cache; returns the last token's logits. Throws
+  /// ShapeError when the cache is full.
   Vector<T> next_logits(std::span<const Token> ids, Cache& cache) const {
     const RowMatrix<T> hidden = advance(ids, cache);
     return project_head(hidden.bottomRows(1)).row(0).transpose();
@@ -162,8 +169,9 @@ class Llama {
   /// The final hidden rows (normed) of `ids`.
   RowMatrix<T> advance(std::span<const Token> ids, Cache& cache) const {
     const auto tokens = static_cast<Index>(ids.size());
-    require<ShapeError>(tokens > 0 && cache.length + tokens <= cache.capacity, "key-value cache: expected 1 to ",
-                        cache.capacity - cache.length, " more tokens, found ", tokens);
+    require<ShapeError>(tokens > 0 && cache.length + tokens <= cache.capacity,
+                        "key-value cache: expected 1 to ", cache.capacity - cache.length,
+                        " more tokens, found ", tokens);
     const BatchLayout layout = uniform_layout(1, tokens, cache.length);
     RowMatrix<T> x;
     embedding_forward(embedding, ids, x);
@@ -183,7 +191,8 @@ class Llama {
   }
 
   Rope<T> rope_;
-  std::vector<typename LlamaBlock<T>::Saved> saved_;  // kept between steps: the same shapes come again
+  std::vector<typename LlamaBlock<T>::Saved>
+      saved_;  // kept between steps: the same shapes come again
   std::vector<RowMatrix<T>> inputs_;
 };
 

@@ -1,7 +1,8 @@
-/// One Llama block: x + attention(norm(x)), then + SwiGLU feed-forward of its norm; forward and backward side by side.
+/// One Llama block: x + attention(norm(x)), then + SwiGLU feed-forward of its norm; forward and
+/// backward side by side.
 ///
-/// The forward pass keeps what is dear to recompute (projections, attention output); norms and the gated product are made
-/// again in the backward pass.
+/// The forward pass keeps what is dear to recompute (projections, attention output); norms and the
+/// gated product are made again in the backward pass.
 #pragma once
 
 #include <array>
@@ -66,9 +67,10 @@ struct LlamaBlock {
     RowMatrix<T> k, v;
   };
 
-  /// `saved.x` is the input; the output replaces `x`. With a cache, keys and values join it and attention reads from it.
-  void forward(RowMatrix<T>& x, Saved& s, const BatchLayout& layout, const Rope<T>& rope, DropoutKey dropout,
-               Cache* cache = nullptr) const {
+  /// `saved.x` is the input; the output replaces `x`. With a cache, keys and values join it and
+  /// attention reads from it.
+  void forward(RowMatrix<T>& x, Saved& s, const BatchLayout& layout, const Rope<T>& rope,
+               DropoutKey dropout, Cache* cache = nullptr) const {
     s.x = x;
     const Index tokens = x.rows();
     RowMatrix<T> normed(tokens, x.cols());
@@ -83,7 +85,8 @@ struct LlamaBlock {
       const Index past = layout.sequences.front().past;
       cache->k.middleRows(past, tokens) = s.k;
       cache->v.middleRows(past, tokens) = s.v;
-      attention_forward<T>(shape, s.q, cache->k, cache->v, layout.sequences, s.attended, s.log_sums);
+      attention_forward<T>(shape, s.q, cache->k, cache->v, layout.sequences, s.attended,
+                           s.log_sums);
     } else {
       attention_forward<T>(shape, s.q, s.k, s.v, layout.sequences, s.attended, s.log_sums);
     }
@@ -99,7 +102,8 @@ struct LlamaBlock {
   }
 
   /// dx: in, the gradient of the output; out, that of the input. Adds to the adapters' gradients.
-  void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope, DropoutKey dropout) {
+  void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope,
+                DropoutKey dropout) {
     const Index tokens = dx.rows(), width = dx.cols();
     RowMatrix<T> hidden, dhidden(tokens, s.gate.cols()), dgate, dup;
     swiglu_forward(s.gate, s.up, hidden);
@@ -115,7 +119,8 @@ struct LlamaBlock {
 
     RowMatrix<T> dattended(tokens, s.attended.cols()), dq, dk, dv;
     unproject(o_proj, s.attended, dx, dattended, s, dropout);
-    attention_backward<T>(shape, s.q, s.k, s.v, s.attended, s.log_sums, dattended, layout.sequences, dq, dk, dv);
+    attention_backward<T>(shape, s.q, s.k, s.v, s.attended, s.log_sums, dattended, layout.sequences,
+                          dq, dk, dv);
     rope.backward(dq, layout.positions);
     rope.backward(dk, layout.positions);
     attention_norm.forward(s.x, normed);
@@ -132,14 +137,16 @@ struct LlamaBlock {
     return derive_key(dropout.key, static_cast<std::uint64_t>(which));
   }
 
-  void project(Projection which, const RowMatrix<T>& x, RowMatrix<T>& out, Saved& s, DropoutKey dropout) const {
+  void project(Projection which, const RowMatrix<T>& x, RowMatrix<T>& out, Saved& s,
+               DropoutKey dropout) const {
     out.resize(x.rows(), projections[which].rows());
     projections[which].forward(x, out, s.low[which], dropout.training, key_of(dropout, which));
   }
 
-  void unproject(Projection which, const RowMatrix<T>& x, const RowMatrix<T>& dout, RowMatrix<T>& dx, const Saved& s,
-                 DropoutKey dropout) {
-    projections[which].backward(x, s.low[which], dout, dx, dropout.training, key_of(dropout, which));
+  void unproject(Projection which, const RowMatrix<T>& x, const RowMatrix<T>& dout,
+                 RowMatrix<T>& dx, const Saved& s, DropoutKey dropout) {
+    projections[which].backward(x, s.low[which], dout, dx, dropout.training,
+                                key_of(dropout, which));
   }
 };
 

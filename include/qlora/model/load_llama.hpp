@@ -3,8 +3,9 @@
 ///     qlora::GgufFile file("model.gguf");
 ///     qlora::Llama<> model = qlora::load_llama(file, {.format = "nf4-dq", .block_size = 64});
 ///
-/// Converted files hold attn_q and attn_k with the rows of a rotary pair as neighbours; they go back to Hugging Face's
-/// order (i, i + d/2) before quantization, so blocks and adapters are those of the original checkpoint.
+/// Converted files hold attn_q and attn_k with the rows of a rotary pair as neighbours; they go
+/// back to Hugging Face's order (i, i + d/2) before quantization, so blocks and adapters are those
+/// of the original checkpoint.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +28,8 @@ struct LoadOptions {
 /// Throws FormatError for another architecture or a missing key.
 inline LlamaConfig llama_config(const GgufFile& file) {
   const auto architecture = file.get<std::string>("general.architecture");
-  require<FormatError>(architecture == "llama", file.name(), ": general.architecture: expected llama, found ",
-                       architecture);
+  require<FormatError>(architecture == "llama", file.name(),
+                       ": general.architecture: expected llama, found ", architecture);
   const auto size = [&](const char* key) { return file.get<Index>(std::string("llama.") + key); };
   LlamaConfig config;
   config.width = size("embedding_length");
@@ -40,20 +41,25 @@ inline LlamaConfig llama_config(const GgufFile& file) {
   config.rope_base = file.find<double>("llama.rope.freq_base").value_or(10000.0);
   config.norm_epsilon = file.get<double>("llama.attention.layer_norm_rms_epsilon");
   config.vocabulary = file.tensor("token_embd.weight").rows();
-  const bool sane = config.width > 0 && config.hidden > 0 && config.layers > 0 && config.heads > 0 && config.kv_heads > 0 &&
-                    config.context > 0 && config.heads % config.kv_heads == 0 && config.width % (2 * config.heads) == 0;
-  require<FormatError>(sane, file.name(), ": the sizes of the model do not fit together: width ", config.width, ", heads ",
-                       config.heads, ", key-value heads ", config.kv_heads, ", layers ", config.layers);
+  const bool sane = config.width > 0 && config.hidden > 0 && config.layers > 0 &&
+                    config.heads > 0 && config.kv_heads > 0 && config.context > 0 &&
+                    config.heads % config.kv_heads == 0 && config.width % (2 * config.heads) == 0;
+  require<FormatError>(sane, file.name(), ": the sizes of the model do not fit together: width ",
+                       config.width, ", heads ", config.heads, ", key-value heads ",
+                       config.kv_heads, ", layers ", config.layers);
   const auto rotary = file.find<Index>("llama.rope.dimension_count").value_or(config.head_width());
-  require<FormatError>(rotary == config.head_width(), file.name(), ": llama.rope.dimension_count: expected ",
-                       config.head_width(), ", found ", rotary);
+  require<FormatError>(rotary == config.head_width(), file.name(),
+                       ": llama.rope.dimension_count: expected ", config.head_width(), ", found ",
+                       rotary);
   require<FormatError>(!file.find<std::string>("llama.rope.scaling.type").has_value() ||
                            file.get<std::string>("llama.rope.scaling.type") == "none",
-                       file.name(), ": llama.rope.scaling.type: scaled rotary embeddings are not supported");
+                       file.name(),
+                       ": llama.rope.scaling.type: scaled rotary embeddings are not supported");
   return config;
 }
 
-/// Rows of each head from neighbours (2i, 2i + 1) to halves (i, i + d/2). w: [heads * head_width, in].
+/// Rows of each head from neighbours (2i, 2i + 1) to halves (i, i + d/2). w: [heads * head_width,
+/// in].
 inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, Index head_width) {
   RowMatrixXf ordered(w.rows(), w.cols());
   const Index half = head_width / 2;
@@ -64,17 +70,21 @@ inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, Index head_w
   return ordered;
 }
 
-/// The dense projection of a layer, rows in Hugging Face's order. Throws FormatError for a wrong shape.
-inline RowMatrixXf load_projection(const GgufFile& file, const LlamaConfig& config, Index layer, Projection which) {
-  static constexpr std::array<const char*, projection_count> names{"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                                                   "ffn_gate", "ffn_up", "ffn_down"};
+/// The dense projection of a layer, rows in Hugging Face's order. Throws FormatError for a wrong
+/// shape.
+inline RowMatrixXf load_projection(const GgufFile& file, const LlamaConfig& config, Index layer,
+                                   Projection which) {
+  static constexpr std::array<const char*, projection_count> names{
+      "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
   const Index kv_width = config.kv_heads * config.head_width();
-  const std::array<Index, projection_count> rows{config.width,  kv_width,      kv_width,    config.width,
-                                                 config.hidden, config.hidden, config.width};
+  const std::array<Index, projection_count> rows{
+      config.width, kv_width, kv_width, config.width, config.hidden, config.hidden, config.width};
   const std::string name = "blk." + std::to_string(layer) + "." + names[which] + ".weight";
   RowMatrixXf w = file.dense(name);
-  require_shape((file.name() + ": " + name).c_str(), w, rows[which], which == down_proj ? config.hidden : config.width);
-  return which == q_proj || which == k_proj ? rows_in_hugging_face_order(w, config.head_width()) : w;
+  require_shape((file.name() + ": " + name).c_str(), w, rows[which],
+                which == down_proj ? config.hidden : config.width);
+  return which == q_proj || which == k_proj ? rows_in_hugging_face_order(w, config.head_width())
+                                            : w;
 }
 
 /// A projection in the named format.
@@ -85,7 +95,8 @@ inline AnyLinear<float> make_linear(RowMatrixXf dense, const LoadOptions& option
   });
 }
 
-/// Embedding, norms and head stay in float. Throws FormatError, ShapeError or NumericError that name the tensor.
+/// Embedding, norms and head stay in float. Throws FormatError, ShapeError or NumericError that
+/// name the tensor.
 inline Llama<float> load_llama(const GgufFile& file, const LoadOptions& options = {}) {
   Llama<float> model;
   model.config = llama_config(file);
@@ -97,7 +108,8 @@ inline Llama<float> load_llama(const GgufFile& file, const LoadOptions& options 
     return RmsNorm<float>{w.row(0).transpose(), epsilon};
   };
   model.embedding = file.dense("token_embd.weight");
-  require_shape((file.name() + ": token_embd.weight").c_str(), model.embedding, config.vocabulary, config.width);
+  require_shape((file.name() + ": token_embd.weight").c_str(), model.embedding, config.vocabulary,
+                config.width);
   if (file.has("output.weight")) model.head = file.dense("output.weight");
   model.final_norm = norm("output_norm.weight");
   for (Index layer = 0; layer < config.layers; ++layer) {

@@ -1,11 +1,13 @@
-/// Grouped-query causal attention by blocks of queries: softmax(s Q Kᵀ) V with s = 1/sqrt(head width), a few rows of scores
-/// at a time. The forward pass keeps one log-sum-exp a (token, head); the backward pass makes the scores again from it.
-/// Ainslie et al. 2023 (grouping); Dao et al. 2022 (recomputation).
+/// Grouped-query causal attention by blocks of queries: softmax(s Q Kᵀ) V with s = 1/sqrt(head
+/// width), a few rows of scores at a time. The forward pass keeps one log-sum-exp a (token, head);
+/// the backward pass makes the scores again from it. Ainslie et al. 2023 (grouping); Dao et al.
+/// 2022 (recomputation).
 ///
 ///     qlora::AttentionShape shape{.heads = 9, .kv_heads = 3, .head_width = 64};
 ///     qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
 ///
-/// q, out: [tokens, heads * head_width]; k, v: [keys, kv_heads * head_width]; log_sums: [tokens, heads].
+/// q, out: [tokens, heads * head_width]; k, v: [keys, kv_heads * head_width]; log_sums: [tokens,
+/// heads].
 #pragma once
 
 #include <algorithm>
@@ -24,7 +26,8 @@ struct AttentionShape {
   Index group() const { return heads / kv_heads; }
 };
 
-/// One sequence in a batch: its query rows, its key rows, and how many keys lie before its first query (a cache's).
+/// One sequence in a batch: its query rows, its key rows, and how many keys lie before its first
+/// query (a cache's).
 struct SequenceSpan {
   Index first_query = 0, queries = 0;
   Index first_key = 0;
@@ -37,17 +40,21 @@ namespace detail {
 inline constexpr Index query_block = 64;
 
 template <class T>
-void require_attention(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k) {
+void require_attention(const AttentionShape& shape, const ConstMatrixRef<T>& q,
+                       const ConstMatrixRef<T>& k) {
   require<ShapeError>(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 &&
-                          q.cols() == shape.heads * shape.head_width && k.cols() == shape.kv_heads * shape.head_width,
+                          q.cols() == shape.heads * shape.head_width &&
+                          k.cols() == shape.kv_heads * shape.head_width,
                       "attention: expected widths ", shape.heads * shape.head_width, " and ",
                       shape.kv_heads * shape.head_width, ", found ", q.cols(), " and ", k.cols());
 }
 
-/// Scaled scores of `rows` queries from `query` (within the sequence), all keys they may see; the rest is -infinity.
+/// Scaled scores of `rows` queries from `query` (within the sequence), all keys they may see; the
+/// rest is -infinity.
 template <class T>
-void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
-                   const SequenceSpan& sequence, Index head, Index query, Index rows, RowMatrix<T>& scores) {
+void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q,
+                   const ConstMatrixRef<T>& k, const SequenceSpan& sequence, Index head,
+                   Index query, Index rows, RowMatrix<T>& scores) {
   const Index d = shape.head_width, visible = sequence.past + query + rows;
   scores.resize(rows, visible);
   const T scale = T(1) / std::sqrt(static_cast<T>(d));
@@ -60,8 +67,9 @@ void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q, cons
 }  // namespace detail
 
 template <Scalar T>
-void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
-                       const ConstMatrixRef<T>& v, std::span<const SequenceSpan> sequences, MatrixRef<T> out,
+void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
+                       const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
+                       std::span<const SequenceSpan> sequences, MatrixRef<T> out,
                        RowMatrix<T>& log_sums) {
   detail::require_attention<T>(shape, q, k);
   require_shape("attention: out", out, q.rows(), q.cols());
@@ -90,10 +98,11 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q, 
 
 /// Gradients of q, k and v from that of the output. No cache: every sequence has past = 0.
 template <Scalar T>
-void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q, const ConstMatrixRef<T>& k,
-                        const ConstMatrixRef<T>& v, const ConstMatrixRef<T>& out, const RowMatrix<T>& log_sums,
-                        const ConstMatrixRef<T>& dout, std::span<const SequenceSpan> sequences, RowMatrix<T>& dq,
-                        RowMatrix<T>& dk, RowMatrix<T>& dv) {
+void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
+                        const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
+                        const ConstMatrixRef<T>& out, const RowMatrix<T>& log_sums,
+                        const ConstMatrixRef<T>& dout, std::span<const SequenceSpan> sequences,
+                        RowMatrix<T>& dq, RowMatrix<T>& dk, RowMatrix<T>& dv) {
   detail::require_attention<T>(shape, q, k);
   const Index d = shape.head_width;
   const T scale = T(1) / std::sqrt(static_cast<T>(d));

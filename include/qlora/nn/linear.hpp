@@ -1,4 +1,5 @@
-/// The frozen linear layer y = x Wᵀ. Its weight may be packed or dense; `AnyLinear` hides which behind one virtual call.
+/// The frozen linear layer y = x Wᵀ. Its weight may be packed or dense; `AnyLinear` hides which
+/// behind one virtual call.
 ///
 ///     qlora::AnyLinear<> base(qlora::quantize<Nf4Dq>(dense));
 ///     base.forward(x, y);              // x: [tokens, in], y: [tokens, out]
@@ -58,9 +59,10 @@ class AnyLinear {
 
   /// Takes a QuantizedMatrix of any format, or a dense RowMatrix<T>. weight: [out, in].
   template <class Weight>
-    requires(!std::is_same_v<std::remove_cvref_t<Weight>, AnyLinear>)
-  explicit AnyLinear(Weight&& weight)
-      : weight_(std::make_unique<Model<std::remove_cvref_t<Weight>>>(std::forward<Weight>(weight))) {}
+  requires(!std::is_same_v<std::remove_cvref_t<Weight>, AnyLinear>) explicit AnyLinear(
+      Weight&& weight)
+      : weight_(
+            std::make_unique<Model<std::remove_cvref_t<Weight>>>(std::forward<Weight>(weight))) {}
 
   Index rows() const { return weight_->rows(); }
   Index cols() const { return weight_->cols(); }

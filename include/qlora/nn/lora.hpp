@@ -1,11 +1,12 @@
-/// Low-rank adaptation of a frozen linear layer: y = x Wᵀ + s dropout(x) Aᵀ Bᵀ with s = alpha / rank. Hu et al. 2021;
-/// on a 4-bit base: Dettmers et al. 2023, equation 5.
+/// Low-rank adaptation of a frozen linear layer: y = x Wᵀ + s dropout(x) Aᵀ Bᵀ with s = alpha /
+/// rank. Hu et al. 2021; on a 4-bit base: Dettmers et al. 2023, equation 5.
 ///
-///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .alpha = 32, .dropout = 0.05f});
-///     auto [out, saved] = layer.forward(x);
-///     auto grad_x = layer.backward(grad_out, saved);   // fills layer.a.grad and layer.b.grad; the base has none
+///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .alpha = 32, .dropout =
+///     0.05f}); auto [out, saved] = layer.forward(x); auto grad_x = layer.backward(grad_out,
+///     saved);   // fills layer.a.grad and layer.b.grad; the base has none
 ///
-/// A: [rank, in], B: [out, rank]. A starts uniform in ±1/sqrt(in), B at zero, so that training starts at the base model.
+/// A: [rank, in], B: [out, rank]. A starts uniform in ±1/sqrt(in), B at zero, so that training
+/// starts at the base model.
 #pragma once
 
 #include <cmath>
@@ -25,8 +26,8 @@ struct LoraOptions {
   std::uint64_t seed = 0;  ///< of A's start
 };
 
-/// x with each element dropped with probability p and the others divided by 1 - p; the choice at (row, column) depends on
-/// `key` only, so the backward pass makes it again instead of storing it.
+/// x with each element dropped with probability p and the others divided by 1 - p; the choice at
+/// (row, column) depends on `key` only, so the backward pass makes it again instead of storing it.
 template <Scalar T>
 void apply_dropout(const ConstMatrixRef<T>& x, float p, std::uint64_t key, RowMatrix<T>& out) {
   out.resize(x.rows(), x.cols());
@@ -78,17 +79,20 @@ class LoraLinear {
 
   /// Gives the layer a fresh adapter.
   void adapt(const LoraOptions& options) {
-    require<FormatError>(options.rank >= 0, "LoRA: expected a rank of 0 or more, found ", options.rank);
+    require<FormatError>(options.rank >= 0, "LoRA: expected a rank of 0 or more, found ",
+                         options.rank);
     require<FormatError>(options.dropout >= 0 && options.dropout < 1,
                          "LoRA: expected a dropout in [0, 1), found ", options.dropout);
     dropout_ = options.dropout;
-    scaling_ = options.rank > 0 ? static_cast<T>(options.alpha) / static_cast<T>(options.rank) : T(0);
+    scaling_ =
+        options.rank > 0 ? static_cast<T>(options.alpha) / static_cast<T>(options.rank) : T(0);
     a = Parameter<T>(a.name, options.rank, cols());
     b = Parameter<T>(b.name, rows(), options.rank);
     const T bound = T(1) / std::sqrt(static_cast<T>(cols()));
     for (Index i = 0; i < a.value.size(); ++i)
       a.value.data()[i] =
-          bound * (T(2) * static_cast<T>(uniform01(options.seed, static_cast<std::uint64_t>(i))) - T(1));
+          bound *
+          (T(2) * static_cast<T>(uniform01(options.seed, static_cast<std::uint64_t>(i))) - T(1));
   }
 
   /// x: [tokens, in]. Dropout acts only when `training`; `key` chooses what it drops.
@@ -99,7 +103,8 @@ class LoraLinear {
   }
 
   /// dx; adds to a.grad and b.grad. grad_out: [tokens, out].
-  RowMatrix<T> backward(const ConstMatrixRef<T>& grad_out, const Saved& saved, bool training = false) {
+  RowMatrix<T> backward(const ConstMatrixRef<T>& grad_out, const Saved& saved,
+                        bool training = false) {
     RowMatrix<T> dx(saved.x.rows(), cols());
     backward(saved.x, saved.low, grad_out, dx, training, saved.key);
     return dx;
@@ -121,8 +126,9 @@ class LoraLinear {
     accumulate_transposed<T>(low, b.value, out, scaling_);
   }
 
-  void backward(const ConstMatrixRef<T>& x, const RowMatrix<T>& low, const ConstMatrixRef<T>& grad_out,
-                MatrixRef<T> dx, bool training, std::uint64_t key) {
+  void backward(const ConstMatrixRef<T>& x, const RowMatrix<T>& low,
+                const ConstMatrixRef<T>& grad_out, MatrixRef<T> dx, bool training,
+                std::uint64_t key) {
     linear_backward<T>(grad_out, base_, dx);
     if (!adapted()) return;
     accumulate_outer<T>(grad_out, low, b.grad, scaling_);
@@ -142,7 +148,9 @@ class LoraLinear {
   }
 
   /// The parameters in the order A, B; none without an adapter.
-  ParameterList<T> parameters() { return adapted() ? ParameterList<T>{&a, &b} : ParameterList<T>{}; }
+  ParameterList<T> parameters() {
+    return adapted() ? ParameterList<T>{&a, &b} : ParameterList<T>{};
+  }
 
  private:
   Base base_;

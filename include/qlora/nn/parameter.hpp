@@ -16,7 +16,9 @@ struct Parameter {
 
   Parameter() = default;
   Parameter(std::string name_, Index rows, Index cols)
-      : name(std::move(name_)), value(RowMatrix<T>::Zero(rows, cols)), grad(RowMatrix<T>::Zero(rows, cols)) {}
+      : name(std::move(name_)),
+        value(RowMatrix<T>::Zero(rows, cols)),
+        grad(RowMatrix<T>::Zero(rows, cols)) {}
 };
 
 /// Pointers to the parameters of a layer or a model, in a fixed order.

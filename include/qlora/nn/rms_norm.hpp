@@ -1,4 +1,5 @@
-/// Root-mean-square normalization: y = w x / sqrt(mean(x²) + eps). Zhang and Sennrich 2019. The weight is frozen.
+/// Root-mean-square normalization: y = w x / sqrt(mean(x²) + eps). Zhang and Sennrich 2019. The
+/// weight is frozen.
 ///
 ///     qlora::RmsNorm<> norm{weight, 1e-5f};
 ///     norm.forward(x, y);                 // x, y: [tokens, width]
@@ -33,8 +34,10 @@ struct RmsNorm {
     parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {
       for (Index row = first; row < last; ++row) {
         const T r = reciprocal_rms(x.row(row));
-        const T mean = dy.row(row).cwiseProduct(weight.transpose()).dot(x.row(row)) / static_cast<T>(x.cols());
-        dx.row(row) += r * dy.row(row).cwiseProduct(weight.transpose()) - (r * r * r * mean) * x.row(row);
+        const T mean =
+            dy.row(row).cwiseProduct(weight.transpose()).dot(x.row(row)) / static_cast<T>(x.cols());
+        dx.row(row) +=
+            r * dy.row(row).cwiseProduct(weight.transpose()) - (r * r * r * mean) * x.row(row);
       }
     });
   }

@@ -15,14 +15,15 @@ void swiglu_forward(const RowMatrix<T>& gate, const RowMatrix<T>& up, RowMatrix<
   out.resize(gate.rows(), gate.cols());
   parallel_ranges(gate.rows(), grain_for(gate.rows(), 8), [&](Index first, Index last) {
     const auto z = gate.middleRows(first, last - first).array();
-    out.middleRows(first, last - first).array() = z / (T(1) + (-z).exp()) * up.middleRows(first, last - first).array();
+    out.middleRows(first, last - first).array() =
+        z / (T(1) + (-z).exp()) * up.middleRows(first, last - first).array();
   });
 }
 
 /// The gradients of gate and up from that of the output.
 template <Scalar T>
-void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const RowMatrix<T>& dout, RowMatrix<T>& dgate,
-                     RowMatrix<T>& dup) {
+void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const RowMatrix<T>& dout,
+                     RowMatrix<T>& dgate, RowMatrix<T>& dup) {
   require_shape("swiglu: dout", dout, gate.rows(), gate.cols());
   dgate.resize(gate.rows(), gate.cols());
   dup.resize(gate.rows(), gate.cols());
@@ -32,7 +33,8 @@ void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const Row
       const auto z = gate.row(row).array();
       s = T(1) / (T(1) + (-z).exp());
       dup.row(row).array() = dout.row(row).array() * z * s;
-      dgate.row(row).array() = dout.row(row).array() * up.row(row).array() * s * (T(1) + z * (T(1) - s));
+      dgate.row(row).array() =
+          dout.row(row).array() * up.row(row).array() * s * (T(1) + z * (T(1) - s));
     }
   });
 }

@@ -1,10 +1,11 @@
-/// AdamW with decoupled weight decay; the update of bitsandbytes and torch. Loshchilov and Hutter 2019.
+/// AdamW with decoupled weight decay; the update of bitsandbytes and torch. Loshchilov and Hutter
+/// 2019.
 ///
 ///     qlora::AdamW<> optimizer({.learning_rate = 2e-4f});
 ///     optimizer.step(model.parameters());
 ///
-/// p *= 1 - lr wd; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; p -= lr c2 / c1 * m / (sqrt(v) + eps c2) with
-/// c1 = 1 - b1^t and c2 = sqrt(1 - b2^t).
+/// p *= 1 - lr wd; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; p -= lr c2 / c1 * m / (sqrt(v) +
+/// eps c2) with c1 = 1 - b1^t and c2 = sqrt(1 - b2^t).
 #pragma once
 
 #include <cmath>
@@ -30,7 +31,8 @@ class AdamW {
   AdamWOptions& options() { return options_; }
   Index steps() const { return steps_; }
 
-  /// One update from the parameters' gradients. The list must be the same in every call; throws ShapeError otherwise.
+  /// One update from the parameters' gradients. The list must be the same in every call; throws
+  /// ShapeError otherwise.
   void step(const ParameterList<T>& parameters) {
     if (states_.empty())
       for (const auto* p : parameters)
@@ -49,8 +51,8 @@ class AdamW {
     parallel_for(static_cast<Index>(parameters.size()), [&](Index i) {
       Parameter<T>& p = *parameters[static_cast<std::size_t>(i)];
       State& state = states_[static_cast<std::size_t>(i)];
-      require<ShapeError>(state.m.size() == p.value.size(), "AdamW: ", p.name, ": expected ", state.m.size(),
-                          " numbers as in the first step, found ", p.value.size());
+      require<ShapeError>(state.m.size() == p.value.size(), "AdamW: ", p.name, ": expected ",
+                          state.m.size(), " numbers as in the first step, found ", p.value.size());
       const auto g = Eigen::Map<const Vector<T>>(p.grad.data(), p.grad.size()).array();
       auto value = Eigen::Map<Vector<T>>(p.value.data(), p.value.size()).array();
       state.m.array() = b1 * state.m.array() + r1 * g;

@@ -16,7 +16,8 @@ double gradient_norm(const ParameterList<T>& parameters) {
   return std::sqrt(sum);
 }
 
-/// Multiplies all gradients by min(1, largest / (norm + 1e-6)); `largest` <= 0 leaves them. Returns the norm before.
+/// Multiplies all gradients by min(1, largest / (norm + 1e-6)); `largest` <= 0 leaves them. Returns
+/// the norm before.
 template <Scalar T>
 double clip_gradients(const ParameterList<T>& parameters, double largest) {
   const double norm = gradient_norm(parameters);

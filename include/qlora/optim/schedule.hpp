@@ -28,8 +28,10 @@ inline double schedule_factor(Schedule schedule, Index t, Index warmup, Index to
   if (t < warmup) return static_cast<double>(t) / static_cast<double>(warmup);
   if (schedule == Schedule::constant) return 1;
   const double progress =
-      std::min(1.0, static_cast<double>(t - warmup) / static_cast<double>(std::max<Index>(1, total - warmup)));
-  return schedule == Schedule::linear ? 1 - progress : 0.5 * (1 + std::cos(std::numbers::pi * progress));
+      std::min(1.0, static_cast<double>(t - warmup) /
+                        static_cast<double>(std::max<Index>(1, total - warmup)));
+  return schedule == Schedule::linear ? 1 - progress
+                                      : 0.5 * (1 + std::cos(std::numbers::pi * progress));
 }
 
 }  // namespace qlora

@@ -1,5 +1,5 @@
-/// A format is a type: the values a code can stand for, how many weights share a scale, how scales are stored, and what a
-/// block is divided by.
+/// A format is a type: the values a code can stand for, how many weights share a scale, how scales
+/// are stored, and what a block is divided by.
 ///
 ///     using Nf4   = qlora::BlockFormat<qlora::NF4, 64, qlora::FloatScale<float>>;
 ///     using Nf4Dq = qlora::BlockFormat<qlora::NF4, 64, qlora::DoubleQuant<>>;
@@ -17,7 +17,8 @@ namespace qlora {
 struct AbsoluteMaximum {
   static constexpr float reference(const float* x, Index count) {
     float largest = 0;
-    for (Index i = 0; i < count; ++i) largest = magnitude(x[i]) > largest ? magnitude(x[i]) : largest;
+    for (Index i = 0; i < count; ++i)
+      largest = magnitude(x[i]) > largest ? magnitude(x[i]) : largest;
     return largest;
   }
 };
@@ -28,19 +29,24 @@ concept Normalization = requires(const float* x, Index count) {
   { N::reference(x, count) } -> std::same_as<float>;
 };
 
-/// A block-quantized format. `BlockSizeV` weights, consecutive in row-major order, share a scale; `Dynamic` leaves the size
-/// to the matrix. Code values times the block's scale give the weights.
-template <class Code, int BlockSizeV, class ScalePolicy, class NormalizationPolicy = AbsoluteMaximum>
+/// A block-quantized format. `BlockSizeV` weights, consecutive in row-major order, share a scale;
+/// `Dynamic` leaves the size to the matrix. Code values times the block's scale give the weights.
+template <class Code, int BlockSizeV, class ScalePolicy,
+          class NormalizationPolicy = AbsoluteMaximum>
 struct BlockFormat {
   static_assert(Codebook<Code>,
-                "BlockFormat: the first argument must be a codebook, a struct with static constexpr std::array values of 2 to "
+                "BlockFormat: the first argument must be a codebook, a struct with static "
+                "constexpr std::array values of 2 to "
                 "256 finite numbers that are not all zero");
-  static_assert(BlockSizeV > 0 || BlockSizeV == Dynamic,
-                "BlockFormat: the second argument, the block size, must be positive or qlora::Dynamic");
+  static_assert(
+      BlockSizeV > 0 || BlockSizeV == Dynamic,
+      "BlockFormat: the second argument, the block size, must be positive or qlora::Dynamic");
   static_assert(Scale<ScalePolicy>,
-                "BlockFormat: the third argument must be a Scale, such as FloatScale<float> or DoubleQuant<>");
-  static_assert(Normalization<NormalizationPolicy>,
-                "BlockFormat: the fourth argument must be a normalization, such as AbsoluteMaximum");
+                "BlockFormat: the third argument must be a Scale, such as FloatScale<float> or "
+                "DoubleQuant<>");
+  static_assert(
+      Normalization<NormalizationPolicy>,
+      "BlockFormat: the fourth argument must be a normalization, such as AbsoluteMaximum");
 
   using CodebookType = Code;
   using ScaleType = ScalePolicy;
@@ -48,7 +54,8 @@ struct BlockFormat {
   static constexpr int block_size = BlockSizeV;
   static constexpr int code_bits = qlora::code_bits<Code>;
   /// Bits that a weight costs, scales included; for a Dynamic block size, without them.
-  static constexpr double bits_per_weight = code_bits + (BlockSizeV > 0 ? ScalePolicy::bits_per_scale / BlockSizeV : 0.0);
+  static constexpr double bits_per_weight =
+      code_bits + (BlockSizeV > 0 ? ScalePolicy::bits_per_scale / BlockSizeV : 0.0);
 };
 
 namespace detail {

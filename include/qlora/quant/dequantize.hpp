@@ -14,7 +14,9 @@ template <class T = float, class F>
 RowMatrix<T> dequantize(const QuantizedView<F>& w) {
   RowMatrix<T> dense(w.rows(), w.cols());
   const Index grain = grain_for(w.size(), w.block_size() * 64, 4);
-  parallel_ranges(w.size(), grain, [&](Index begin, Index end) { w.decode_range(begin, end - begin, dense.data() + begin); });
+  parallel_ranges(w.size(), grain, [&](Index begin, Index end) {
+    w.decode_range(begin, end - begin, dense.data() + begin);
+  });
   return dense;
 }
 

@@ -23,15 +23,23 @@ class QuantizedMatrix {
 
   QuantizedMatrix() = default;
 
-  /// Takes packed codes and scales as they are. Throws ShapeError unless `codes` holds exactly [rows, cols] codes.
-  QuantizedMatrix(std::vector<std::uint8_t> codes, ScaleStorage scale, Index rows, Index cols, Index block_size = F::block_size)
-      : codes_(std::move(codes)), scale_(std::move(scale)), rows_(rows), cols_(cols), block_size_(block_size) {
-    require<ShapeError>(block_size_ > 0 && (F::block_size == Dynamic || block_size_ == F::block_size),
-                        "QuantizedMatrix: expected a block size of ", F::block_size == Dynamic ? 1 : F::block_size,
-                        F::block_size == Dynamic ? " or more" : "", ", found ", block_size_);
+  /// Takes packed codes and scales as they are. Throws ShapeError unless `codes` holds exactly
+  /// [rows, cols] codes.
+  QuantizedMatrix(std::vector<std::uint8_t> codes, ScaleStorage scale, Index rows, Index cols,
+                  Index block_size = F::block_size)
+      : codes_(std::move(codes)),
+        scale_(std::move(scale)),
+        rows_(rows),
+        cols_(cols),
+        block_size_(block_size) {
+    require<ShapeError>(
+        block_size_ > 0 && (F::block_size == Dynamic || block_size_ == F::block_size),
+        "QuantizedMatrix: expected a block size of ", F::block_size == Dynamic ? 1 : F::block_size,
+        F::block_size == Dynamic ? " or more" : "", ", found ", block_size_);
     const Index expected = packed_bytes(F::code_bits, rows * cols);
-    require<ShapeError>(static_cast<Index>(codes_.size()) == expected, "QuantizedMatrix: expected ", expected,
-                        " bytes of codes for shape [", rows, ", ", cols, "], found ", codes_.size());
+    require<ShapeError>(static_cast<Index>(codes_.size()) == expected, "QuantizedMatrix: expected ",
+                        expected, " bytes of codes for shape [", rows, ", ", cols, "], found ",
+                        codes_.size());
   }
 
   Index rows() const { return rows_; }
@@ -42,9 +50,12 @@ class QuantizedMatrix {
   const std::vector<std::uint8_t>& codes() const { return codes_; }
   const ScaleStorage& scale() const { return scale_; }
 
-  QuantizedView<F> view() const { return {codes_.data(), scale_.view(), rows_, cols_, block_size_}; }
+  QuantizedView<F> view() const {
+    return {codes_.data(), scale_.view(), rows_, cols_, block_size_};
+  }
 
-  /// The transpose as an operand: `x * w.transpose()`. Of a temporary it would dangle, so that does not compile.
+  /// The transpose as an operand: `x * w.transpose()`. Of a temporary it would dangle, so that does
+  /// not compile.
   TransposedView<F> transpose() const& { return {view()}; }
   TransposedView<F> transpose() const&& = delete;
 

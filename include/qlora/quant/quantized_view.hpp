@@ -1,9 +1,11 @@
-/// A packed matrix by reference: pointers and sizes, trivially copyable, the same type on host and device.
+/// A packed matrix by reference: pointers and sizes, trivially copyable, the same type on host and
+/// device.
 ///
 ///     float sum = 0;
 ///     for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
 ///
-/// Weights are blocked and packed in row-major order over the whole matrix, so a block may span rows.
+/// Weights are blocked and packed in row-major order over the whole matrix, so a block may span
+/// rows.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +33,8 @@ class QuantizedView {
   QuantizedView() = default;
 
   /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats.
-  QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols, Index block_size)
+  QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols,
+                         Index block_size)
       : codes_(codes), scale_(scale), rows_(rows), cols_(cols), block_size_(block_size) {}
 
   QLORA_HD Index rows() const { return rows_; }
@@ -51,10 +54,12 @@ class QuantizedView {
   /// One weight: its code's value times its block's scale, rounded to float.
   QLORA_HD float operator()(Index row, Index col) const {
     const Index i = row * cols_ + col;
-    return rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale_(i / block_size()));
+    return rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)),
+                           scale_(i / block_size()));
   }
 
-  /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns how many.
+  /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns
+  /// how many.
   template <class T>
   QLORA_HD Index decode_block(Index row, Index block, T* out) const {
     const Index begin = block * block_size();
@@ -78,7 +83,8 @@ class QuantizedView {
   }
 
  private:
-  /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the same single rounding.
+  /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the
+  /// same single rounding.
   template <class T>
   QLORA_HD void decode_within_block(Index begin, Index end, float scale, T* out) const {
     if constexpr (F::code_bits <= 4) {
@@ -99,7 +105,8 @@ class QuantizedView {
       }
     } else {
       for (Index i = begin; i < end; ++i)
-        *out++ = static_cast<T>(rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
+        *out++ = static_cast<T>(
+            rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
     }
   }
 

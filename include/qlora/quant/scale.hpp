@@ -1,9 +1,10 @@
-/// How the scales of blocks are stored. A Scale turns one float a block into a Storage that owns bytes, and reads it back
-/// through a trivially copyable View.
+/// How the scales of blocks are stored. A Scale turns one float a block into a Storage that owns
+/// bytes, and reads it back through a trivially copyable View.
 ///
 ///     using Single = qlora::FloatScale<float>;                          // 32 bits a block
-///     using Paper  = qlora::DoubleQuant<>;                              // 8 bits a block, blocks of 256 share a float
-///     using Twice  = qlora::DoubleQuant<qlora::Dynamic8, 256, Paper>;   // nested again
+///     using Paper  = qlora::DoubleQuant<>;                              // 8 bits a block, blocks
+///     of 256 share a float using Twice  = qlora::DoubleQuant<qlora::Dynamic8, 256, Paper>;   //
+///     nested again
 #pragma once
 
 #include <concepts>
@@ -17,21 +18,24 @@
 
 namespace qlora {
 
-/// `store(scales)` keeps one scale a block; `View(block)` gives it back as a float, on host and device;
-/// `bits_per_scale` is the cost of one.
+/// `store(scales)` keeps one scale a block; `View(block)` gives it back as a float, on host and
+/// device; `bits_per_scale` is the cost of one.
 template <class S>
-concept Scale = requires(std::span<const float> scales, const typename S::Storage& storage, const typename S::View& view) {
+concept Scale = requires(std::span<const float> scales, const typename S::Storage& storage,
+                         const typename S::View& view) {
   { S::store(scales) } -> std::same_as<typename S::Storage>;
   { storage.view() } -> std::same_as<typename S::View>;
   { storage.bytes() } -> std::convertible_to<Index>;
   { view(Index{0}) } -> std::convertible_to<float>;
   { S::bits_per_scale } -> std::convertible_to<double>;
-} && std::is_trivially_copyable_v<typename S::View>;
+}
+&&std::is_trivially_copyable_v<typename S::View>;
 
 /// One number of type T a block, rounded to nearest.
 template <class T = float>
 struct FloatScale {
-  static_assert(requires(T t) { static_cast<float>(t); }, "FloatScale: the type must convert to float");
+  static_assert(
+      requires(T t) { static_cast<float>(t); }, "FloatScale: the type must convert to float");
   static constexpr double bits_per_scale = 8.0 * sizeof(T);
 
   struct View {
@@ -53,14 +57,17 @@ struct FloatScale {
   }
 };
 
-/// Quantized scales: their mean is taken off, the rest is coded with `Map` in blocks of `BlockSize`, whose own scales are
-/// stored by `Inner`, again any Scale. Dettmers et al. 2023, section 3, "double quantization".
-/// A nested block of equal scales has an inner scale of 0 and codes 0, as in bitsandbytes.
+/// Quantized scales: their mean is taken off, the rest is coded with `Map` in blocks of
+/// `BlockSize`, whose own scales are stored by `Inner`, again any Scale. Dettmers et al. 2023,
+/// section 3, "double quantization". A nested block of equal scales has an inner scale of 0 and
+/// codes 0, as in bitsandbytes.
 template <class Map = Dynamic8, int BlockSize = 256, class Inner = FloatScale<float>>
 struct DoubleQuant {
-  static_assert(Codebook<Map>, "DoubleQuant: the first argument must be a codebook of at most 256 values");
+  static_assert(Codebook<Map>,
+                "DoubleQuant: the first argument must be a codebook of at most 256 values");
   static_assert(BlockSize > 0, "DoubleQuant: the block size must be positive");
-  static_assert(Scale<Inner>, "DoubleQuant: the third argument must be a Scale, such as FloatScale<float>");
+  static_assert(Scale<Inner>,
+                "DoubleQuant: the third argument must be a Scale, such as FloatScale<float>");
   static constexpr double bits_per_scale = 8.0 + Inner::bits_per_scale / BlockSize;
 
   struct View {
@@ -70,7 +77,8 @@ struct DoubleQuant {
 
     /// map[code] * inner + offset, each rounded to float.
     QLORA_HD float operator()(Index block) const {
-      return rounded_sum(rounded_product(decode<Map>(codes[block]), inner(block / BlockSize)), offset);
+      return rounded_sum(rounded_product(decode<Map>(codes[block]), inner(block / BlockSize)),
+                         offset);
     }
   };
 
@@ -79,22 +87,28 @@ struct DoubleQuant {
     typename Inner::Storage inner;
     float offset = 0;
     View view() const { return {codes.data(), inner.view(), offset}; }
-    Index bytes() const { return static_cast<Index>(codes.size()) + inner.bytes() + static_cast<Index>(sizeof(float)); }
+    Index bytes() const {
+      return static_cast<Index>(codes.size()) + inner.bytes() + static_cast<Index>(sizeof(float));
+    }
   };
 
   static Storage store(std::span<const float> scales) {
     Storage storage;
     double sum = 0;
     for (const float scale : scales) sum += scale;
-    storage.offset = scales.empty() ? 0.f : static_cast<float>(sum / static_cast<double>(scales.size()));
+    storage.offset =
+        scales.empty() ? 0.f : static_cast<float>(sum / static_cast<double>(scales.size()));
     std::vector<float> inner_scales;
     for (std::size_t begin = 0; begin < scales.size(); begin += BlockSize) {
-      const auto block = scales.subspan(begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
+      const auto block =
+          scales.subspan(begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
       float largest = 0;
-      for (const float scale : block) largest = std::max(largest, magnitude(scale - storage.offset));
       for (const float scale : block)
-        storage.codes.push_back(largest > 0 ? encode<Map>((scale - storage.offset) / largest * largest_value<Map>)
-                                            : std::uint8_t{0});
+        largest = std::max(largest, magnitude(scale - storage.offset));
+      for (const float scale : block)
+        storage.codes.push_back(
+            largest > 0 ? encode<Map>((scale - storage.offset) / largest * largest_value<Map>)
+                        : std::uint8_t{0});
       inner_scales.push_back(largest / largest_value<Map>);
     }
     storage.inner = Inner::store(inner_scales);

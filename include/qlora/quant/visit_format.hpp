@@ -1,6 +1,7 @@
 /// From a format's name, as a command line has it, to its type.
 ///
-///     qlora::visit_format("nf4-dq", 64, [&]<class Format>() { use(qlora::quantize<Format>(dense, {.block_size = 64})); });
+///     qlora::visit_format("nf4-dq", 64, [&]<class Format>() { use(qlora::quantize<Format>(dense,
+///     {.block_size = 64})); });
 #pragma once
 
 #include <array>
@@ -15,19 +16,22 @@
 namespace qlora {
 
 /// The names that visit_format knows, for help texts.
-inline constexpr std::array<std::string_view, 5> format_names{"nf4", "nf4-dq", "fp4", "fp4-dq", "int4"};
+inline constexpr std::array<std::string_view, 5> format_names{"nf4", "nf4-dq", "fp4", "fp4-dq",
+                                                              "int4"};
 
 /// The paper's format: NF4 in blocks of 64 with double quantization.
 using Nf4Dq = BlockFormat<NF4, 64, DoubleQuant<>>;
 /// NF4 in blocks of 64 with a float32 scale each.
 using Nf4 = BlockFormat<NF4, 64, FloatScale<float>>;
 
-/// Calls `visit.operator()<Format>()` for the named format. Blocks of 64 get a type of their own, other sizes one with a
-/// Dynamic size. Throws FormatError for an unknown name or a block size other than 32, 64, ..., 4096.
+/// Calls `visit.operator()<Format>()` for the named format. Blocks of 64 get a type of their own,
+/// other sizes one with a Dynamic size. Throws FormatError for an unknown name or a block size
+/// other than 32, 64, ..., 4096.
 template <class Visit>
 decltype(auto) visit_format(std::string_view name, Index block_size, Visit&& visit) {
-  require<FormatError>(block_size >= 32 && block_size <= 4096 && (block_size & (block_size - 1)) == 0, "block size ", block_size,
-                       ": expected a power of two from 32 to 4096");
+  require<FormatError>(
+      block_size >= 32 && block_size <= 4096 && (block_size & (block_size - 1)) == 0, "block size ",
+      block_size, ": expected a power of two from 32 to 4096");
   const auto with_size = [&]<class Code, class ScalePolicy>() -> decltype(auto) {
     if (block_size == 64) return visit.template operator()<BlockFormat<Code, 64, ScalePolicy>>();
     return visit.template operator()<BlockFormat<Code, Dynamic, ScalePolicy>>();

@@ -1,8 +1,9 @@
-/// Chats as token ids. The ChatML family of templates is recognized in the file's Jinja text, its default system message
-/// included; other templates are refused.
+/// Chats as token ids. The ChatML family of templates is recognized in the file's Jinja text, its
+/// default system message included; other templates are refused.
 ///
 ///     qlora::ChatTemplate chat(gguf, tokenizer);
-///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);   // ends where the assistant begins to speak
+///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);   // ends where the
+///     assistant begins to speak
 #pragma once
 
 #include <cstdint>
@@ -36,21 +37,26 @@ class ChatTemplate {
   /// Throws FormatError for a file without a ChatML template.
   ChatTemplate(const GgufFile& file, const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {
     const auto jinja = file.get<std::string>("tokenizer.chat_template");
-    require<FormatError>(jinja.find("<|im_start|>") != std::string::npos && jinja.find("<|im_end|>") != std::string::npos &&
-                             jinja.find("add_generation_prompt") != std::string::npos,
-                         file.name(), ": tokenizer.chat_template: expected a ChatML template (<|im_start|>role ... "
-                         "<|im_end|>), found another");
+    require<FormatError>(
+        jinja.find("<|im_start|>") != std::string::npos &&
+            jinja.find("<|im_end|>") != std::string::npos &&
+            jinja.find("add_generation_prompt") != std::string::npos,
+        file.name(),
+        ": tokenizer.chat_template: expected a ChatML template (<|im_start|>role ... "
+        "<|im_end|>), found another");
     start_ = tokenizer.special("<|im_start|>");
     end_ = tokenizer.special("<|im_end|>");
-    if (const auto match = Regex(R"((?s)<\|im_start\|>system(?:\\n|\n)([^{}]*?)<\|im_end\|>)").find(repair_utf8(jinja)))
+    if (const auto match = Regex(R"((?s)<\|im_start\|>system(?:\\n|\n)([^{}]*?)<\|im_end\|>)")
+                               .find(repair_utf8(jinja)))
       default_system_ = std::string((*match)[1]);
   }
 
   Token end_of_message() const { return end_; }
   const std::string& default_system() const { return default_system_; }
 
-  /// `start role newline content end newline` a message; the default system message comes first when the chat has none.
-  /// Counted: assistants' contents and their end. With `answer`, the assistant's header follows.
+  /// `start role newline content end newline` a message; the default system message comes first
+  /// when the chat has none. Counted: assistants' contents and their end. With `answer`, the
+  /// assistant's header follows.
   EncodedText encode(const std::vector<ChatMessage>& messages, bool answer = false) const {
     EncodedText text;
     if (!default_system_.empty() && (messages.empty() || messages.front().role != "system"))
@@ -67,7 +73,8 @@ class ChatTemplate {
   void append(EncodedText& text, const ChatMessage& message) const {
     const bool counts = message.role == "assistant";
     text.push(start_, false);
-    // Role and content are encoded together, as the template's text is; a token counts when it holds bytes of the content.
+    // Role and content are encoded together, as the template's text is; a token counts when it
+    // holds bytes of the content.
     const std::size_t header = message.role.size() + 1;
     std::size_t end = 0;
     for (const Token id : tokenizer_->encode_plain(message.role + "\n" + message.content)) {

@@ -1,4 +1,5 @@
-/// Training data: JSON lines of chats or of Alpaca's instructions, or a plain text cut into windows.
+/// Training data: JSON lines of chats or of Alpaca's instructions, or a plain text cut into
+/// windows.
 ///
 ///     qlora::Dataset data = qlora::load_dataset("train.jsonl", tokenizer, &chat, 256);
 ///     data.examples[0].ids; data.examples[0].counted;
@@ -10,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "qlora/io/peft.hpp"
+#include "qlora/io/json_file.hpp"
 #include "qlora/text/chat_template.hpp"
 #include "qlora/text/tokenizer.hpp"
 
@@ -48,7 +49,8 @@ inline std::vector<ChatMessage> chat_of_json(const nlohmann::json& line) {
 
 }  // namespace detail
 
-/// The chats of a JSON-lines file; empty lines are skipped. Throws FormatError that names the file and the line.
+/// The chats of a JSON-lines file; empty lines are skipped. Throws FormatError that names the file
+/// and the line.
 inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::path& path) {
   std::vector<std::vector<ChatMessage>> chats;
   const std::string text = read_text_file(path);
@@ -75,15 +77,17 @@ inline std::vector<EncodedText> windows(const std::vector<Token>& ids, Index len
   std::vector<EncodedText> result;
   const auto n = static_cast<std::size_t>(length);
   for (std::size_t begin = 0; begin + n <= ids.size(); begin += n)
-    result.push_back({{ids.begin() + static_cast<Index>(begin), ids.begin() + static_cast<Index>(begin + n)},
-                      std::vector<std::uint8_t>(n, 1)});
+    result.push_back(
+        {{ids.begin() + static_cast<Index>(begin), ids.begin() + static_cast<Index>(begin + n)},
+         std::vector<std::uint8_t>(n, 1)});
   return result;
 }
 
-/// `path`: a .jsonl file of chats, anything else is plain text. `length`: tokens an example at most. Throws IoError or
-/// FormatError that names the file; a file without a single example is an error.
-inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& tokenizer, const ChatTemplate* chat,
-                            Index length) {
+/// `path`: a .jsonl file of chats, anything else is plain text. `length`: tokens an example at
+/// most. Throws IoError or FormatError that names the file; a file without a single example is an
+/// error.
+inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                            const ChatTemplate* chat, Index length) {
   Dataset data;
   if (path.extension() == ".jsonl" || path.extension() == ".json") {
     require<FormatError>(chat != nullptr, path.string(), ": this model has no chat template");
@@ -100,13 +104,14 @@ inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& 
         data.examples.push_back(std::move(example));
       }
     }
-    require<FormatError>(!data.examples.empty(), path.string(), ": expected chats with an assistant's message within ",
-                         length, " tokens, found none");
+    require<FormatError>(!data.examples.empty(), path.string(),
+                         ": expected chats with an assistant's message within ", length,
+                         " tokens, found none");
   } else {
-    const auto ids = tokenizer.encode_plain(read_text_file(path));
+    const auto ids = tokenizer.encode(read_text_file(path));
     data.examples = windows(ids, length);
-    require<FormatError>(!data.examples.empty(), path.string(), ": expected at least ", length, " tokens, found ",
-                         ids.size());
+    require<FormatError>(!data.examples.empty(), path.string(), ": expected at least ", length,
+                         " tokens, found ", ids.size());
   }
   return data;
 }

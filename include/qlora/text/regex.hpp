@@ -26,34 +26,38 @@ class Regex {
   explicit Regex(std::string_view pattern) {
     int code = 0;
     PCRE2_SIZE place = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &code,
-                              &place, nullptr));
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                              PCRE2_UTF | PCRE2_UCP, &code, &place, nullptr));
     if (!code_) {
       std::array<PCRE2_UCHAR, 256> text{};
       pcre2_get_error_message(code, text.data(), text.size());
-      throw FormatError(message("pattern '", pattern, "', at ", place, ": ", reinterpret_cast<const char*>(text.data())));
+      throw FormatError(message("pattern '", pattern, "', at ", place, ": ",
+                                reinterpret_cast<const char*>(text.data())));
     }
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
     match_.reset(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
   }
 
-  /// The groups of the first match at or after `from`, group 0 being the whole; nothing when there is none.
-  /// The text must be valid UTF-8.
-  std::optional<std::vector<std::string_view>> find(std::string_view text, std::size_t from = 0) const {
-    const int count = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                  PCRE2_NO_UTF_CHECK, match_.get(), nullptr);
+  /// The groups of the first match at or after `from`, group 0 being the whole; nothing when there
+  /// is none. The text must be valid UTF-8.
+  std::optional<std::vector<std::string_view>> find(std::string_view text,
+                                                    std::size_t from = 0) const {
+    const int count = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                  text.size(), from, PCRE2_NO_UTF_CHECK, match_.get(), nullptr);
     if (count == PCRE2_ERROR_NOMATCH) return std::nullopt;
     require<FormatError>(count > 0, "PCRE2 gave error ", count);
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(match_.get());
     std::vector<std::string_view> groups;
     for (int i = 0; i < count; ++i) {
       const bool set = bounds[2 * i] != PCRE2_UNSET;
-      groups.push_back(set ? text.substr(bounds[2 * i], bounds[2 * i + 1] - bounds[2 * i]) : std::string_view{});
+      groups.push_back(set ? text.substr(bounds[2 * i], bounds[2 * i + 1] - bounds[2 * i])
+                           : std::string_view{});
     }
     return groups;
   }
 
-  /// Calls `piece(part, matched)` for the text's matches and what lies between them, in order; empty parts are left out.
+  /// Calls `piece(part, matched)` for the text's matches and what lies between them, in order;
+  /// empty parts are left out.
   template <class Piece>
   void split(std::string_view text, Piece&& piece) const {
     std::size_t done = 0, from = 0;

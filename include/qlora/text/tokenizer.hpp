@@ -1,9 +1,9 @@
-/// Byte-level byte-pair encoding, read from a GGUF file: split by the file's pattern, then merge pairs of lowest rank.
-/// Sennrich et al. 2016; Radford et al. 2019 (bytes).
+/// Byte-level byte-pair encoding, read from a GGUF file: split by the file's pattern, then merge
+/// pairs of lowest rank. Sennrich et al. 2016; Radford et al. 2019 (bytes).
 ///
 ///     qlora::Tokenizer tokenizer(gguf);
-///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");       // special tokens recognized
-///     ids = tokenizer.encode_plain("never special: <|im_end|>");
+///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");       // special
+///     tokens recognized ids = tokenizer.encode_plain("never special: <|im_end|>");
 ///     tokenizer.decode(ids);
 #pragma once
 
@@ -29,12 +29,14 @@ namespace qlora {
 
 namespace detail {
 
-/// GPT-2's printable stand-ins for bytes, as code points: printable Latin-1 stands for itself, the rest from 256 up.
+/// GPT-2's printable stand-ins for bytes, as code points: printable Latin-1 stands for itself, the
+/// rest from 256 up.
 inline std::array<std::uint32_t, 256> byte_code_points() {
   std::array<std::uint32_t, 256> points{};
   std::uint32_t next = 256;
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
-    const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    const bool printable =
+        (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
     points[byte] = printable ? byte : next++;
   }
   return points;
@@ -69,11 +71,13 @@ inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
 
 class Tokenizer {
  public:
-  /// Throws FormatError for a tokenizer that is not byte-level BPE or whose split pattern is not known.
-  explicit Tokenizer(const GgufFile& file) : digits_(R"(\p{N})"), words_(word_pattern), special_(make_special(file)) {
+  /// Throws FormatError for a tokenizer that is not byte-level BPE or whose split pattern is not
+  /// known.
+  explicit Tokenizer(const GgufFile& file)
+      : digits_(R"(\p{N})"), words_(word_pattern), special_(make_special(file)) {
     const auto model = file.get<std::string>("tokenizer.ggml.model");
-    require<FormatError>(model == "gpt2", file.name(), ": tokenizer.ggml.model: expected gpt2 (byte-level BPE), found ",
-                         model);
+    require<FormatError>(model == "gpt2", file.name(),
+                         ": tokenizer.ggml.model: expected gpt2 (byte-level BPE), found ", model);
     const auto pre = file.find<std::string>("tokenizer.ggml.pre").value_or("gpt-2");
     require<FormatError>(pre == "smollm" || pre == "gpt-2", file.name(),
                          ": tokenizer.ggml.pre: expected smollm or gpt-2, found ", pre);
@@ -83,8 +87,10 @@ class Tokenizer {
     require<FormatError>(types.size() == tokens.size(), file.name(), ": expected ", tokens.size(),
                          " token types, found ", types.size());
     byte_ids_.fill(ignored_id);
-    for (std::size_t id = 0; id < tokens.size(); ++id) add_token(tokens[id], types[id], static_cast<Token>(id));
-    for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges")) add_merge(file, merge);
+    for (std::size_t id = 0; id < tokens.size(); ++id)
+      add_token(tokens[id], types[id], static_cast<Token>(id));
+    for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges"))
+      add_merge(file, merge);
     unknown_ = file.find<Token>("tokenizer.ggml.unknown_token_id");
     end_ = file.find<Token>("tokenizer.ggml.eos_token_id");
   }
@@ -95,7 +101,8 @@ class Tokenizer {
   /// The id of a special token. Throws FormatError when there is none of that text.
   Token special(std::string_view text) const {
     const auto place = special_ids_.find(std::string(text));
-    require<FormatError>(place != special_ids_.end(), "tokenizer: expected a special token '", text, "', found none");
+    require<FormatError>(place != special_ids_.end(), "tokenizer: expected a special token '", text,
+                         "', found none");
     return place->second;
   }
   bool is_special(Token id) const { return is_special_[static_cast<std::size_t>(id)]; }
@@ -123,7 +130,8 @@ class Tokenizer {
 
   /// The bytes a token stands for. Throws ShapeError for an id outside the vocabulary.
   const std::string& piece(Token id) const {
-    require<ShapeError>(id >= 0 && id < size(), "tokenizer: expected an id below ", size(), ", found ", id);
+    require<ShapeError>(id >= 0 && id < size(), "tokenizer: expected an id below ", size(),
+                        ", found ", id);
     return pieces_[static_cast<std::size_t>(id)];
   }
 
@@ -137,7 +145,8 @@ class Tokenizer {
 
  private:
   static constexpr Token ignored_id = -1;
-  /// GPT-2's split: contractions, words, numbers and signs with the space before them, and white space.
+  /// GPT-2's split: contractions, words, numbers and signs with the space before them, and white
+  /// space.
   static constexpr std::string_view word_pattern =
       R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
@@ -147,7 +156,8 @@ class Tokenizer {
   };
 
   static std::uint64_t pair_key(Token left, Token right) {
-    return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | static_cast<std::uint32_t>(right);
+    return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) |
+           static_cast<std::uint32_t>(right);
   }
 
   /// Control (3) and user-defined (4) tokens, longest first, each as a literal.
@@ -157,7 +167,8 @@ class Tokenizer {
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < std::min(tokens.size(), types.size()); ++i)
       if ((types[i] == 3 || types[i] == 4) && !tokens[i].empty()) texts.push_back(tokens[i]);
-    std::sort(texts.begin(), texts.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
+    std::sort(texts.begin(), texts.end(),
+              [](const auto& a, const auto& b) { return a.size() > b.size(); });
     std::string pattern = texts.empty() ? "(?!)" : "";
     for (const auto& text : texts) pattern += (pattern.empty() ? "\\Q" : "|\\Q") + text + "\\E";
     return Regex(pattern);
@@ -178,14 +189,18 @@ class Tokenizer {
 
   void add_merge(const GgufFile& file, const std::string& merge) {
     const auto space = merge.find(' ', 1);
-    require<FormatError>(space != std::string::npos, file.name(), ": merge '", merge, "': expected two parts");
+    require<FormatError>(space != std::string::npos, file.name(), ": merge '", merge,
+                         "': expected two parts");
     const auto left = detail::bytes_of_stand_ins(std::string_view(merge).substr(0, space));
     const auto right = detail::bytes_of_stand_ins(std::string_view(merge).substr(space + 1));
-    const auto known = [&](const std::optional<std::string>& part) { return part && ids_.contains(*part); };
-    require<FormatError>(known(left) && known(right) && ids_.contains(*left + *right), file.name(), ": merge '", merge,
-                         "': its parts or its whole are not in the vocabulary");
+    const auto known = [&](const std::optional<std::string>& part) {
+      return part && ids_.contains(*part);
+    };
+    require<FormatError>(known(left) && known(right) && ids_.contains(*left + *right), file.name(),
+                         ": merge '", merge, "': its parts or its whole are not in the vocabulary");
     const int rank = static_cast<int>(merges_.size());
-    merges_.emplace(pair_key(ids_.at(*left), ids_.at(*right)), Merge{rank, ids_.at(*left + *right)});
+    merges_.emplace(pair_key(ids_.at(*left), ids_.at(*right)),
+                    Merge{rank, ids_.at(*left + *right)});
   }
 
   void encode_valid(std::string_view text, std::vector<Token>& ids) const {
@@ -196,7 +211,8 @@ class Tokenizer {
     digits_.split(text, [&](std::string_view piece, bool) { words(piece); });
   }
 
-  /// Merges the pair of lowest rank, the leftmost of equals, until none is left: a heap over a linked list.
+  /// Merges the pair of lowest rank, the leftmost of equals, until none is left: a heap over a
+  /// linked list.
   void encode_word(std::string_view word, std::vector<Token>& ids) const {
     struct Node {
       Token id;
@@ -231,7 +247,8 @@ class Tokenizer {
       const Candidate best = queue.top();
       queue.pop();
       Node& left = nodes[static_cast<std::size_t>(best.left)];
-      if (left.id != best.left_id || left.next < 0 || nodes[static_cast<std::size_t>(left.next)].id != best.right_id)
+      if (left.id != best.left_id || left.next < 0 ||
+          nodes[static_cast<std::size_t>(left.next)].id != best.right_id)
         continue;
       Node& right = nodes[static_cast<std::size_t>(left.next)];
       left.id = merges_.at(pair_key(best.left_id, best.right_id)).id;
@@ -241,7 +258,8 @@ class Tokenizer {
       offer(left.previous);
       offer(best.left);
     }
-    for (int i = 0; i >= 0; i = nodes[static_cast<std::size_t>(i)].next) ids.push_back(nodes[static_cast<std::size_t>(i)].id);
+    for (int i = 0; i >= 0; i = nodes[static_cast<std::size_t>(i)].next)
+      ids.push_back(nodes[static_cast<std::size_t>(i)].id);
   }
 
   Regex digits_, words_, special_;

@@ -1,4 +1,5 @@
-/// UTF-8: repair of invalid bytes as Python's errors='replace' does it, and where a text may be cut.
+/// UTF-8: repair of invalid bytes as Python's errors='replace' does it, and where a text may be
+/// cut.
 ///
 ///     qlora::repair_utf8("a\xff");   // "a\xef\xbf\xbd": one U+FFFD a maximal invalid part
 #pragma once
@@ -11,7 +12,8 @@ namespace qlora {
 
 namespace detail {
 
-/// A sequence at the start of the text: its length, whether it is whole, and whether more bytes could make it whole.
+/// A sequence at the start of the text: its length, whether it is whole, and whether more bytes
+/// could make it whole.
 struct Utf8Step {
   std::size_t length = 1;
   bool valid = false;
@@ -52,7 +54,8 @@ inline std::string repair_utf8(std::string_view text) {
   return repaired;
 }
 
-/// How many bytes at the start are whole or hopeless: what a stream may print before the rest of a character comes.
+/// How many bytes at the start are whole or hopeless: what a stream may print before the rest of a
+/// character comes.
 inline std::size_t utf8_complete_prefix(std::string_view text) {
   std::size_t done = 0;
   while (done < text.size()) {

@@ -23,7 +23,7 @@ struct StepMetrics {
   Index step = 0;  ///< from 1
   double loss = 0;
   double learning_rate = 0;
-  double gradient_norm = 0;  ///< before clipping
+  double gradient_norm = 0;      ///< before clipping
   double tokens_per_second = 0;  ///< of this step alone
   double resident_mib = 0;
 };
@@ -45,8 +45,9 @@ class MetricsFile {
 
   void append(const StepMetrics& m) {
     std::ostringstream line;
-    line << m.step << ',' << std::setprecision(9) << m.loss << ',' << m.learning_rate << ',' << m.gradient_norm << ','
-         << std::setprecision(5) << m.tokens_per_second << ',' << m.resident_mib << '\n';
+    line << m.step << ',' << std::setprecision(9) << m.loss << ',' << m.learning_rate << ','
+         << m.gradient_norm << ',' << std::setprecision(5) << m.tokens_per_second << ','
+         << m.resident_mib << '\n';
     write(line.str());
   }
 

@@ -1,10 +1,11 @@
-/// The fine-tuning loop: seeded shuffling, gradient accumulation, clipping, a learning-rate schedule, AdamW.
+/// The fine-tuning loop: seeded shuffling, gradient accumulation, clipping, a learning-rate
+/// schedule, AdamW.
 ///
 ///     qlora::Trainer trainer(model, data.examples, {.steps = 100, .batch = 4});
 ///     trainer.run([](const qlora::StepMetrics& m) { print(m.loss); return true; });
 ///
-/// The loss of a step is the sum over its counted targets, all micro-batches together, divided by their number. Rows are
-/// laid one after the other without padding.
+/// The loss of a step is the sum over its counted targets, all micro-batches together, divided by
+/// their number. Rows are laid one after the other without padding.
 #pragma once
 
 #include <chrono>
@@ -71,7 +72,9 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
   CrossEntropy total;
   for (Index begin = 0; begin < static_cast<Index>(examples.size()); begin += batch_size) {
     std::vector<Index> chosen;
-    for (Index i = begin; i < std::min(begin + batch_size, static_cast<Index>(examples.size())); ++i) chosen.push_back(i);
+    for (Index i = begin; i < std::min(begin + batch_size, static_cast<Index>(examples.size()));
+         ++i)
+      chosen.push_back(i);
     const Batch batch = make_batch(examples, chosen);
     const CrossEntropy part = model.loss(batch.ids, batch.targets, batch.layout);
     total.sum += part.sum;
@@ -86,11 +89,16 @@ class Trainer {
  public:
   /// The examples must outlive the trainer. Throws FormatError for options that make no sense.
   Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options)
-      : model_(model), examples_(examples), options_(options), parameters_(model.parameters()),
+      : model_(model),
+        examples_(examples),
+        options_(options),
+        parameters_(model.parameters()),
         optimizer_({.learning_rate = options.learning_rate, .weight_decay = options.weight_decay}) {
     require<FormatError>(!examples.empty(), "training: expected at least one example, found none");
-    require<FormatError>(options.batch > 0 && options.accumulate > 0, "training: expected a batch and an accumulation of 1 or "
-                         "more, found ", options.batch, " and ", options.accumulate);
+    require<FormatError>(options.batch > 0 && options.accumulate > 0,
+                         "training: expected a batch and an accumulation of 1 or "
+                         "more, found ",
+                         options.batch, " and ", options.accumulate);
     require<FormatError>(options.steps >= 0 && (options.steps > 0 || options.epochs > 0),
                          "training: expected a number of steps or epochs above 0");
     require<FormatError>(!parameters_.empty(), "training: the model has no adapter");
@@ -101,16 +109,20 @@ class Trainer {
     const Index examples_a_step = options_.batch * options_.accumulate;
     return (static_cast<Index>(examples_.size()) + examples_a_step - 1) / examples_a_step;
   }
-  Index total_steps() const { return options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch(); }
+  Index total_steps() const {
+    return options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch();
+  }
 
-  /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. A loss or gradient that is not
-  /// finite throws NumericError after the parameters went back to the last ones whose loss was finite, if there are any
+  /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. A loss
+  /// or gradient that is not finite throws NumericError after the parameters went back to the last
+  /// ones whose loss was finite, if there are any
   /// (`good_steps` then says after how many updates that was).
   void run(const std::function<bool(const StepMetrics&)>& report = {}) {
     const Index total = total_steps();
     for (Index step = 0; step < total; ++step) {
       const StepMetrics metrics = run_step(step, total);
-      if (report && !report(metrics)) throw Cancelled(message("training was stopped after step ", metrics.step));
+      if (report && !report(metrics))
+        throw Cancelled(message("training was stopped after step ", metrics.step));
     }
     good_steps_ = total;
   }
@@ -131,36 +143,42 @@ class Trainer {
     double sum = 0;
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
       const Batch& batch = micro_batches[i];
-      const std::uint64_t key = derive_key(derive_key(options_.seed, 2), static_cast<std::uint64_t>(step) * 65536 + i);
-      sum += model_.loss(batch.ids, batch.targets, batch.layout,
-                         {.scale = 1.f / static_cast<float>(std::max<Index>(1, counted)),
-                          .backward = true,
-                          .gradient_checkpoint = options_.gradient_checkpoint,
-                          .dropout = {true, key}}).sum;
+      const std::uint64_t key =
+          derive_key(derive_key(options_.seed, 2), static_cast<std::uint64_t>(step) * 65536 + i);
+      sum += model_
+                 .loss(batch.ids, batch.targets, batch.layout,
+                       {.scale = 1.f / static_cast<float>(std::max<Index>(1, counted)),
+                        .backward = true,
+                        .gradient_checkpoint = options_.gradient_checkpoint,
+                        .dropout = {true, key}})
+                 .sum;
     }
     const double loss = sum / static_cast<double>(std::max<Index>(1, counted));
     const double norm = gradient_norm(parameters_);
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       restore();
-      throw NumericError(message("step ", step + 1, ": expected a finite loss and gradient, found loss ", loss,
+      throw NumericError(message("step ", step + 1,
+                                 ": expected a finite loss and gradient, found loss ", loss,
                                  " and gradient norm ", norm, "; a lower learning rate may help"));
     }
     keep(step);
     clip_gradients(parameters_, options_.max_gradient_norm);
-    const double rate =
-        options_.learning_rate * schedule_factor(options_.schedule, step, options_.warmup_steps, total);
+    const double rate = options_.learning_rate *
+                        schedule_factor(options_.schedule, step, options_.warmup_steps, total);
     optimizer_.options().learning_rate = rate;
     optimizer_.step(parameters_);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    return {step + 1, loss, rate, norm, static_cast<double>(tokens) / seconds.count(), resident_mib()};
+    return {step + 1,      loss, rate, norm, static_cast<double>(tokens) / seconds.count(),
+            resident_mib()};
   }
 
   /// The micro-batches of a step; every epoch has its own order.
   std::vector<Batch> batches_of(Index step) {
     const Index epoch = step / steps_per_epoch();
     if (order_.empty() || epoch != epoch_) {
-      order_ = permutation(static_cast<Index>(examples_.size()), derive_key(derive_key(options_.seed, 1),
-                                                                            static_cast<std::uint64_t>(epoch)));
+      order_ =
+          permutation(static_cast<Index>(examples_.size()),
+                      derive_key(derive_key(options_.seed, 1), static_cast<std::uint64_t>(epoch)));
       epoch_ = epoch;
     }
     const auto count = static_cast<Index>(order_.size());
@@ -168,8 +186,9 @@ class Trainer {
     std::vector<Batch> batches;
     for (Index i = 0; i < options_.accumulate && next < count; ++i) {
       const Index size = std::min(options_.batch, count - next);
-      batches.push_back(make_batch(examples_, std::span(order_).subspan(static_cast<std::size_t>(next),
-                                                                        static_cast<std::size_t>(size))));
+      batches.push_back(
+          make_batch(examples_, std::span(order_).subspan(static_cast<std::size_t>(next),
+                                                          static_cast<std::size_t>(size))));
       next += size;
     }
     return batches;

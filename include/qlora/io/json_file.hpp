@@ -1,0 +1,54 @@
+/// Text and JSON files, read whole; errors name the file and the place.
+///
+///     nlohmann::json config = qlora::read_json_file("adapter_config.json");
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qlora/core/error.hpp"
+
+namespace qlora {
+
+/// A whole file as text. Throws IoError.
+inline std::string read_text_file(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  require<IoError>(stream.good() && !std::filesystem::is_directory(path), path.string(),
+                   ": can't open the file");
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+/// Text as JSON. `where` names it in messages. Throws FormatError with the place, also for a key
+/// that comes twice in one object (a parser would keep either).
+inline nlohmann::json parse_json(const std::string& where, std::string_view text) {
+  std::vector<std::set<std::string>> open;
+  const auto callback = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key)
+      require<FormatError>(open.back().insert(value.get<std::string>()).second, where,
+                           ": the name '", value.get<std::string>(), "' comes twice");
+    return true;
+  };
+  try {
+    return nlohmann::json::parse(text, callback);
+  } catch (const nlohmann::json::exception& failure) {
+    throw FormatError(message(where, ": ", failure.what()));
+  }
+}
+
+/// A JSON file. Throws IoError, or FormatError with the place.
+inline nlohmann::json read_json_file(const std::filesystem::path& path) {
+  return parse_json(path.string(), read_text_file(path));
+}
+
+}  // namespace qlora
