@@ -92,11 +92,12 @@ constexpr double normal_quantile(double p) {
 }
 
 /// Point i of `steps` equally spaced float32 points: from the start in the first half, from the end
-/// in the second.
+/// in the second, product and sum rounded once (in double, which holds the product exactly), as
+/// torch.linspace does it on processors with fused multiply-add.
 constexpr float spaced_point(float start, float end, int steps, int i) {
-  const float step = (end - start) / static_cast<float>(steps - 1);
-  return i < steps / 2 ? start + step * static_cast<float>(i)
-                       : end - step * static_cast<float>(steps - 1 - i);
+  const auto step = static_cast<double>((end - start) / static_cast<float>(steps - 1));
+  return static_cast<float>(i < steps / 2 ? static_cast<double>(start) + step * i
+                                          : static_cast<double>(end) - step * (steps - 1 - i));
 }
 
 /// Where the outermost quantile lies: the published literal for four bits, the paper's formula for

@@ -24,7 +24,7 @@ class QuantizedMatrix {
   QuantizedMatrix() = default;
 
   /// Takes packed codes and scales as they are. Throws ShapeError unless `codes` holds exactly
-  /// [rows, cols] codes.
+  /// [rows, cols] codes and `scale` one scale a block.
   QuantizedMatrix(std::vector<std::uint8_t> codes, ScaleStorage scale, Index rows, Index cols,
                   Index block_size = F::block_size)
       : codes_(std::move(codes)),
@@ -32,14 +32,19 @@ class QuantizedMatrix {
         rows_(rows),
         cols_(cols),
         block_size_(block_size) {
+    require<ShapeError>(rows >= 0 && cols >= 0, "QuantizedMatrix: expected a shape, found [", rows,
+                        ", ", cols, "]");
     require<ShapeError>(
         block_size_ > 0 && (F::block_size == Dynamic || block_size_ == F::block_size),
         "QuantizedMatrix: expected a block size of ", F::block_size == Dynamic ? 1 : F::block_size,
         F::block_size == Dynamic ? " or more" : "", ", found ", block_size_);
-    const Index expected = packed_bytes(F::code_bits, rows * cols);
-    require<ShapeError>(static_cast<Index>(codes_.size()) == expected, "QuantizedMatrix: expected ",
-                        expected, " bytes of codes for shape [", rows, ", ", cols, "], found ",
+    const Index bytes = packed_bytes(F::code_bits, rows * cols);
+    require<ShapeError>(static_cast<Index>(codes_.size()) == bytes, "QuantizedMatrix: expected ",
+                        bytes, " bytes of codes for shape [", rows, ", ", cols, "], found ",
                         codes_.size());
+    const Index blocks = view().block_count();
+    require<ShapeError>(scale_.size() == blocks, "QuantizedMatrix: expected ", blocks,
+                        " scales for shape [", rows, ", ", cols, "], found ", scale_.size());
   }
 
   Index rows() const { return rows_; }

@@ -25,6 +25,7 @@ concept Scale = requires(std::span<const float> scales, const typename S::Storag
                          const typename S::View& view) {
   { S::store(scales) } -> std::same_as<typename S::Storage>;
   { storage.view() } -> std::same_as<typename S::View>;
+  { storage.size() } -> std::convertible_to<Index>;
   { storage.bytes() } -> std::convertible_to<Index>;
   { view(Index{0}) } -> std::convertible_to<float>;
   { S::bits_per_scale } -> std::convertible_to<double>;
@@ -46,6 +47,7 @@ struct FloatScale {
   struct Storage {
     std::vector<T> values;
     View view() const { return {values.data()}; }
+    Index size() const { return static_cast<Index>(values.size()); }
     Index bytes() const { return static_cast<Index>(values.size() * sizeof(T)); }
   };
 
@@ -87,6 +89,7 @@ struct DoubleQuant {
     typename Inner::Storage inner;
     float offset = 0;
     View view() const { return {codes.data(), inner.view(), offset}; }
+    Index size() const { return static_cast<Index>(codes.size()); }
     Index bytes() const {
       return static_cast<Index>(codes.size()) + inner.bytes() + static_cast<Index>(sizeof(float));
     }

@@ -1,0 +1,15 @@
+#include "qlora/codebook/integer.hpp"
+
+#include "support/catch.hpp"
+
+TEST_CASE("Int4 has the 15 levels k / 7") {
+  REQUIRE(qlora::Int4::values.size() == 15);
+  for (int k = -7; k <= 7; ++k) REQUIRE(qlora::Int4::values[static_cast<std::size_t>(k + 7)] == static_cast<float>(k) / 7.f);
+}
+
+TEST_CASE("every width has an odd number of levels that fits its bits") {
+  static_assert(qlora::Int<2>::values.size() == 3 && qlora::code_bits<qlora::Int<2>> == 2);
+  static_assert(qlora::Int<3>::values.size() == 7 && qlora::code_bits<qlora::Int<3>> == 3);
+  static_assert(qlora::Int<8>::values.size() == 255 && qlora::code_bits<qlora::Int<8>> == 8);
+  REQUIRE(qlora::Int<8>::values[127] == 0.f);
+}

@@ -1,0 +1,96 @@
+#include "qlora/linalg/gemm.hpp"
+
+#include <limits>
+
+#include "qlora/quant/dequantize.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "support/formats.hpp"
+#include "support/law.hpp"
+#include "support/memory.hpp"
+#include "support/numbers.hpp"
+#include "support/products.hpp"
+#include "support/threads.hpp"
+
+using qlora::Index;
+using qlora::RowMatrixXd;
+using qlora::RowMatrixXf;
+
+TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are", "", QLORA_TEST_FORMATS) {
+  test::law("x Wᵀ and dy W", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
+    const Index n = tokens % 20, rows = out % 200 + 1, cols = in % 200 + 1;
+    const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
+    const RowMatrixXd dense = qlora::dequantize<double>(w);
+    const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1), dy = test::normal_matrix(n, rows, seed + 2);
+    RowMatrixXf y(n, rows), dx(n, cols);
+    qlora::multiply_transposed<float>(x, w.view(), y);
+    qlora::multiply<float>(dy, w.view(), dx);
+    const auto forward = test::product_error(x.cast<double>(), dense.transpose(), y);
+    const auto backward = test::product_error(dy.cast<double>(), dense, dx);
+    if (!forward.empty()) RC_FAIL("x Wᵀ: " + forward);
+    if (!backward.empty()) RC_FAIL("dy W: " + backward);
+  });
+}
+
+TEST_CASE("empty matrices give empty or zero products") {
+  const auto none = qlora::quantize<qlora::Nf4>(RowMatrixXf(0, 64));
+  RowMatrixXf y(3, 0), dx = RowMatrixXf::Ones(3, 64);
+  qlora::multiply_transposed<float>(RowMatrixXf::Ones(3, 64), none.view(), y);
+  qlora::multiply<float>(RowMatrixXf(3, 0), none.view(), dx);
+  REQUIRE(dx.isZero(0));
+}
+
+TEST_CASE("NaN and infinity in activations pass through as in the dense product") {
+  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(40, 70, 1));
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  for (const Index tokens : {2, 12})
+    for (const float bad : {nan, infinity, -infinity}) {
+      RowMatrixXf x = test::normal_matrix(tokens, 70, 2), y(tokens, 40);
+      x(1, 69) = bad;
+      qlora::multiply_transposed<float>(x, w.view(), y);
+      const RowMatrixXf dense = x * qlora::dequantize(w).transpose();
+      for (Index i = 0; i < y.size(); ++i) {
+        REQUIRE(std::isnan(y.data()[i]) == std::isnan(dense.data()[i]));
+        REQUIRE(std::isinf(y.data()[i]) == std::isinf(dense.data()[i]));
+      }
+    }
+}
+
+TEST_CASE("one and many threads give the same bits") {
+  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(213, 190, 1));
+  for (const Index tokens : {1, 3, 4, 5, 64, 100}) {
+    const RowMatrixXf x = test::normal_matrix(tokens, 190, 2), dy = test::normal_matrix(tokens, 213, 3);
+    const auto [y1, y4] = test::with_one_and_four_threads([&] {
+      RowMatrixXf y(tokens, 213);
+      qlora::multiply_transposed<float>(x, w.view(), y);
+      return y;
+    });
+    const auto [dx1, dx4] = test::with_one_and_four_threads([&] {
+      RowMatrixXf dx(tokens, 190);
+      qlora::multiply<float>(dy, w.view(), dx);
+      return dx;
+    });
+    REQUIRE(test::same_bits(y1, y4));
+    REQUIRE(test::same_bits(dx1, dx4));
+  }
+}
+
+TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
+  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 16, 1));
+  RowMatrixXf y = RowMatrixXf::Constant(2, 8, 3.f);
+  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf::Ones(2, 15), w.view(), y), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf::Ones(2, 8), w.view(), y), qlora::ShapeError);
+  REQUIRE(y == RowMatrixXf::Constant(2, 8, 3.f));
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("the whole matrix is never dense in memory") {
+  constexpr Index rows = 16384, cols = 1024;  // 64 MiB as floats
+  const auto w = qlora::quantize<qlora::Nf4>(RowMatrixXf::Ones(rows, cols));
+  const RowMatrixXf x = RowMatrixXf::Ones(16, cols), dy = RowMatrixXf::Ones(16, rows);
+  RowMatrixXf y = RowMatrixXf::Zero(16, rows), dx = RowMatrixXf::Zero(16, cols);
+  REQUIRE(test::peak_growth_mib([&] { qlora::multiply_transposed<float>(x, w.view(), y); }) < 16);
+  REQUIRE(test::peak_growth_mib([&] { qlora::multiply<float>(dy, w.view(), dx); }) < 16);
+  REQUIRE(y(0, 0) == cols);
+  REQUIRE(dx(0, 0) == rows);
+}
+#endif

@@ -1,0 +1,100 @@
+#include "qlora/nn/lora.hpp"
+
+#include "qlora/quant/dequantize.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/formats.hpp"
+#include "support/gradient.hpp"
+#include "support/numbers.hpp"
+
+using qlora::Index;
+using qlora::RowMatrixXd;
+using qlora::RowMatrixXf;
+
+namespace {
+
+constexpr Index tokens = 5, out = 7, in = 12, rank = 3;
+
+template <class Base>
+void gradients_are_right(Base base, float dropout) {
+  qlora::LoraLinear<Base, double> layer(std::move(base), {.rank = rank, .alpha = 6, .dropout = dropout, .seed = 5});
+  layer.b.value = test::normal_matrix<double>(out, rank, 1);
+  RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2);
+  const RowMatrixXd weight = test::normal_matrix<double>(tokens, out, 3);  // loss = sum of weight * y
+  const auto loss = [&] { return layer.forward(x, true, 17).out.cwiseProduct(weight).sum(); };
+  const auto [y, saved] = layer.forward(x, true, 17);
+  layer.a.grad.setZero();
+  layer.b.grad.setZero();
+  const RowMatrixXd dx = layer.backward(weight, saved, true);
+  REQUIRE(test::gradient_error(x, dx, loss) == "");
+  REQUIRE(test::gradient_error(layer.a.value, layer.a.grad, loss) == "");
+  REQUIRE(test::gradient_error(layer.b.value, layer.b.grad, loss) == "");
+}
+
+}  // namespace
+
+TEST_CASE("gradients of x, A and B agree with central differences, on packed and dense bases") {
+  for (const float dropout : {0.f, 0.4f}) {
+    gradients_are_right(qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 4)), dropout);
+    gradients_are_right(qlora::quantize<test::Tern32>(test::normal_matrix(out, in, 4)), dropout);
+    gradients_are_right(RowMatrixXd(test::normal_matrix<double>(out, in, 4)), dropout);
+    gradients_are_right(qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, 4))), dropout);
+  }
+}
+
+TEST_CASE("backward adds to the gradients") {
+  qlora::LoraLinear<RowMatrixXd, double> layer(test::normal_matrix<double>(out, in, 4), {.rank = rank});
+  const RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2), dy = test::normal_matrix<double>(tokens, out, 3);
+  const auto saved = layer.forward(x).saved;
+  (void)layer.backward(dy, saved);
+  const RowMatrixXd once = layer.b.grad;
+  (void)layer.backward(dy, saved);
+  REQUIRE((layer.b.grad - 2 * once).norm() <= 1e-12 * once.norm());
+}
+
+TEST_CASE("the layer is x Wᵀ + s x Aᵀ Bᵀ with s = alpha / rank, and starts at the base") {
+  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 4));
+  const RowMatrixXf dense = qlora::dequantize(w), x = test::normal_matrix(tokens, in, 2);
+  qlora::LoraLinear layer(w, {.rank = rank, .alpha = 12});
+  REQUIRE((layer.forward(x).out - x * dense.transpose()).norm() < 1e-5f);
+  layer.b.value = test::normal_matrix(out, rank, 1);
+  const RowMatrixXf expected =
+      x * dense.transpose() + 4.f * x * layer.a.value.transpose() * layer.b.value.transpose();
+  REQUIRE((layer.forward(x).out - expected).norm() < 1e-5f * expected.norm());
+}
+
+TEST_CASE("A starts uniform in 1 / sqrt(in) and depends on the seed, B starts at zero") {
+  qlora::LoraLinear<RowMatrixXf> a(RowMatrixXf::Zero(64, 400), {.rank = 16, .seed = 1});
+  qlora::LoraLinear<RowMatrixXf> again(RowMatrixXf::Zero(64, 400), {.rank = 16, .seed = 1});
+  qlora::LoraLinear<RowMatrixXf> other(RowMatrixXf::Zero(64, 400), {.rank = 16, .seed = 2});
+  REQUIRE(a.a.value == again.a.value);
+  REQUIRE(a.a.value != other.a.value);
+  REQUIRE(a.b.value.isZero(0));
+  const float bound = 1 / std::sqrt(400.f);
+  REQUIRE(a.a.value.cwiseAbs().maxCoeff() <= bound);
+  // The variance of U(-b, b) is b² / 3; 6,400 numbers estimate it within 5 %.
+  const float variance = a.a.value.squaredNorm() / static_cast<float>(a.a.value.size());
+  REQUIRE(std::abs(variance / (bound * bound / 3) - 1) < 0.05f);
+}
+
+TEST_CASE("dropout keeps the mean, drops its share, and depends on its key alone") {
+  const RowMatrixXf x = RowMatrixXf::Ones(200, 100);
+  RowMatrixXf a, b, other;
+  qlora::apply_dropout<float>(x, 0.3f, 11, a);
+  qlora::apply_dropout<float>(x, 0.3f, 11, b);
+  qlora::apply_dropout<float>(x, 0.3f, 12, other);
+  REQUIRE(a == b);
+  REQUIRE(a != other);
+  const auto dropped = static_cast<double>((a.array() == 0).count());
+  REQUIRE(std::abs(dropped / 20000 - 0.3) < 0.015);  // 4.6 standard deviations
+  REQUIRE(a.maxCoeff() == 1 / (1 - 0.3f));
+}
+
+TEST_CASE("a rank of 0 leaves the base alone; senseless options are refused") {
+  qlora::LoraLinear<RowMatrixXf> layer(test::normal_matrix(out, in, 1), {.rank = 0});
+  REQUIRE(layer.parameters().empty());
+  const RowMatrixXf x = test::normal_matrix(2, in, 2);
+  REQUIRE((layer.forward(x).out - x * layer.base().transpose()).norm() < 1e-5f);
+  REQUIRE_THROWS_AS(layer.adapt({.rank = -1}), qlora::FormatError);
+  REQUIRE_THROWS_AS(layer.adapt({.dropout = 1.f}), qlora::FormatError);
+}

@@ -1,0 +1,33 @@
+#include "qlora/nn/swiglu.hpp"
+
+#include "support/catch.hpp"
+#include "support/gradient.hpp"
+#include "support/numbers.hpp"
+
+using qlora::RowMatrixXd;
+using qlora::RowMatrixXf;
+
+TEST_CASE("SwiGLU and its gradients agree with the formula and central differences") {
+  RowMatrixXd gate = test::normal_matrix<double>(3, 5, 1), up = test::normal_matrix<double>(3, 5, 2), out, dgate, dup;
+  qlora::swiglu_forward(gate, up, out);
+  REQUIRE(std::abs(out(1, 2) - gate(1, 2) / (1 + std::exp(-gate(1, 2))) * up(1, 2)) < 1e-15);
+  const RowMatrixXd weight = test::normal_matrix<double>(3, 5, 3);
+  qlora::swiglu_backward(gate, up, weight, dgate, dup);
+  const auto loss = [&] {
+    qlora::swiglu_forward(gate, up, out);
+    return out.cwiseProduct(weight).sum();
+  };
+  REQUIRE(test::gradient_error(gate, dgate, loss) == "");
+  REQUIRE(test::gradient_error(up, dup, loss) == "");
+}
+
+TEST_CASE("large gates do not overflow") {
+  RowMatrixXf gate(1, 2), up = RowMatrixXf::Ones(1, 2), out, dgate, dup;
+  gate << -1000.f, 1000.f;
+  qlora::swiglu_forward(gate, up, out);
+  REQUIRE(out(0, 0) == 0.f);
+  REQUIRE(out(0, 1) == 1000.f);
+  qlora::swiglu_backward(gate, up, up, dgate, dup);
+  REQUIRE(dgate.allFinite());
+  REQUIRE(dup.allFinite());
+}
