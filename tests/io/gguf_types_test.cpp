@@ -1,0 +1,71 @@
+#include "qlora/io/gguf_types.hpp"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/numbers.hpp"
+
+using qlora::Index;
+
+namespace {
+
+// A block made by hand: the scale 0.5 (half 0x3800), perhaps a minimum of -2 (half 0xc000), code i or its fifth bit as told.
+std::vector<float> decode(std::uint32_t id, const std::string& bytes, std::size_t count) {
+  std::vector<float> out(count);
+  qlora::gguf_decode(id, std::as_bytes(std::span(bytes)), out);
+  return out;
+}
+
+const std::string half("\x00\x38", 2), minus_two("\x00\xc0", 2);
+
+// Codes 0..15 in the low nibbles and 15..0 in the high ones.
+std::string nibbles() {
+  std::string codes;
+  for (int i = 0; i < 16; ++i) codes += static_cast<char>(i | ((15 - i) << 4));
+  return codes;
+}
+
+}  // namespace
+
+TEST_CASE("Q4_0 is (code - 8) * d, low nibbles first") {
+  const auto w = decode(2, half + nibbles(), 32);
+  for (int i = 0; i < 16; ++i) {
+    REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i - 8));
+    REQUIRE(w[static_cast<std::size_t>(16 + i)] == 0.5f * static_cast<float>(15 - i - 8));
+  }
+}
+
+TEST_CASE("Q4_1 is code * d + m") {
+  const auto w = decode(3, half + minus_two + nibbles(), 32);
+  for (int i = 0; i < 16; ++i) REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i) - 2);
+}
+
+TEST_CASE("Q5_0 and Q5_1 take their fifth bits from a word of 32") {
+  const std::string high("\x01\x00\x01\x80", 4);  // bits 0, 16 and 31
+  const auto a = decode(6, half + high + nibbles(), 32);
+  REQUIRE(a[0] == 0.5f * (16 - 16));
+  REQUIRE(a[1] == 0.5f * (1 - 16));
+  REQUIRE(a[16] == 0.5f * (15 + 16 - 16));
+  REQUIRE(a[31] == 0.5f * (0 + 16 - 16));
+  const auto b = decode(7, half + minus_two + high + nibbles(), 32);
+  REQUIRE(b[0] == 0.5f * 16 - 2);
+  REQUIRE(b[1] == 0.5f * 1 - 2);
+}
+
+TEST_CASE("Q8_0 is a signed byte times d; F32, F16 and BF16 are themselves") {
+  std::string codes;
+  for (int i = 0; i < 32; ++i) codes += static_cast<char>(i * 8 - 128);
+  const auto w = decode(8, half + codes, 32);
+  for (int i = 0; i < 32; ++i) REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i * 8 - 128));
+  REQUIRE(decode(1, half + minus_two, 2) == std::vector<float>{0.5f, -2.f});
+  REQUIRE(decode(30, std::string("\x80\x3f\x00\xc0", 4), 2) == std::vector<float>{1.f, -2.f});
+  REQUIRE(decode(0, std::string("\x00\x00\x80\x3f", 4), 1) == std::vector<float>{1.f});
+}
+
+TEST_CASE("unknown types and wrong sizes are refused by name") {
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(99, "x", 1); }), "GGUF type 99"));
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(2, "x", 32); }), "Q4_0"));
+  REQUIRE_THROWS_AS(decode(2, std::string(18, 'x'), 31), qlora::FormatError);
+}
