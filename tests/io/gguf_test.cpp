@@ -64,7 +64,7 @@ TEST_CASE("a file cut anywhere is refused and never read past its end") {
   }
 }
 
-TEST_CASE("changed bytes never crash the reader") {
+TEST_CASE("changed bytes never crash the GGUF reader") {
   const test::TemporaryFolder folder;
   GgufBuilder builder;
   builder.key("text", "hello").key("list", std::vector<std::string>{"a", "bc"}).key("general.alignment", 32u);

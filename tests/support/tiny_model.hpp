@@ -21,7 +21,7 @@ struct TinyModel {
     for (const char* special : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) add(special, 3);
     for (int byte = 0; byte < 256; ++byte) add(stand_in(byte), 1);
     for (const auto& [left, right] : std::vector<std::pair<std::string, std::string>>{
-             {"t", "h"}, {"th", "e"}, {stand_in(' '), "t"}, {stand_in(' ') + "t", "he"}, {"h", "e"}, {"i", "n"}, {"1", "2"}}) {
+             {"t", "h"}, {"th", "e"}, {stand_in(' '), "t"}, {stand_in(' '), "the"}, {"i", "n"}, {"1", "2"}}) {
       merges.push_back(left + " " + right);
       add(left + right, 1);
     }

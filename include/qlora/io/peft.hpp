@@ -25,8 +25,8 @@ struct AdapterConfig {
   double alpha = 32;
   double dropout = 0;
   bool rank_stabilized = false;  ///< use_rslora: alpha / sqrt(rank)
-  std::vector<std::string> target_modules;
-  std::string base_model;
+  std::vector<std::string> target_modules = {};
+  std::string base_model = {};
 };
 
 inline constexpr const char* peft_prefix = "base_model.model.";

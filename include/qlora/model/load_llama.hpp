@@ -70,8 +70,22 @@ inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, Index head_w
   return ordered;
 }
 
-/// The dense projection of a layer, rows in Hugging Face's order. Throws FormatError for a wrong
-/// shape.
+/// A tensor decoded to [rows, cols] floats. Throws FormatError or ShapeError that names it, and
+/// NumericError for a weight that is not finite.
+inline RowMatrixXf load_weights(const GgufFile& file, const std::string& name, Index rows,
+                                Index cols) {
+  RowMatrixXf w = file.dense(name);
+  require_shape((file.name() + ": " + name).c_str(), w, rows, cols);
+  const float* end = w.data() + w.size();
+  const float* bad = std::find_if_not(w.data(), end, is_finite);
+  if (bad != end)
+    throw NumericError(message(file.name(), ": ", name, ": row ", (bad - w.data()) / cols,
+                               ", column ", (bad - w.data()) % cols,
+                               ": expected a finite weight, found ", *bad));
+  return w;
+}
+
+/// The dense projection of a layer, rows in Hugging Face's order. Throws as load_weights does.
 inline RowMatrixXf load_projection(const GgufFile& file, const LlamaConfig& config, Index layer,
                                    Projection which) {
   static constexpr std::array<const char*, projection_count> names{
@@ -79,10 +93,9 @@ inline RowMatrixXf load_projection(const GgufFile& file, const LlamaConfig& conf
   const Index kv_width = config.kv_heads * config.head_width();
   const std::array<Index, projection_count> rows{
       config.width, kv_width, kv_width, config.width, config.hidden, config.hidden, config.width};
-  const std::string name = "blk." + std::to_string(layer) + "." + names[which] + ".weight";
-  RowMatrixXf w = file.dense(name);
-  require_shape((file.name() + ": " + name).c_str(), w, rows[which],
-                which == down_proj ? config.hidden : config.width);
+  RowMatrixXf w =
+      load_weights(file, "blk." + std::to_string(layer) + "." + names[which] + ".weight",
+                   rows[which], which == down_proj ? config.hidden : config.width);
   return which == q_proj || which == k_proj ? rows_in_hugging_face_order(w, config.head_width())
                                             : w;
 }
@@ -103,14 +116,12 @@ inline Llama<float> load_llama(const GgufFile& file, const LoadOptions& options 
   const LlamaConfig& config = model.config;
   const auto epsilon = static_cast<float>(config.norm_epsilon);
   const auto norm = [&](const std::string& name) {
-    const RowMatrixXf w = file.dense(name);
-    require_shape((file.name() + ": " + name).c_str(), w, 1, config.width);
+    const RowMatrixXf w = load_weights(file, name, 1, config.width);
     return RmsNorm<float>{w.row(0).transpose(), epsilon};
   };
-  model.embedding = file.dense("token_embd.weight");
-  require_shape((file.name() + ": token_embd.weight").c_str(), model.embedding, config.vocabulary,
-                config.width);
-  if (file.has("output.weight")) model.head = file.dense("output.weight");
+  model.embedding = load_weights(file, "token_embd.weight", config.vocabulary, config.width);
+  if (file.has("output.weight"))
+    model.head = load_weights(file, "output.weight", config.vocabulary, config.width);
   model.final_norm = norm("output_norm.weight");
   for (Index layer = 0; layer < config.layers; ++layer) {
     LlamaBlock<float>& block = model.blocks.emplace_back();

@@ -91,7 +91,6 @@ class Tokenizer {
       add_token(tokens[id], types[id], static_cast<Token>(id));
     for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges"))
       add_merge(file, merge);
-    unknown_ = file.find<Token>("tokenizer.ggml.unknown_token_id");
     end_ = file.find<Token>("tokenizer.ggml.eos_token_id");
   }
 
@@ -212,7 +211,7 @@ class Tokenizer {
   }
 
   /// Merges the pair of lowest rank, the leftmost of equals, until none is left: a heap over a
-  /// linked list.
+  /// linked list. A byte that the vocabulary lacks is left out, as Hugging Face's tokenizers do.
   void encode_word(std::string_view word, std::vector<Token>& ids) const {
     struct Node {
       Token id;
@@ -228,9 +227,9 @@ class Tokenizer {
     std::vector<Node> nodes;
     for (const char c : word) {
       const Token id = byte_ids_[static_cast<unsigned char>(c)];
-      if (id == ignored_id && !unknown_) continue;
+      if (id == ignored_id) continue;
       const int place = static_cast<int>(nodes.size());
-      nodes.push_back({id == ignored_id ? *unknown_ : id, place - 1, place + 1});
+      nodes.push_back({id, place - 1, place + 1});
     }
     if (nodes.empty()) return;
     nodes.back().next = -1;
@@ -269,7 +268,7 @@ class Tokenizer {
   std::unordered_map<std::string, Token> ids_, special_ids_;
   std::array<Token, 256> byte_ids_{};
   std::unordered_map<std::uint64_t, Merge> merges_;
-  std::optional<Token> unknown_, end_;
+  std::optional<Token> end_;
 };
 
 }  // namespace qlora
