@@ -33,7 +33,7 @@ struct Settings {
         ->check(program::format_names(false))
         ->capture_default_str();
     app.add_option("--block-size", block_size, "weights that share a scale")
-        ->check(CLI::PositiveNumber)
+        ->check(program::block_sizes())
         ->capture_default_str();
     app.add_option("--rank", rank, "rank of the adapters")
         ->check(CLI::PositiveNumber)
@@ -79,12 +79,10 @@ struct Settings {
   }
 
   qlora::AdapterConfig adapter() const {
-    std::vector<std::string> modules{"q_proj", "k_proj", "v_proj", "o_proj"};
-    if (targets == "all") modules.insert(modules.end(), {"gate_proj", "up_proj", "down_proj"});
     return {.rank = rank,
             .alpha = alpha,
             .dropout = dropout,
-            .target_modules = modules,
+            .target_modules = qlora::target_modules(targets),
             .base_model = fs::path(model).filename().string()};
   }
 
@@ -112,14 +110,27 @@ struct Settings {
   }
 };
 
-// The folder, made if need be and tried before the work begins.
-void prepare_output(const fs::path& output) {
-  std::error_code failure;
-  fs::create_directories(output, failure);
-  qlora::require<qlora::IoError>(!failure, output.string(),
-                                 ": can't make the folder: ", failure.message());
-  qlora::AtomicFile probe(output / "qlora.json");
-}
+// The folder, made if need be and tried before the work begins; goes again if nothing came into it.
+class OutputFolder {
+ public:
+  explicit OutputFolder(fs::path path) : path_(std::move(path)) {
+    std::error_code failure;
+    made_ = fs::create_directories(path_, failure);
+    qlora::require<qlora::IoError>(!failure, path_.string(),
+                                   ": can't make the folder: ", failure.message());
+    qlora::AtomicFile probe(path_ / "qlora.json");
+  }
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+  ~OutputFolder() {
+    std::error_code not_empty;
+    if (made_) fs::remove(path_, not_empty);
+  }
+
+ private:
+  fs::path path_;
+  bool made_ = false;
+};
 
 // A picture by gnuplot; without gnuplot the numbers in metrics.csv are all there is.
 void draw_loss(const fs::path& output) {
@@ -159,7 +170,7 @@ void finetune(const Settings& settings) {
   const qlora::Dataset held_out =
       settings.eval_data.empty() ? qlora::Dataset{} : load(settings.eval_data);
   const fs::path output(settings.output);
-  prepare_output(output);
+  const OutputFolder folder(output);
 
   const std::string checksum = qlora::sha256(file.file().bytes());
   qlora::Llama<> model = qlora::load_llama(file, {settings.format, settings.block_size});
@@ -167,7 +178,7 @@ void finetune(const Settings& settings) {
                .alpha = static_cast<float>(settings.alpha),
                .dropout = settings.dropout,
                .seed = qlora::derive_key(settings.train.seed, 3)},
-              qlora::targets_from_name(settings.targets));
+              qlora::target_modules(settings.targets));
   const auto parameters = model.parameters();
   std::cout << "trainable parameters " << qlora::parameter_count(parameters) << "\n";
   if (!held_out.examples.empty())

@@ -1,0 +1,44 @@
+# Tests of the programs on a tiny model, of the house rules, and of how others use the library.
+
+add_executable(make_tiny_model support/make_tiny_model.cpp)
+target_link_libraries(make_tiny_model PRIVATE qlora_test)
+
+set(python ${CMAKE_COMMAND} -E env PYTHONDONTWRITEBYTECODE=1 QLORA_EXAMPLES=${PROJECT_BINARY_DIR}/examples
+  QLORA_MAKE_TINY_MODEL=$<TARGET_FILE:make_tiny_model> QLORA_TEST_MODEL=${QLORA_TEST_MODEL}
+  QLORA_TEST_TEXT=${QLORA_TEST_TEXT} ${Python3_EXECUTABLE})
+
+foreach(name finetune chat perplexity quickstart_matrix)
+  add_test(NAME "programs: ${name}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/${name}_test.py)
+  set_tests_properties("programs: ${name}" PROPERTIES TIMEOUT 300)
+endforeach()
+add_test(NAME "programs: end to end on the real model"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/end_to_end_test.py)
+set_tests_properties("programs: end to end on the real model" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 RUN_SERIAL ON)
+
+add_test(NAME "house: includes go only up the list of folders"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/include_direction.py ${PROJECT_SOURCE_DIR}/include/qlora)
+add_test(NAME "house: clang-format leaves every file as it is"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/format.py ${PROJECT_SOURCE_DIR})
+set_tests_properties("house: clang-format leaves every file as it is" PROPERTIES SKIP_RETURN_CODE 77)
+
+# Code that must not compile, with the sentence it must give; each file has the sentence in its first line.
+file(GLOB refused CONFIGURE_DEPENDS compile_fail/*.cpp)
+foreach(source ${refused})
+  get_filename_component(name ${source} NAME_WE)
+  string(REPLACE "_" " " title ${name})
+  add_test(NAME "compile fail: ${title}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/refused.py
+    ${source} ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -isystem ${EIGEN3_INCLUDE_DIR})
+endforeach()
+
+# How others build with the library: the bare compiler, find_package, FetchContent.
+foreach(way bare installed fetched)
+  add_test(NAME "consumer: ${way}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/consumer/consumer.py ${way}
+    ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
+  set_tests_properties("consumer: ${way}" PROPERTIES TIMEOUT 600)
+endforeach()
+
+# The scalar functions and the view on the device's side, where nvcc is found.
+add_test(NAME "cuda: scalar functions and the view compile for sm_90"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/device_functions.cu
+    ${PROJECT_SOURCE_DIR}/include)
+set_tests_properties("cuda: scalar functions and the view compile for sm_90" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)

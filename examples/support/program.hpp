@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "qlora/io/sha256.hpp"
 #include "qlora/train.hpp"
@@ -44,6 +46,11 @@ inline CLI::Validator format_names(bool with_float) {
   return CLI::IsMember(names);
 }
 
+// The block sizes of the formats that have a choice.
+inline CLI::Validator block_sizes() {
+  return CLI::IsMember(std::vector<int>{32, 64, 128, 256, 512, 1024, 2048, 4096});
+}
+
 // --model, --adapter, --format and --block-size of the programs that only read a model.
 struct ModelOptions {
   std::string model, adapter, format;
@@ -56,7 +63,7 @@ struct ModelOptions {
         ->check(format_names(true));
     app.add_option("--block-size", block_size,
                    "weights that share a scale [the adapter's, else 64]")
-        ->check(CLI::PositiveNumber);
+        ->check(block_sizes());
   }
 
   // Loads the model, with its adapter if one was given.
@@ -67,10 +74,9 @@ struct ModelOptions {
       config = qlora::read_adapter_config(adapter);
       const auto settings = std::filesystem::path(adapter) / "qlora.json";
       if (std::filesystem::exists(settings)) {
-        const nlohmann::json json = qlora::read_json_file(settings);
-        load.format = json.value("format", load.format);
-        load.block_size = json.value("block_size", load.block_size);
-        if (json.value("model_sha256", std::string()) != qlora::sha256(file.file().bytes()))
+        const Settings saved = read_settings(settings);
+        load = saved.load;
+        if (saved.model_sha256 != qlora::sha256(file.file().bytes()))
           std::cerr << "warning: the adapter in " << adapter
                     << " was trained on another model file than " << model << "\n";
       }
@@ -83,14 +89,27 @@ struct ModelOptions {
   }
 
  private:
+  // What qlora.json says of the model an adapter was trained on.
+  struct Settings {
+    qlora::LoadOptions load;
+    std::string model_sha256;
+  };
+
+  static Settings read_settings(const std::filesystem::path& path) {
+    const nlohmann::json json = qlora::read_json_file(path);
+    try {
+      return {{json.at("format").get<std::string>(), json.at("block_size").get<qlora::Index>()},
+              json.at("model_sha256").get<std::string>()};
+    } catch (const nlohmann::json::exception& failure) {
+      throw qlora::FormatError(qlora::message(path.string(), ": ", failure.what()));
+    }
+  }
+
   void attach(qlora::Llama<>& loaded, const qlora::AdapterConfig& config) const {
-    const bool all = std::find(config.target_modules.begin(), config.target_modules.end(),
-                               "gate_proj") != config.target_modules.end();
     const double alpha = config.rank_stabilized
                              ? config.alpha * std::sqrt(static_cast<double>(config.rank))
                              : config.alpha;
-    loaded.adapt({.rank = config.rank, .alpha = static_cast<float>(alpha)},
-                 all ? qlora::Targets::all : qlora::Targets::attention);
+    loaded.adapt({.rank = config.rank, .alpha = static_cast<float>(alpha)}, config.target_modules);
     qlora::read_adapter_weights(adapter, loaded.parameters());
   }
 };

@@ -29,14 +29,16 @@ struct One {
   static constexpr std::array values{1.f};
 };
 
-// The nearest value by looking at all of them; a tie takes the lower value, equal values the lower code.
+// The nearest value by looking at all of them; a tie takes the lower value, equal values the lower
+// code.
 template <class C>
 int nearest_code(float x) {
   int best = 0;
   for (int code = 1; code < qlora::code_count<C>; ++code) {
     const auto value = static_cast<double>(C::values[static_cast<std::size_t>(code)]);
     const auto held = static_cast<double>(C::values[static_cast<std::size_t>(best)]);
-    const double distance = std::abs(value - static_cast<double>(x)), least = std::abs(held - static_cast<double>(x));
+    const double distance = std::abs(value - static_cast<double>(x)),
+                 least = std::abs(held - static_cast<double>(x));
     if (distance < least || (distance == least && value < held)) best = code;
   }
   return best;
@@ -52,16 +54,20 @@ void encode_is_nearest(const std::string& name) {
     // A threshold is a mid-point rounded to float: within an ulp of it either neighbour is as near.
     const double value = static_cast<double>(qlora::decode<C>(code));
     const auto best = static_cast<double>(C::values[static_cast<std::size_t>(nearest)]);
-    const double excess = std::abs(value - static_cast<double>(x)) - std::abs(best - static_cast<double>(x));
+    const double excess =
+        std::abs(value - static_cast<double>(x)) - std::abs(best - static_cast<double>(x));
     RC_ASSERT(excess <= 2e-7 * static_cast<double>(qlora::largest_value<C>));
   });
 }
 
 }  // namespace
 
-static_assert(qlora::Codebook<Ternary> && qlora::code_bits<Ternary> == 2 && qlora::code_count<Ternary> == 3);
-static_assert(qlora::Codebook<Unsorted> && qlora::code_bits<Unsorted> == 3 && qlora::largest_value<Unsorted> == 8.f);
-static_assert(!qlora::Codebook<Zeros> && !qlora::Codebook<NotANumber> && !qlora::Codebook<One> && !qlora::Codebook<int>);
+static_assert(qlora::Codebook<Ternary> && qlora::code_bits<Ternary> == 2 &&
+              qlora::code_count<Ternary> == 3);
+static_assert(qlora::Codebook<Unsorted> && qlora::code_bits<Unsorted> == 3 &&
+              qlora::largest_value<Unsorted> == 8.f);
+static_assert(!qlora::Codebook<Zeros> && !qlora::Codebook<NotANumber> && !qlora::Codebook<One> &&
+              !qlora::Codebook<int>);
 static_assert(qlora::encode<Ternary>(0.7f) == 2 && qlora::encode<Ternary>(0.5f) == 1);
 
 TEST_CASE("encode takes the nearest value, in every codebook") {

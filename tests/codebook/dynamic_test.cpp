@@ -19,5 +19,6 @@ TEST_CASE("the unsigned map has the measured ends and 256 distinct values") {
   REQUIRE(std::abs(values[1] - 3.25e-7f) < 1e-13f);
   REQUIRE(std::abs(values[254] - 0.9964844f) < 1e-7f);
   REQUIRE(values[255] == 1.f);
-  REQUIRE(std::adjacent_find(values.begin(), values.end(), [](float a, float b) { return a >= b; }) == values.end());
+  REQUIRE(std::adjacent_find(values.begin(), values.end(),
+                             [](float a, float b) { return a >= b; }) == values.end());
 }

@@ -11,7 +11,8 @@ TEST_CASE("FP4 holds bitsandbytes' sixteen values in code order, the sign in bit
   for (int code = 0; code < 8; ++code) {
     // The published values are decimals of eight digits.
     REQUIRE(std::abs(FP4::values[static_cast<std::size_t>(code)] - magnitudes[code]) < 5e-8f);
-    REQUIRE(FP4::values[static_cast<std::size_t>(code + 8)] == -FP4::values[static_cast<std::size_t>(code)]);
+    REQUIRE(FP4::values[static_cast<std::size_t>(code + 8)] ==
+            -FP4::values[static_cast<std::size_t>(code)]);
   }
 }
 

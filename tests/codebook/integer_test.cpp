@@ -4,7 +4,8 @@
 
 TEST_CASE("Int4 has the 15 levels k / 7") {
   REQUIRE(qlora::Int4::values.size() == 15);
-  for (int k = -7; k <= 7; ++k) REQUIRE(qlora::Int4::values[static_cast<std::size_t>(k + 7)] == static_cast<float>(k) / 7.f);
+  for (int k = -7; k <= 7; ++k)
+    REQUIRE(qlora::Int4::values[static_cast<std::size_t>(k + 7)] == static_cast<float>(k) / 7.f);
 }
 
 TEST_CASE("every width has an odd number of levels that fits its bits") {

@@ -28,7 +28,9 @@ constexpr std::array published{-1.f,
 
 constexpr bool equal_bits() {
   for (std::size_t i = 0; i < 16; ++i)
-    if (__builtin_bit_cast(unsigned, qlora::NF4::values[i]) != __builtin_bit_cast(unsigned, published[i])) return false;
+    if (__builtin_bit_cast(unsigned, qlora::NF4::values[i]) !=
+        __builtin_bit_cast(unsigned, published[i]))
+      return false;
   return true;
 }
 
@@ -49,7 +51,8 @@ TEST_CASE("NormalFloats of all widths ascend from -1 through 0 to 1") {
     REQUIRE(values.front() == -1.f);
     REQUIRE(values.back() == 1.f);
     REQUIRE(values[values.size() / 2 - 1] == 0.f);
-    REQUIRE(std::adjacent_find(values.begin(), values.end(), [](float a, float b) { return a >= b; }) == values.end());
+    REQUIRE(std::adjacent_find(values.begin(), values.end(),
+                               [](float a, float b) { return a >= b; }) == values.end());
   };
   check(qlora::NF2::values);
   check(qlora::NF3::values);
@@ -60,6 +63,7 @@ TEST_CASE("NormalFloats of all widths ascend from -1 through 0 to 1") {
 
 TEST_CASE("an offset of one's own moves the quantiles") {
   using Mine = qlora::NormalFloat<4, __builtin_bit_cast(std::uint32_t, 0.99f)>;
-  REQUIRE(Mine::values[14] < qlora::NF4::values[14]);  // a farther outermost quantile squeezes the rest
+  REQUIRE(Mine::values[14] <
+          qlora::NF4::values[14]);  // a farther outermost quantile squeezes the rest
   REQUIRE(Mine::values[15] == 1.f);
 }

@@ -6,7 +6,8 @@
 TEST_CASE("a wrong shape is named with what was expected and found") {
   const qlora::RowMatrixXf m(2, 3);
   REQUIRE_NOTHROW(qlora::require_shape("m", m, 2, 3));
-  const auto text = test::message_of<qlora::ShapeError>([&] { qlora::require_shape("m", m, 3, 2); });
+  const auto text =
+      test::message_of<qlora::ShapeError>([&] { qlora::require_shape("m", m, 3, 2); });
   REQUIRE(text == "m: expected shape [3, 2], found [2, 3]");
 }
 

@@ -47,7 +47,8 @@ TEST_CASE("float to float16 rounds as the compiler's own half type does") {
   for (std::uint32_t bits = 0x32000000u; bits < 0x48000000u; bits += 977) {
     const float value = __builtin_bit_cast(float, bits);
     REQUIRE(float16(value).bits == __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(value)));
-    REQUIRE(float16(-value).bits == __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(-value)));
+    REQUIRE(float16(-value).bits ==
+            __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(-value)));
   }
 }
 #endif
@@ -61,7 +62,8 @@ TEST_CASE("float to bfloat16 takes the nearer neighbour, ties to the even one") 
     const auto high = bfloat16::from_bits(static_cast<std::uint16_t>((bits >> 16) + 1));
     const double to_low = std::abs(static_cast<double>(value) - static_cast<double>(float{low}));
     const double to_high = std::abs(static_cast<double>(value) - static_cast<double>(float{high}));
-    const auto expected = to_low != to_high ? (to_low < to_high ? low : high) : ((low.bits & 1u) == 0 ? low : high);
+    const auto expected =
+        to_low != to_high ? (to_low < to_high ? low : high) : ((low.bits & 1u) == 0 ? low : high);
     RC_ASSERT(bfloat16(value).bits == expected.bits);
   });
 }
@@ -70,7 +72,7 @@ TEST_CASE("float16 of what is too large is infinite, of what is too small zero")
   REQUIRE(float16(65519.996f).bits == 0x7bff);
   REQUIRE(float16(65520.f).bits == 0x7c00);
   REQUIRE(float16(-1e30f).bits == 0xfc00);
-  REQUIRE(float16(2.98023224e-8f).bits == 0);       // half of the smallest subnormal ties to even
+  REQUIRE(float16(2.98023224e-8f).bits == 0);  // half of the smallest subnormal ties to even
   REQUIRE(float16(2.98023260e-8f).bits == 1);
   REQUIRE(float16(-0.f).bits == 0x8000);
 }

@@ -37,7 +37,9 @@ TEST_CASE("a loop within a loop runs on the thread it is on") {
   std::vector<int> inside(64, 0);
   qlora::parallel_for(8, [&](Index i) {
     const bool parallel_outside = qlora::thread_count() == 1;
-    qlora::parallel_for(8, [&](Index j) { inside[static_cast<std::size_t>(i * 8 + j)] += parallel_outside ? 1 : 1000; });
+    qlora::parallel_for(8, [&](Index j) {
+      inside[static_cast<std::size_t>(i * 8 + j)] += parallel_outside ? 1 : 1000;
+    });
   });
 #if defined(_OPENMP)
   if (omp_get_max_threads() > 1)
@@ -51,6 +53,7 @@ TEST_CASE("a grain is a multiple of the smallest one and gives each thread its s
     const Index least = smallest + 1, grain = qlora::grain_for(count, least);
     RC_ASSERT(grain >= least);
     RC_ASSERT(grain % least == 0);
-    RC_ASSERT(grain == least || grain * qlora::thread_count() < count + (least + 1) * qlora::thread_count());
+    RC_ASSERT(grain == least ||
+              grain * qlora::thread_count() < count + (least + 1) * qlora::thread_count());
   });
 }

@@ -19,8 +19,9 @@ TEST_CASE("Philox gives the published known answers") {
           std::array<std::uint32_t, 4>{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
   REQUIRE(words(qlora::philox(~0ull, ~0ull, ~0ull)) ==
           std::array<std::uint32_t, 4>{0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu});
-  REQUIRE(words(qlora::philox(0x299f31d0a4093822ull, 0x85a308d3243f6a88ull, 0x0370734413198a2eull)) ==
-          std::array<std::uint32_t, 4>{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
+  REQUIRE(
+      words(qlora::philox(0x299f31d0a4093822ull, 0x85a308d3243f6a88ull, 0x0370734413198a2eull)) ==
+      std::array<std::uint32_t, 4>{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
 }
 
 TEST_CASE("uniform numbers lie in [0, 1) and fill it evenly") {
@@ -33,7 +34,8 @@ TEST_CASE("uniform numbers lie in [0, 1) and fill it evenly") {
     ++seen[static_cast<std::size_t>(u * cells)];
   }
   double chi_square = 0;
-  for (const int n : seen) chi_square += (n - count / cells) * (n - count / cells) / static_cast<double>(count / cells);
+  for (const int n : seen)
+    chi_square += (n - count / cells) * (n - count / cells) / static_cast<double>(count / cells);
   REQUIRE(chi_square < 43.8);  // 19 degrees of freedom, p = 0.001
 }
 

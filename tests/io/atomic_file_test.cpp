@@ -34,7 +34,8 @@ TEST_CASE("a folder that is missing or is a file is an IoError that names the ta
   const test::TemporaryFolder folder;
   folder.write("file", "x");
   for (const auto& target : {folder / "missing/a.txt", folder / "file/a.txt"}) {
-    const auto text = test::message_of<qlora::IoError>([&] { qlora::write_text_file(target, "x"); });
+    const auto text =
+        test::message_of<qlora::IoError>([&] { qlora::write_text_file(target, "x"); });
     REQUIRE(test::contains(text, target.string()));
   }
 }

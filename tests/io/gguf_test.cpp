@@ -25,9 +25,14 @@ TEST_CASE("keys of every kind and tensors are read, in versions 2 and 3") {
     GgufBuilder builder;
     builder.version = version;
     const qlora::RowMatrixXf w = test::normal_matrix(3, 5, 1);
-    builder.key("text", "hello").key("count", 7u).key("real", 0.5f).key("list", std::vector<std::int32_t>{1, -2});
+    builder.key("text", "hello")
+        .key("count", 7u)
+        .key("real", 0.5f)
+        .key("list", std::vector<std::int32_t>{1, -2});
     builder.key("words", std::vector<std::string>{"a", "b"}).number("byte", 0, std::uint8_t{255});
-    builder.number("truth", 7, std::uint8_t{1}).number("small", 3, std::int16_t{-3}).number("wide", 12, 0.1);
+    builder.number("truth", 7, std::uint8_t{1})
+        .number("small", 3, std::int16_t{-3})
+        .number("wide", 12, 0.1);
     builder.number("long", 10, std::uint64_t{1} << 40).number("minus", 11, std::int64_t{-1});
     builder.tensor("w", w).tensor("b", test::normal_matrix(1, 4, 2));
     const qlora::GgufFile file(folder.write("f.gguf", builder.bytes()));
@@ -67,7 +72,9 @@ TEST_CASE("a file cut anywhere is refused and never read past its end") {
 TEST_CASE("changed bytes never crash the GGUF reader") {
   const test::TemporaryFolder folder;
   GgufBuilder builder;
-  builder.key("text", "hello").key("list", std::vector<std::string>{"a", "bc"}).key("general.alignment", 32u);
+  builder.key("text", "hello")
+      .key("list", std::vector<std::string>{"a", "bc"})
+      .key("general.alignment", 32u);
   builder.tensor("w", test::normal_matrix(3, 5, 1)).tensor("b", test::normal_matrix(2, 4, 2));
   const std::string whole = builder.bytes();
   test::law("read or refused", [&](std::uint16_t at, std::uint8_t value) {

@@ -11,7 +11,8 @@ using qlora::Index;
 
 namespace {
 
-// A block made by hand: the scale 0.5 (half 0x3800), perhaps a minimum of -2 (half 0xc000), code i or its fifth bit as told.
+// A block made by hand: the scale 0.5 (half 0x3800), perhaps a minimum of -2 (half 0xc000), code i
+// or its fifth bit as told.
 std::vector<float> decode(std::uint32_t id, const std::string& bytes, std::size_t count) {
   std::vector<float> out(count);
   qlora::gguf_decode(id, std::as_bytes(std::span(bytes)), out);
@@ -39,7 +40,8 @@ TEST_CASE("Q4_0 is (code - 8) * d, low nibbles first") {
 
 TEST_CASE("Q4_1 is code * d + m") {
   const auto w = decode(3, half + minus_two + nibbles(), 32);
-  for (int i = 0; i < 16; ++i) REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i) - 2);
+  for (int i = 0; i < 16; ++i)
+    REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i) - 2);
 }
 
 TEST_CASE("Q5_0 and Q5_1 take their fifth bits from a word of 32") {
@@ -58,14 +60,17 @@ TEST_CASE("Q8_0 is a signed byte times d; F32, F16 and BF16 are themselves") {
   std::string codes;
   for (int i = 0; i < 32; ++i) codes += static_cast<char>(i * 8 - 128);
   const auto w = decode(8, half + codes, 32);
-  for (int i = 0; i < 32; ++i) REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i * 8 - 128));
+  for (int i = 0; i < 32; ++i)
+    REQUIRE(w[static_cast<std::size_t>(i)] == 0.5f * static_cast<float>(i * 8 - 128));
   REQUIRE(decode(1, half + minus_two, 2) == std::vector<float>{0.5f, -2.f});
   REQUIRE(decode(30, std::string("\x80\x3f\x00\xc0", 4), 2) == std::vector<float>{1.f, -2.f});
   REQUIRE(decode(0, std::string("\x00\x00\x80\x3f", 4), 1) == std::vector<float>{1.f});
 }
 
 TEST_CASE("unknown types and wrong sizes are refused by name") {
-  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(99, "x", 1); }), "GGUF type 99"));
-  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(2, "x", 32); }), "Q4_0"));
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(99, "x", 1); }),
+                         "GGUF type 99"));
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(2, "x", 32); }),
+                         "Q4_0"));
   REQUIRE_THROWS_AS(decode(2, std::string(18, 'x'), 31), qlora::FormatError);
 }

@@ -8,7 +8,8 @@ TEST_CASE("a JSON file is read; a broken one is named with the place") {
   const test::TemporaryFolder folder;
   REQUIRE(qlora::read_json_file(folder.write("a.json", R"({"x": [1, 2]})"))["x"][1] == 2);
   const auto broken = folder.write("b.json", "{\"x\": [1,\n}");
-  const auto text = test::message_of<qlora::FormatError>([&] { (void)qlora::read_json_file(broken); });
+  const auto text =
+      test::message_of<qlora::FormatError>([&] { (void)qlora::read_json_file(broken); });
   REQUIRE(test::contains(text, broken.string()));
   REQUIRE(test::contains(text, "line 2"));
 }

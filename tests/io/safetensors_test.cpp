@@ -26,7 +26,8 @@ std::string refusal(const test::TemporaryFolder& folder, const std::string& byte
 TEST_CASE("written tensors are read back bit for bit, with metadata") {
   const test::TemporaryFolder folder;
   const RowMatrixXf a = test::normal_matrix(3, 7, 1), b = test::normal_matrix(1, 1, 2), empty(0, 5);
-  qlora::write_safetensors(folder / "f", {{"a", &a}, {"b", &b}, {"empty", &empty}}, {{"format", "pt"}});
+  qlora::write_safetensors(folder / "f", {{"a", &a}, {"b", &b}, {"empty", &empty}},
+                           {{"format", "pt"}});
   const qlora::SafetensorsFile file(folder / "f");
   REQUIRE(test::same_bits(file.dense("a"), a));
   REQUIRE(test::same_bits(file.dense("b"), b));
@@ -39,8 +40,10 @@ TEST_CASE("written tensors are read back bit for bit, with metadata") {
 TEST_CASE("half and bfloat16 tensors come as floats") {
   const test::TemporaryFolder folder;
   const auto path = folder.write(
-      "f", file_of(R"({"h":{"dtype":"F16","shape":[1,1],"data_offsets":[0,2]},"b":{"dtype":"BF16","shape":[1,1],"data_offsets":[2,4]}})",
-                   std::string("\x00\x38\x80\x3f", 4)));
+      "f",
+      file_of(
+          R"({"h":{"dtype":"F16","shape":[1,1],"data_offsets":[0,2]},"b":{"dtype":"BF16","shape":[1,1],"data_offsets":[2,4]}})",
+          std::string("\x00\x38\x80\x3f", 4)));
   const qlora::SafetensorsFile file(path);
   REQUIRE(file.dense("h")(0, 0) == 0.5f);
   REQUIRE(file.dense("b")(0, 0) == 1.f);
@@ -48,21 +51,28 @@ TEST_CASE("half and bfloat16 tensors come as floats") {
 
 TEST_CASE("what the format forbids is refused with the tensor's name") {
   const test::TemporaryFolder folder;
-  const auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
-    return R"({"w":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
+  const auto one = [](const std::string& dtype, const std::string& shape,
+                      const std::string& offsets) {
+    return R"({"w":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" +
+           offsets + "}}";
   };
   const std::string data(8, 'x');
   REQUIRE(test::contains(refusal(folder, "abc"), "8 bytes"));
   REQUIRE(test::contains(refusal(folder, std::string(8, '\xff')), "does not fit"));
   REQUIRE(test::contains(refusal(folder, file_of("[]")), "start with '{'"));
   REQUIRE(test::contains(refusal(folder, file_of("{\"w\":")), "f.safetensors"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F31", "[2]", "[0,8]"), data)), "'F31' is not known"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[3]", "[0,8]"), data)), "expected 12 bytes"));
+  REQUIRE(test::contains(refusal(folder, file_of(one("F31", "[2]", "[0,8]"), data)),
+                         "'F31' is not known"));
+  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[3]", "[0,8]"), data)),
+                         "expected 12 bytes"));
   REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[2]", "[8,0]"), data)), "'w'"));
   REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[3]", "[0,12]"), data)), "'w'"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), data)), "out of range"));
+  REQUIRE(test::contains(
+      refusal(folder, file_of(one("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), data)),
+      "out of range"));
   REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[-2]", "[0,8]"), data)), "'w'"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[1]", "[0,4]"), data)), "expected 4 bytes of data, found 8"));
+  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[1]", "[0,4]"), data)),
+                         "expected 4 bytes of data, found 8"));
   REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[1]", "[4,8]"), data)), "hole"));
   REQUIRE(test::contains(refusal(folder, file_of(R"({"w":{"dtype":"F32"}})", data)), "'w'"));
   const std::string overlap =

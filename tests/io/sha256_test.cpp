@@ -5,7 +5,9 @@
 #include "support/catch.hpp"
 
 TEST_CASE("SHA-256 gives the standard's examples") {
-  const auto hash = [](std::string_view text) { return qlora::sha256(std::as_bytes(std::span(text))); };
+  const auto hash = [](std::string_view text) {
+    return qlora::sha256(std::as_bytes(std::span(text)));
+  };
   // FIPS 180-2, appendix B, and the empty message.
   REQUIRE(hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   REQUIRE(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==

@@ -15,7 +15,8 @@ namespace {
 constexpr Index tokens = 9, out = 21, in = 50;
 
 struct Operands {
-  qlora::QuantizedMatrix<qlora::Nf4Dq> w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 1));
+  qlora::QuantizedMatrix<qlora::Nf4Dq> w =
+      qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 1));
   RowMatrixXf dense = qlora::dequantize(w);
   RowMatrixXf x = test::normal_matrix(tokens, in, 2), dy = test::normal_matrix(tokens, out, 3);
 };
@@ -23,7 +24,8 @@ struct Operands {
 template <class A, class B>
 bool close(const A& a, const B& b) {
   const RowMatrixXd left = a.template cast<double>(), right = b.template cast<double>();
-  return left.rows() == right.rows() && left.cols() == right.cols() && (left - right).norm() <= 1e-5 * (1 + right.norm());
+  return left.rows() == right.rows() && left.cols() == right.cols() &&
+         (left - right).norm() <= 1e-5 * (1 + right.norm());
 }
 
 }  // namespace
@@ -60,14 +62,16 @@ TEST_CASE("the dense side may be a block, a map, column-major, a row, an express
   const auto& [w, dense, x, dy] = o;
   const Eigen::MatrixXf columns = x;
   REQUIRE(close(RowMatrixXf(columns * w.transpose()), x * dense.transpose()));
-  REQUIRE(close(RowMatrixXf(x.middleRows(2, 3) * w.transpose()), x.middleRows(2, 3) * dense.transpose()));
+  REQUIRE(close(RowMatrixXf(x.middleRows(2, 3) * w.transpose()),
+                x.middleRows(2, 3) * dense.transpose()));
   REQUIRE(close(RowMatrixXf(Eigen::Map<const RowMatrixXf>(x.data(), 4, in) * w.transpose()),
                 x.topRows(4) * dense.transpose()));
   REQUIRE(close(Eigen::RowVectorXf(x.row(1) * w.transpose()), x.row(1) * dense.transpose()));
   REQUIRE(close(RowMatrixXf((x + x) * w.transpose()), 2.f * x * dense.transpose()));
   const RowMatrixXd wide = x.cast<double>();
   const RowMatrixXd product = wide * w.transpose();
-  REQUIRE((product - wide * dense.cast<double>().transpose()).norm() < 1e-12 * (1 + product.norm()));
+  REQUIRE((product - wide * dense.cast<double>().transpose()).norm() <
+          1e-12 * (1 + product.norm()));
   RowMatrixXf target = RowMatrixXf::Zero(tokens + 2, out + 2);
   target.block(1, 1, tokens, out) = x * w.transpose();
   REQUIRE(close(target.block(1, 1, tokens, out), x * dense.transpose()));

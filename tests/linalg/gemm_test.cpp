@@ -15,20 +15,23 @@ using qlora::Index;
 using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
-TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are", "", QLORA_TEST_FORMATS) {
-  test::law("x Wᵀ and dy W", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
-    const Index n = tokens % 20, rows = out % 200 + 1, cols = in % 200 + 1;
-    const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
-    const RowMatrixXd dense = qlora::dequantize<double>(w);
-    const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1), dy = test::normal_matrix(n, rows, seed + 2);
-    RowMatrixXf y(n, rows), dx(n, cols);
-    qlora::multiply_transposed<float>(x, w.view(), y);
-    qlora::multiply<float>(dy, w.view(), dx);
-    const auto forward = test::product_error(x.cast<double>(), dense.transpose(), y);
-    const auto backward = test::product_error(dy.cast<double>(), dense, dx);
-    if (!forward.empty()) RC_FAIL("x Wᵀ: " + forward);
-    if (!backward.empty()) RC_FAIL("dy W: " + backward);
-  });
+TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are", "",
+                   QLORA_TEST_FORMATS) {
+  test::law("x Wᵀ and dy W",
+            [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
+              const Index n = tokens % 20, rows = out % 200 + 1, cols = in % 200 + 1;
+              const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
+              const RowMatrixXd dense = qlora::dequantize<double>(w);
+              const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1),
+                                dy = test::normal_matrix(n, rows, seed + 2);
+              RowMatrixXf y(n, rows), dx(n, cols);
+              qlora::multiply_transposed<float>(x, w.view(), y);
+              qlora::multiply<float>(dy, w.view(), dx);
+              const auto forward = test::product_error(x.cast<double>(), dense.transpose(), y);
+              const auto backward = test::product_error(dy.cast<double>(), dense, dx);
+              if (!forward.empty()) RC_FAIL("x Wᵀ: " + forward);
+              if (!backward.empty()) RC_FAIL("dy W: " + backward);
+            });
 }
 
 TEST_CASE("empty matrices give empty or zero products") {
@@ -41,7 +44,8 @@ TEST_CASE("empty matrices give empty or zero products") {
 
 TEST_CASE("NaN and infinity in activations pass through as in the dense product") {
   const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(40, 70, 1));
-  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN(),
+              infinity = std::numeric_limits<float>::infinity();
   for (const Index tokens : {2, 12})
     for (const float bad : {nan, infinity, -infinity}) {
       RowMatrixXf x = test::normal_matrix(tokens, 70, 2), y(tokens, 40);
@@ -58,7 +62,8 @@ TEST_CASE("NaN and infinity in activations pass through as in the dense product"
 TEST_CASE("one and many threads give the same bits") {
   const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(213, 190, 1));
   for (const Index tokens : {1, 3, 4, 5, 64, 100}) {
-    const RowMatrixXf x = test::normal_matrix(tokens, 190, 2), dy = test::normal_matrix(tokens, 213, 3);
+    const RowMatrixXf x = test::normal_matrix(tokens, 190, 2),
+                      dy = test::normal_matrix(tokens, 213, 3);
     const auto [y1, y4] = test::with_one_and_four_threads([&] {
       RowMatrixXf y(tokens, 213);
       qlora::multiply_transposed<float>(x, w.view(), y);
@@ -77,8 +82,10 @@ TEST_CASE("one and many threads give the same bits") {
 TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
   const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 16, 1));
   RowMatrixXf y = RowMatrixXf::Constant(2, 8, 3.f);
-  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf::Ones(2, 15), w.view(), y), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf::Ones(2, 8), w.view(), y), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf::Ones(2, 15), w.view(), y),
+                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf::Ones(2, 8), w.view(), y),
+                    qlora::ShapeError);
   REQUIRE(y == RowMatrixXf::Constant(2, 8, 3.f));
 }
 

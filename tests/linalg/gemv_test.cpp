@@ -10,14 +10,16 @@
 using qlora::Index;
 using qlora::RowMatrixXf;
 
-TEMPLATE_TEST_CASE("the product of a few rows is as exact as float sums are", "", QLORA_TEST_FORMATS) {
+TEMPLATE_TEST_CASE("the product of a few rows is as exact as float sums are", "",
+                   QLORA_TEST_FORMATS) {
   test::law("x Wᵀ", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
     const Index n = tokens % (qlora::gemv_rows + 1), rows = out % 100 + 1, cols = in + 1;
     const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed));
     const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1);
     RowMatrixXf y(n, rows);
     qlora::gemv_transposed<float>(x, w.view(), y);
-    const auto error = test::product_error(x.cast<double>(), qlora::dequantize<double>(w).transpose(), y);
+    const auto error =
+        test::product_error(x.cast<double>(), qlora::dequantize<double>(w).transpose(), y);
     if (!error.empty()) RC_FAIL(error);
   });
 }

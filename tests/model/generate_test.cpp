@@ -39,7 +39,8 @@ TEST_CASE("samples follow softmax of logits / temperature") {
   for (int k = 0; k < 4; ++k) total += std::exp(static_cast<double>(logits(k)) / 0.7);
   for (int k = 0; k < 4; ++k) {
     const double expected = draws * std::exp(static_cast<double>(logits(k)) / 0.7) / total;
-    chi_square += (seen[static_cast<std::size_t>(k)] - expected) * (seen[static_cast<std::size_t>(k)] - expected) / expected;
+    chi_square += (seen[static_cast<std::size_t>(k)] - expected) *
+                  (seen[static_cast<std::size_t>(k)] - expected) / expected;
   }
   REQUIRE(chi_square < 16.3);  // 3 degrees of freedom, p = 0.001
 }
@@ -49,8 +50,10 @@ TEST_CASE("top-k and top-p keep what they say and nothing else") {
     const auto logits = logits_of({0.f, 1.f, -1.f, 2.f, 1.5f});
     const Token k = qlora::sample(logits, {.temperature = 3, .top_k = 2, .seed = seed}, position);
     RC_ASSERT(k == 3 || k == 4);
-    // Probabilities at temperature 1: id 3 has 0.45, id 4 0.27, id 1 0.17: 0.8 is reached with the third.
-    const Token p = qlora::sample(logits, {.temperature = 1, .top_p = 0.8f, .seed = seed}, position);
+    // Probabilities at temperature 1: id 3 has 0.45, id 4 0.27, id 1 0.17: 0.8 is reached with the
+    // third.
+    const Token p =
+        qlora::sample(logits, {.temperature = 1, .top_p = 0.8f, .seed = seed}, position);
     RC_ASSERT(p == 3 || p == 4 || p == 1);
   });
 }

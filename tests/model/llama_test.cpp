@@ -15,7 +15,13 @@ namespace {
 // A model of two layers in double, its projections packed.
 qlora::Llama<double> small_model() {
   qlora::Llama<double> model;
-  model.config = {.vocabulary = 13, .width = 8, .hidden = 10, .layers = 2, .heads = 2, .kv_heads = 1, .context = 32};
+  model.config = {.vocabulary = 13,
+                  .width = 8,
+                  .hidden = 10,
+                  .layers = 2,
+                  .heads = 2,
+                  .kv_heads = 1,
+                  .context = 32};
   model.embedding = test::normal_matrix<double>(13, 8, 1);
   model.final_norm = {test::normal_matrix<double>(1, 8, 2).row(0).transpose(), 1e-5};
   std::uint64_t seed = 10;
@@ -27,8 +33,9 @@ qlora::Llama<double> small_model() {
     const Index rows[] = {8, 4, 4, 8, 10, 10, 8};
     for (int p = 0; p < qlora::projection_count; ++p) {
       const auto dense = test::normal_matrix(rows[p], p == qlora::down_proj ? 10 : 8, seed++, 0.4);
-      block.projections[static_cast<std::size_t>(p)] = qlora::LoraLinear<qlora::AnyLinear<double>, double>(
-          qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4Dq>(dense)), {.rank = 0});
+      block.projections[static_cast<std::size_t>(p)] =
+          qlora::LoraLinear<qlora::AnyLinear<double>, double>(
+              qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4Dq>(dense)), {.rank = 0});
     }
   }
   model.finish();
@@ -46,12 +53,15 @@ qlora::BatchLayout two_sequences() {
 
 }  // namespace
 
-TEST_CASE("the gradient of every adapter agrees with central differences, with and without checkpointing and dropout") {
+TEST_CASE(
+    "the gradient of every adapter agrees with central differences, with and without checkpointing "
+    "and dropout") {
   for (const float dropout : {0.f, 0.3f}) {
     auto model = small_model();
     model.adapt({.rank = 2, .alpha = 4, .dropout = dropout, .seed = 3});
     for (auto* p : model.parameters())  // B starts at zero, where A has no gradient
-      p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(), 77 + static_cast<std::uint64_t>(p->value.rows()), 0.3);
+      p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(),
+                                             77 + static_cast<std::uint64_t>(p->value.rows()), 0.3);
     const auto layout = two_sequences();
     const qlora::LossOptions options{.scale = 0.5f, .dropout = {dropout > 0, 5}};
     const auto loss = [&] { return 0.5 * model.loss(ids, targets, layout, options).sum; };
@@ -84,7 +94,8 @@ TEST_CASE("rows of a batch do not see each other") {
 TEST_CASE("tokens fed one by one through the cache give the logits of the whole sequence") {
   auto model = small_model();
   model.adapt({.rank = 2, .alpha = 4, .seed = 3});
-  for (auto* p : model.parameters()) p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(), 8, 0.3);
+  for (auto* p : model.parameters())
+    p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(), 8, 0.3);
   const RowMatrixXd whole = model.logits(ids);
   auto cache = model.make_cache(8);
   for (Index i = 0; i < 8; ++i) {
@@ -96,13 +107,18 @@ TEST_CASE("tokens fed one by one through the cache give the logits of the whole 
 
 TEST_CASE("adapters are named as in PEFT; attention targets leave the feed-forward alone") {
   auto model = small_model();
-  model.adapt({.rank = 2}, qlora::Targets::attention);
+  model.adapt({.rank = 2}, qlora::target_modules("attention"));
   REQUIRE(model.parameters().size() == 16);
   REQUIRE(model.parameters()[0]->name == "model.layers.0.self_attn.q_proj.lora_A.weight");
   REQUIRE(model.parameters()[15]->name == "model.layers.1.self_attn.o_proj.lora_B.weight");
+  model.adapt({.rank = 2}, {"q_proj", "v_proj"});
+  REQUIRE(model.parameters().size() == 8);
+  REQUIRE_THROWS_AS(model.adapt({.rank = 2}, {"lm_head"}), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::target_modules("some"), qlora::FormatError);
   model.adapt({.rank = 3});
   REQUIRE(qlora::parameter_count(model.parameters()) == 2 * 3 * (16 + 12 + 12 + 16 + 18 + 18 + 18));
-  REQUIRE(model.parameters()[0]->value != model.parameters()[14]->value);  // each layer starts from its own numbers
+  REQUIRE(model.parameters()[0]->value !=
+          model.parameters()[14]->value);  // each layer starts from its own numbers
 }
 
 TEST_CASE("a sequence longer than the context and ids outside the vocabulary are refused") {

@@ -12,32 +12,41 @@ using qlora::RowMatrixXd;
 
 namespace {
 
-// Llama as a GGUF file means it, written anew from the file's own tensors in double: rotary pairs are neighbours
-// (2i, 2i + 1), nothing is permuted, one token and one head at a time.
-RowMatrixXd plain_logits(const qlora::GgufFile& file, const test::TinyModel& shape, const std::vector<qlora::Token>& ids) {
-  const auto weight = [&](const std::string& name) { return RowMatrixXd(file.dense(name).cast<double>()); };
-  const Index d = shape.width / shape.heads, group = shape.heads / shape.kv_heads, tokens = static_cast<Index>(ids.size());
+// Llama as a GGUF file means it, written anew from the file's own tensors in double: rotary pairs
+// are neighbours (2i, 2i + 1), nothing is permuted, one token and one head at a time.
+RowMatrixXd plain_logits(const qlora::GgufFile& file, const test::TinyModel& shape,
+                         const std::vector<qlora::Token>& ids) {
+  const auto weight = [&](const std::string& name) {
+    return RowMatrixXd(file.dense(name).cast<double>());
+  };
+  const Index d = shape.width / shape.heads, group = shape.heads / shape.kv_heads,
+              tokens = static_cast<Index>(ids.size());
   const auto norm = [&](const RowMatrixXd& x, const std::string& name) {
     RowMatrixXd y = x;
     for (Index t = 0; t < x.rows(); ++t)
-      y.row(t) = x.row(t).cwiseProduct(weight(name).row(0)) / std::sqrt(x.row(t).squaredNorm() / static_cast<double>(x.cols()) + 1e-5);
+      y.row(t) = x.row(t).cwiseProduct(weight(name).row(0)) /
+                 std::sqrt(x.row(t).squaredNorm() / static_cast<double>(x.cols()) + 1e-5);
     return y;
   };
   const auto rotate = [&](RowMatrixXd& x) {
     for (Index t = 0; t < x.rows(); ++t)
       for (Index i = 0; i < x.cols(); i += 2) {
-        const double angle = static_cast<double>(t) * std::pow(10000.0, -static_cast<double>(i % d) / static_cast<double>(d));
+        const double angle =
+            static_cast<double>(t) *
+            std::pow(10000.0, -static_cast<double>(i % d) / static_cast<double>(d));
         const double a = x(t, i), b = x(t, i + 1);
         x(t, i) = a * std::cos(angle) - b * std::sin(angle);
         x(t, i + 1) = a * std::sin(angle) + b * std::cos(angle);
       }
   };
   RowMatrixXd x(tokens, shape.width);
-  for (Index t = 0; t < tokens; ++t) x.row(t) = weight("token_embd.weight").row(ids[static_cast<std::size_t>(t)]);
+  for (Index t = 0; t < tokens; ++t)
+    x.row(t) = weight("token_embd.weight").row(ids[static_cast<std::size_t>(t)]);
   for (Index layer = 0; layer < shape.layers; ++layer) {
     const std::string b = "blk." + std::to_string(layer) + ".";
     const RowMatrixXd h = norm(x, b + "attn_norm.weight");
-    RowMatrixXd q = h * weight(b + "attn_q.weight").transpose(), k = h * weight(b + "attn_k.weight").transpose();
+    RowMatrixXd q = h * weight(b + "attn_q.weight").transpose(),
+                k = h * weight(b + "attn_k.weight").transpose();
     const RowMatrixXd v = h * weight(b + "attn_v.weight").transpose();
     rotate(q);
     rotate(k);
@@ -47,7 +56,8 @@ RowMatrixXd plain_logits(const qlora::GgufFile& file, const test::TinyModel& sha
         double total = 0;
         for (Index s = 0; s <= t; ++s) {
           const double score =
-              std::exp(q.row(t).segment(head * d, d).dot(k.row(s).segment(head / group * d, d)) / std::sqrt(static_cast<double>(d)));
+              std::exp(q.row(t).segment(head * d, d).dot(k.row(s).segment(head / group * d, d)) /
+                       std::sqrt(static_cast<double>(d)));
           total += score;
           attended.row(t).segment(head * d, d) += score * v.row(s).segment(head / group * d, d);
         }
@@ -57,7 +67,8 @@ RowMatrixXd plain_logits(const qlora::GgufFile& file, const test::TinyModel& sha
     const RowMatrixXd f = norm(x, b + "ffn_norm.weight");
     RowMatrixXd gate = f * weight(b + "ffn_gate.weight").transpose();
     gate = gate.unaryExpr([](double z) { return z / (1 + std::exp(-z)); });
-    x += gate.cwiseProduct(f * weight(b + "ffn_up.weight").transpose()) * weight(b + "ffn_down.weight").transpose();
+    x += gate.cwiseProduct(f * weight(b + "ffn_up.weight").transpose()) *
+         weight(b + "ffn_down.weight").transpose();
   }
   return norm(x, "output_norm.weight") * weight("token_embd.weight").transpose();
 }
@@ -76,8 +87,10 @@ TEST_CASE("rows back in Hugging Face's order give the forward pass that the file
   const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71, 72, 100, 9, 30};
   const auto logits = qlora::load_llama(file, {.format = "float"}).logits(ids);
   const RowMatrixXd expected = plain_logits(file, tiny, ids);
-  // Float sums of at most 48 products through two layers: errors of about 1e-5 of the largest logit.
-  REQUIRE((logits.cast<double>() - expected).cwiseAbs().maxCoeff() < 1e-4 * expected.cwiseAbs().maxCoeff());
+  // Float sums of at most 48 products through two layers: errors of about 1e-5 of the largest
+  // logit.
+  REQUIRE((logits.cast<double>() - expected).cwiseAbs().maxCoeff() <
+          1e-4 * expected.cwiseAbs().maxCoeff());
 }
 
 TEST_CASE("the permutation is undone within each head") {
@@ -94,7 +107,8 @@ TEST_CASE("every format loads and comes near the float model") {
   const std::vector<qlora::Token> ids{70, 100, 3, 250};
   const auto exact = qlora::load_llama(file, {.format = "float"}).logits(ids);
   for (const auto name : qlora::format_names) {
-    const auto near = qlora::load_llama(file, {.format = std::string(name), .block_size = 32}).logits(ids);
+    const auto near =
+        qlora::load_llama(file, {.format = std::string(name), .block_size = 32}).logits(ids);
     INFO(name);
     REQUIRE((near - exact).norm() < 0.6f * exact.norm());
     REQUIRE((near - exact).norm() > 0);

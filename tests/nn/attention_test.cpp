@@ -17,8 +17,9 @@ using qlora::SequenceSpan;
 namespace {
 
 // Attention as the formula says, one query and one key at a time.
-RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixXd& q, const RowMatrixXd& k,
-                            const RowMatrixXd& v, const std::vector<SequenceSpan>& sequences) {
+RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixXd& q,
+                            const RowMatrixXd& k, const RowMatrixXd& v,
+                            const std::vector<SequenceSpan>& sequences) {
   RowMatrixXd out = RowMatrixXd::Zero(q.rows(), q.cols());
   const Index d = shape.head_width;
   for (const auto& s : sequences)
@@ -28,9 +29,11 @@ RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixX
         const Index kv = head / (shape.heads / shape.kv_heads) * d;
         double total = 0;
         for (Index j = 0; j <= s.past + i; ++j) {
-          const double score = query.dot(k.row(s.first_key + j).segment(kv, d)) / std::sqrt(static_cast<double>(d));
+          const double score =
+              query.dot(k.row(s.first_key + j).segment(kv, d)) / std::sqrt(static_cast<double>(d));
           total += std::exp(score);
-          out.row(s.first_query + i).segment(head * d, d) += std::exp(score) * v.row(s.first_key + j).segment(kv, d);
+          out.row(s.first_query + i).segment(head * d, d) +=
+              std::exp(score) * v.row(s.first_key + j).segment(kv, d);
         }
         out.row(s.first_query + i).segment(head * d, d) /= total;
       }
@@ -40,7 +43,8 @@ RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixX
 }  // namespace
 
 TEST_CASE("attention is the formula's, for sequences of any length and groups of heads") {
-  test::law("formula", [](std::uint64_t seed, std::uint8_t a, std::uint8_t b, std::uint8_t grouping) {
+  test::law("formula", [](std::uint64_t seed, std::uint8_t a, std::uint8_t b,
+                          std::uint8_t grouping) {
     const Index first = a % 90 + 1, second = b % 90 + 1;
     const qlora::AttentionShape shape{6, grouping % 2 == 0 ? 2 : 3, 4};
     const std::vector<SequenceSpan> sequences{{0, first, 0, 0}, {first, second, first, 0}};
@@ -55,7 +59,8 @@ TEST_CASE("attention is the formula's, for sequences of any length and groups of
 
 TEST_CASE("with a cache, queries see the keys before them") {
   const qlora::AttentionShape shape{2, 1, 4};
-  const RowMatrixXd k = test::normal_matrix<double>(10, 4, 1), v = test::normal_matrix<double>(10, 4, 2);
+  const RowMatrixXd k = test::normal_matrix<double>(10, 4, 1),
+                    v = test::normal_matrix<double>(10, 4, 2);
   const RowMatrixXd q = test::normal_matrix<double>(3, 8, 3);
   const std::vector<SequenceSpan> sequences{{0, 3, 0, 5}};
   RowMatrixXd out(3, 8), log_sums;
@@ -84,7 +89,8 @@ TEST_CASE("gradients hold across blocks of queries") {
   // 150 tokens are three blocks of 64; some elements by central differences are enough.
   const qlora::AttentionShape shape{1, 1, 2};
   const std::vector<SequenceSpan> sequences{{0, 150, 0, 0}};
-  RowMatrixXd q = test::normal_matrix<double>(150, 2, 1), k = test::normal_matrix<double>(150, 2, 2);
+  RowMatrixXd q = test::normal_matrix<double>(150, 2, 1),
+              k = test::normal_matrix<double>(150, 2, 2);
   RowMatrixXd v = test::normal_matrix<double>(150, 2, 3), out(150, 2), log_sums, dq, dk, dv;
   const RowMatrixXd weight = test::normal_matrix<double>(150, 2, 4);
   const auto loss = [&] {
@@ -113,7 +119,8 @@ TEST_CASE("large scores do not overflow") {
 
 TEST_CASE("one and many threads give the same bits") {
   const qlora::AttentionShape shape{4, 2, 8};
-  const RowMatrixXf q = test::normal_matrix(100, 32, 1), k = test::normal_matrix(100, 16, 2), v = test::normal_matrix(100, 16, 3);
+  const RowMatrixXf q = test::normal_matrix(100, 32, 1), k = test::normal_matrix(100, 16, 2),
+                    v = test::normal_matrix(100, 16, 3);
   const std::vector<SequenceSpan> sequences{{0, 40, 0, 0}, {40, 60, 40, 0}};
   const auto [one, four] = test::with_one_and_four_threads([&] {
     RowMatrixXf out(100, 32), log_sums, dq, dk, dv;
@@ -130,8 +137,10 @@ TEST_CASE("widths that do not fit are refused") {
   RowMatrixXf out(2, 8), log_sums;
   const std::vector<SequenceSpan> sequences{{0, 2, 0, 0}};
   const RowMatrixXf q = RowMatrixXf::Zero(2, 8), k = RowMatrixXf::Zero(2, 4);
-  REQUIRE_THROWS_AS(qlora::attention_forward<float>({2, 2, 4}, q, k, k, sequences, out, log_sums), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::attention_forward<float>({3, 2, 4}, q, q, q, sequences, out, log_sums), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::attention_forward<float>({2, 2, 4}, q, k, k, sequences, out, log_sums),
+                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::attention_forward<float>({3, 2, 4}, q, q, q, sequences, out, log_sums),
+                    qlora::ShapeError);
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -143,7 +152,8 @@ TEST_CASE("a full tensor of scores never exists") {
   const std::vector<SequenceSpan> sequences{{0, tokens, 0, 0}};
   REQUIRE(test::peak_growth_mib([&] {
             qlora::attention_forward<float>(shape, q, k, k, sequences, out, log_sums);
-            qlora::attention_backward<float>(shape, q, k, k, out, log_sums, q, sequences, dq, dk, dv);
+            qlora::attention_backward<float>(shape, q, k, k, out, log_sums, q, sequences, dq, dk,
+                                             dv);
           }) < 24);
 }
 #endif

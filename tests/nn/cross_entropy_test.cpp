@@ -13,7 +13,8 @@ using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
 TEST_CASE("the loss is the summed negative log likelihood of the counted targets") {
-  const RowMatrixXd hidden = test::normal_matrix<double>(130, 6, 1), head = test::normal_matrix<double>(11, 6, 2);
+  const RowMatrixXd hidden = test::normal_matrix<double>(130, 6, 1),
+                    head = test::normal_matrix<double>(11, 6, 2);
   std::vector<qlora::Token> targets;
   for (int i = 0; i < 130; ++i) targets.push_back(i % 3 == 0 ? qlora::ignored : i % 11);
   double expected = 0;
@@ -43,7 +44,8 @@ TEST_CASE("the gradient agrees with central differences and is zero where nothin
 }
 
 TEST_CASE("large logits do not overflow; nothing to count gives zero") {
-  const RowMatrixXf hidden = RowMatrixXf::Constant(1, 2, 300.f), head = test::normal_matrix(5, 2, 1);
+  const RowMatrixXf hidden = RowMatrixXf::Constant(1, 2, 300.f),
+                    head = test::normal_matrix(5, 2, 1);
   RowMatrixXf dhidden;
   const std::vector<qlora::Token> targets{2}, none{qlora::ignored};
   REQUIRE(std::isfinite(qlora::cross_entropy<float>(hidden, head, targets, 1.f, &dhidden).sum));
@@ -57,17 +59,23 @@ TEST_CASE("large logits do not overflow; nothing to count gives zero") {
 TEST_CASE("targets outside the vocabulary or of a wrong number are refused") {
   const RowMatrixXf hidden = RowMatrixXf::Zero(2, 2), head = RowMatrixXf::Zero(5, 2);
   const std::vector<qlora::Token> outside{0, 5}, negative{-2, 0}, few{0};
-  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, outside, 1.f, nullptr), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, negative, 1.f, nullptr), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, few, 1.f, nullptr), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, outside, 1.f, nullptr),
+                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, negative, 1.f, nullptr),
+                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::cross_entropy<float>(hidden, head, few, 1.f, nullptr),
+                    qlora::ShapeError);
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("all logits never exist at once") {
   constexpr Index tokens = 2048, vocabulary = 16384;  // 128 MiB of logits
-  const RowMatrixXf hidden = test::normal_matrix(tokens, 8, 1), head = test::normal_matrix(vocabulary, 8, 2);
+  const RowMatrixXf hidden = test::normal_matrix(tokens, 8, 1),
+                    head = test::normal_matrix(vocabulary, 8, 2);
   const std::vector<qlora::Token> targets(tokens, 7);
   RowMatrixXf dhidden;
-  REQUIRE(test::peak_growth_mib([&] { (void)qlora::cross_entropy<float>(hidden, head, targets, 1.f, &dhidden); }) < 24);
+  REQUIRE(test::peak_growth_mib([&] {
+            (void)qlora::cross_entropy<float>(hidden, head, targets, 1.f, &dhidden);
+          }) < 24);
 }
 #endif

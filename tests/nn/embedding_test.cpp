@@ -13,7 +13,8 @@ TEST_CASE("rows are picked by id and their gradient goes back to them, repeated 
   const std::vector<qlora::Token> ids{2, 5, 2, 0};
   RowMatrixXd out;
   qlora::embedding_forward<double>(table, ids, out);
-  for (std::size_t i = 0; i < ids.size(); ++i) REQUIRE(out.row(static_cast<qlora::Index>(i)) == table.row(ids[i]));
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    REQUIRE(out.row(static_cast<qlora::Index>(i)) == table.row(ids[i]));
   const RowMatrixXd weight = test::normal_matrix<double>(4, 4, 2);
   RowMatrixXd grad = RowMatrixXd::Zero(6, 4);
   qlora::embedding_backward<double>(weight, ids, grad);
@@ -28,8 +29,8 @@ TEST_CASE("an id outside the table is refused by its place") {
   RowMatrixXd out;
   for (const qlora::Token bad : {6, -1}) {
     const std::vector<qlora::Token> ids{0, bad};
-    const auto text =
-        test::message_of<qlora::ShapeError>([&] { qlora::embedding_forward<double>(table, ids, out); });
+    const auto text = test::message_of<qlora::ShapeError>(
+        [&] { qlora::embedding_forward<double>(table, ids, out); });
     REQUIRE(test::contains(text, "token 1: expected an id below 6"));
   }
 }

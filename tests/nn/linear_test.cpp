@@ -30,7 +30,8 @@ TEST_CASE("AnyLinear is the weight it holds, packed or dense") {
 }
 
 TEST_CASE("the gradient of the input agrees with central differences") {
-  const qlora::AnyLinear<double> linear(qlora::quantize<test::Lopsided16>(test::normal_matrix(5, 11, 1)));
+  const qlora::AnyLinear<double> linear(
+      qlora::quantize<test::Lopsided16>(test::normal_matrix(5, 11, 1)));
   RowMatrixXd x = test::normal_matrix<double>(3, 11, 2), dx(3, 11);
   const RowMatrixXd weight = test::normal_matrix<double>(3, 5, 3);
   linear.backward(weight, dx);

@@ -17,10 +17,12 @@ constexpr Index tokens = 5, out = 7, in = 12, rank = 3;
 
 template <class Base>
 void gradients_are_right(Base base, float dropout) {
-  qlora::LoraLinear<Base, double> layer(std::move(base), {.rank = rank, .alpha = 6, .dropout = dropout, .seed = 5});
+  qlora::LoraLinear<Base, double> layer(std::move(base),
+                                        {.rank = rank, .alpha = 6, .dropout = dropout, .seed = 5});
   layer.b.value = test::normal_matrix<double>(out, rank, 1);
   RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2);
-  const RowMatrixXd weight = test::normal_matrix<double>(tokens, out, 3);  // loss = sum of weight * y
+  const RowMatrixXd weight =
+      test::normal_matrix<double>(tokens, out, 3);  // loss = sum of weight * y
   const auto loss = [&] { return layer.forward(x, true, 17).out.cwiseProduct(weight).sum(); };
   const auto [y, saved] = layer.forward(x, true, 17);
   layer.a.grad.setZero();
@@ -38,13 +40,17 @@ TEST_CASE("gradients of x, A and B agree with central differences, on packed and
     gradients_are_right(qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 4)), dropout);
     gradients_are_right(qlora::quantize<test::Tern32>(test::normal_matrix(out, in, 4)), dropout);
     gradients_are_right(RowMatrixXd(test::normal_matrix<double>(out, in, 4)), dropout);
-    gradients_are_right(qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, 4))), dropout);
+    gradients_are_right(
+        qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, 4))),
+        dropout);
   }
 }
 
 TEST_CASE("backward adds to the gradients") {
-  qlora::LoraLinear<RowMatrixXd, double> layer(test::normal_matrix<double>(out, in, 4), {.rank = rank});
-  const RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2), dy = test::normal_matrix<double>(tokens, out, 3);
+  qlora::LoraLinear<RowMatrixXd, double> layer(test::normal_matrix<double>(out, in, 4),
+                                               {.rank = rank});
+  const RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2),
+                    dy = test::normal_matrix<double>(tokens, out, 3);
   const auto saved = layer.forward(x).saved;
   (void)layer.backward(dy, saved);
   const RowMatrixXd once = layer.b.grad;

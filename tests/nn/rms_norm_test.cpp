@@ -6,7 +6,8 @@
 
 using qlora::RowMatrixXd;
 
-TEST_CASE("RMSNorm scales to a mean square of one and its gradient agrees with central differences") {
+TEST_CASE(
+    "RMSNorm scales to a mean square of one and its gradient agrees with central differences") {
   const qlora::RmsNorm<double> norm{test::normal_matrix<double>(1, 6, 1).row(0).transpose(), 1e-3};
   RowMatrixXd x = test::normal_matrix<double>(4, 6, 2), y(4, 6);
   norm.forward(x, y);

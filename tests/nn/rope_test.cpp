@@ -20,10 +20,11 @@ TEST_CASE("each pair (i, i + d/2) turns by position * base^(-2i/d)") {
   for (Index row = 0; row < 3; ++row)
     for (Index head = 0; head < 2; ++head)
       for (Index i = 0; i < 3; ++i) {
-        const double angle =
-            static_cast<double>(positions[static_cast<std::size_t>(row)]) * std::pow(100.0, -2.0 * static_cast<double>(i) / 6);
+        const double angle = static_cast<double>(positions[static_cast<std::size_t>(row)]) *
+                             std::pow(100.0, -2.0 * static_cast<double>(i) / 6);
         const std::complex<double> turned =
-            std::complex<double>(before(row, head * 6 + i), before(row, head * 6 + i + 3)) * std::polar(1.0, angle);
+            std::complex<double>(before(row, head * 6 + i), before(row, head * 6 + i + 3)) *
+            std::polar(1.0, angle);
         REQUIRE(std::abs(x(row, head * 6 + i) - turned.real()) < 1e-14);
         REQUIRE(std::abs(x(row, head * 6 + i + 3) - turned.imag()) < 1e-14);
       }

@@ -8,7 +8,8 @@ using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
 TEST_CASE("SwiGLU and its gradients agree with the formula and central differences") {
-  RowMatrixXd gate = test::normal_matrix<double>(3, 5, 1), up = test::normal_matrix<double>(3, 5, 2), out, dgate, dup;
+  RowMatrixXd gate = test::normal_matrix<double>(3, 5, 1),
+              up = test::normal_matrix<double>(3, 5, 2), out, dgate, dup;
   qlora::swiglu_forward(gate, up, out);
   REQUIRE(std::abs(out(1, 2) - gate(1, 2) / (1 + std::exp(-gate(1, 2))) * up(1, 2)) < 1e-15);
   const RowMatrixXd weight = test::normal_matrix<double>(3, 5, 3);

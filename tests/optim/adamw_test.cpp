@@ -18,7 +18,8 @@ qlora::Parameter<double> parameter(Index rows, Index cols, std::uint64_t seed) {
 
 }  // namespace
 
-// The published algorithm (Loshchilov and Hutter 2019, algorithm 2) with bias-corrected moments, one number at a time.
+// The published algorithm (Loshchilov and Hutter 2019, algorithm 2) with bias-corrected moments,
+// one number at a time.
 TEST_CASE("AdamW follows the published algorithm over many steps, with and without weight decay") {
   for (const double decay : {0.0, 0.1}) {
     auto p = parameter(3, 4, 1);
@@ -30,7 +31,8 @@ TEST_CASE("AdamW follows the published algorithm over many steps, with and witho
         const double g = p.grad.data()[i];
         m.data()[i] = 0.9 * m.data()[i] + 0.1 * g;
         v.data()[i] = 0.999 * v.data()[i] + 0.001 * g * g;
-        const double m_hat = m.data()[i] / (1 - std::pow(0.9, t)), v_hat = v.data()[i] / (1 - std::pow(0.999, t));
+        const double m_hat = m.data()[i] / (1 - std::pow(0.9, t)),
+                     v_hat = v.data()[i] / (1 - std::pow(0.999, t));
         value.data()[i] *= 1 - 0.01 * decay;
         value.data()[i] -= 0.01 * m_hat / (std::sqrt(v_hat) + 1e-8);
       }

@@ -12,7 +12,8 @@ TEMPLATE_TEST_CASE("dequantize is code value times scale, rounded once", "", QLO
   const qlora::RowMatrixXf back = qlora::dequantize(w);
   for (Index i = 0; i < back.size(); ++i) {
     const auto code = qlora::read_code<TestType::code_bits>(w.codes().data(), i);
-    const volatile float product = static_cast<float>(TestType::CodebookType::values[code]) * w.view().scale()(i / w.block_size());
+    const volatile float product = static_cast<float>(TestType::CodebookType::values[code]) *
+                                   w.view().scale()(i / w.block_size());
     REQUIRE(back.data()[i] == product);
   }
 }

@@ -48,7 +48,9 @@ TEST_CASE("the first code has the highest bits") {
 }
 
 TEST_CASE("bytes are rounded up") {
-  static_assert(qlora::packed_bytes(4, 0) == 0 && qlora::packed_bytes(4, 1) == 1 && qlora::packed_bytes(4, 2) == 1);
-  static_assert(qlora::packed_bytes(3, 8) == 3 && qlora::packed_bytes(3, 9) == 4 && qlora::packed_bytes(8, 5) == 5);
+  static_assert(qlora::packed_bytes(4, 0) == 0 && qlora::packed_bytes(4, 1) == 1 &&
+                qlora::packed_bytes(4, 2) == 1);
+  static_assert(qlora::packed_bytes(3, 8) == 3 && qlora::packed_bytes(3, 9) == 4 &&
+                qlora::packed_bytes(8, 5) == 5);
   REQUIRE(qlora::packed_bytes(1, 9) == 2);
 }

@@ -21,17 +21,22 @@ TEST_CASE("codes, scales and decoded weights are bitsandbytes' bit for bit") {
     const auto decoded = test::floats_of_bits(each["decoded"]);
     const auto packed = each["packed"].get<std::vector<std::uint8_t>>();
     const auto block_size = each["block_size"].get<Index>();
-    INFO(each["format"] << ", blocks of " << block_size << ", " << each["kind"] << ", " << input.size() << " weights");
+    INFO(each["format"] << ", blocks of " << block_size << ", " << each["kind"] << ", "
+                        << input.size() << " weights");
     qlora::visit_format(each["format"].get<std::string>(), block_size, [&]<class Format>() {
-      const auto w = qlora::quantize<Format>(input.data(), 1, static_cast<Index>(input.size()), {.block_size = block_size});
+      const auto w = qlora::quantize<Format>(input.data(), 1, static_cast<Index>(input.size()),
+                                             {.block_size = block_size});
       REQUIRE(w.codes() == packed);
       if constexpr (requires { w.scale().values; }) {
         REQUIRE(w.scale().values.size() == absmax.size());
-        REQUIRE(test::same_bits(w.scale().values.data(), absmax.data(), static_cast<Index>(absmax.size())));
+        REQUIRE(test::same_bits(w.scale().values.data(), absmax.data(),
+                                static_cast<Index>(absmax.size())));
       }
       const RowMatrixXf back = qlora::dequantize(w);
-      // FP4's code 8 is a zero whose sign bitsandbytes gives in full blocks and drops in short ones.
-      for (Index i = 0; i < back.size(); ++i) REQUIRE(back.data()[i] == decoded[static_cast<std::size_t>(i)]);
+      // FP4's code 8 is a zero whose sign bitsandbytes gives in full blocks and drops in short
+      // ones.
+      for (Index i = 0; i < back.size(); ++i)
+        REQUIRE(back.data()[i] == decoded[static_cast<std::size_t>(i)]);
     });
   }
 }
@@ -50,9 +55,12 @@ TEST_CASE("decoded weights are within half a gap of the codebook") {
   });
 }
 
-TEMPLATE_TEST_CASE("quantizing decoded weights again changes nothing", "", qlora::Nf4, test::Fp4Half, test::Tern32) {
-  // Holds where the largest magnitude is met exactly and scales are stored exactly enough to come back.
-  const RowMatrixXf once = qlora::dequantize(qlora::quantize<TestType>(test::normal_matrix(9, 65, 3)));
+TEMPLATE_TEST_CASE("quantizing decoded weights again changes nothing", "", qlora::Nf4,
+                   test::Fp4Half, test::Tern32) {
+  // Holds where the largest magnitude is met exactly and scales are stored exactly enough to come
+  // back.
+  const RowMatrixXf once =
+      qlora::dequantize(qlora::quantize<TestType>(test::normal_matrix(9, 65, 3)));
   const RowMatrixXf twice = qlora::dequantize(qlora::quantize<TestType>(once));
   REQUIRE((once - twice).cwiseAbs().maxCoeff() <= 1e-6f);
 }
@@ -75,16 +83,17 @@ TEST_CASE("a block of zeros has NF4's code 7 and FP4's code 0") {
 TEST_CASE("NaN and infinity are refused by row and column, or saturated on request") {
   RowMatrixXf x = test::normal_matrix(5, 40, 1);
   x(3, 17) = std::numeric_limits<float>::quiet_NaN();
-  const auto text = test::message_of<qlora::NumericError>([&] { (void)qlora::quantize<qlora::Nf4>(x); });
+  const auto text =
+      test::message_of<qlora::NumericError>([&] { (void)qlora::quantize<qlora::Nf4>(x); });
   REQUIRE(test::contains(text, "row 3, column 17"));
   x(3, 17) = -std::numeric_limits<float>::infinity();
   REQUIRE_THROWS_AS(qlora::quantize<qlora::Nf4>(x), qlora::NumericError);
-  const auto saturated =
-      qlora::dequantize(qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
+  const auto saturated = qlora::dequantize(
+      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
   REQUIRE(saturated(3, 17) == -std::numeric_limits<float>::max());
   x(3, 17) = std::numeric_limits<float>::quiet_NaN();
-  const auto zeroed =
-      qlora::dequantize(qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
+  const auto zeroed = qlora::dequantize(
+      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
   REQUIRE(zeroed(3, 17) == 0.f);
 }
 

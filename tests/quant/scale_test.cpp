@@ -1,7 +1,7 @@
 #include "qlora/quant/scale.hpp"
 
-#include <cmath>
 #include <openssl/evp.h>
+#include <cmath>
 #include <vector>
 
 #include "qlora/io/sha256.hpp"
@@ -13,7 +13,8 @@
 
 using qlora::Index;
 
-static_assert(qlora::FloatScale<float>::bits_per_scale == 32 && qlora::FloatScale<qlora::float16>::bits_per_scale == 16);
+static_assert(qlora::FloatScale<float>::bits_per_scale == 32 &&
+              qlora::FloatScale<qlora::float16>::bits_per_scale == 16);
 static_assert(qlora::DoubleQuant<>::bits_per_scale == 8 + 32.0 / 256);
 
 TEST_CASE("double quantization agrees with a plain nearest search and with bitsandbytes") {
@@ -21,19 +22,23 @@ TEST_CASE("double quantization agrees with a plain nearest search and with bitsa
   const auto input = test::floats_of_bits(golden["seed_input"]);
   const auto w = qlora::quantize<qlora::Nf4Dq>(input.data(), 1, static_cast<Index>(input.size()));
   const auto& codes = w.codes();
-  REQUIRE(qlora::sha256(std::as_bytes(std::span(codes))) == golden["packed_sha256"].get<std::string>());
+  REQUIRE(qlora::sha256(std::as_bytes(std::span(codes))) ==
+          golden["packed_sha256"].get<std::string>());
   // The order of bitsandbytes' summation is not known: the offset agrees to 1e-5 (relative).
   const auto offset = golden["offset"].get<float>();
   REQUIRE(std::abs(w.scale().offset - offset) <= 1e-5f * offset);
   const auto nested = test::floats_of_bits(golden["nested_absmax"]);
   REQUIRE(w.scale().inner.values.size() == nested.size());
-  for (std::size_t i = 0; i < nested.size(); ++i) REQUIRE(std::abs(w.scale().inner.values[i] - nested[i]) <= 1e-5f * nested[i]);
+  for (std::size_t i = 0; i < nested.size(); ++i)
+    REQUIRE(std::abs(w.scale().inner.values[i] - nested[i]) <= 1e-5f * nested[i]);
   const auto nearest = golden["nearest_codes"].get<std::vector<std::uint8_t>>();
   const auto backend = golden["backend_codes"].get<std::vector<std::uint8_t>>();
   REQUIRE(w.scale().codes == nearest);
   std::size_t equal = 0;
-  for (std::size_t i = 0; i < backend.size(); ++i) equal += w.scale().codes[i] == backend[i] ? 1 : 0;
-  // bitsandbytes' CPU backend goes through a coarser table: 0.1 to 0.2 % of codes differ (measured); here of 301 at most 2.
+  for (std::size_t i = 0; i < backend.size(); ++i)
+    equal += w.scale().codes[i] == backend[i] ? 1 : 0;
+  // bitsandbytes' CPU backend goes through a coarser table: 0.1 to 0.2 % of codes differ
+  // (measured); here of 301 at most 2.
   REQUIRE(equal + 2 >= backend.size());
 }
 
@@ -61,7 +66,8 @@ TEST_CASE("nested scales come back within the map's gap, at any depth") {
       for (Index i = 0; i < count; ++i) error = std::max(error, std::abs(view(i) - x(0, i)));
       return error;
     };
-    // The widest gap of the signed dynamic map is 0.9 / 64 of its block's scale; each level adds its own.
+    // The widest gap of the signed dynamic map is 0.9 / 64 of its block's scale; each level adds
+    // its own.
     const float gap = 0.9f / 64 / 2 * spread + 1e-6f;
     RC_ASSERT(worst(Once::store(scales)) <= gap);
     RC_ASSERT(worst(Twice::store(scales)) <= 3 * gap);

@@ -1,4 +1,5 @@
-// The real model against independent implementations: bitsandbytes, PEFT, transformers and tokenizers (tests/golden).
+// The real model against independent implementations: bitsandbytes, PEFT, transformers and
+// tokenizers (tests/golden).
 #include <map>
 
 #include "qlora/io/sha256.hpp"
@@ -33,7 +34,8 @@ TEST_CASE("tokens are Hugging Face's on thousands of strings") {
     for (const auto& byte : each["bytes"]) bytes += static_cast<char>(byte.get<int>());
     REQUIRE(tokenizer.encode(bytes) == each["ids"].get<std::vector<Token>>());
   }
-  for (const auto& special : golden["special"]) REQUIRE(tokenizer.is_special(tokenizer.special(special.get<std::string>())));
+  for (const auto& special : golden["special"])
+    REQUIRE(tokenizer.is_special(tokenizer.special(special.get<std::string>())));
 }
 
 TEST_CASE("the packed q_proj of layer 0 is bitsandbytes' bytes") {
@@ -42,8 +44,10 @@ TEST_CASE("the packed q_proj of layer 0 is bitsandbytes' bytes") {
   const auto first = test::floats_of_bits(golden["dequantized_rows"]["first"]);
   REQUIRE(test::same_bits(dense.data(), first.data(), 8));
   const auto w = qlora::quantize<qlora::Nf4>(dense);
-  REQUIRE(qlora::sha256(std::as_bytes(std::span(w.codes()))) == golden["packed_sha256"].get<std::string>());
-  REQUIRE(qlora::sha256(std::as_bytes(std::span(w.scale().values))) == golden["absmax_sha256"].get<std::string>());
+  REQUIRE(qlora::sha256(std::as_bytes(std::span(w.codes()))) ==
+          golden["packed_sha256"].get<std::string>());
+  REQUIRE(qlora::sha256(std::as_bytes(std::span(w.scale().values))) ==
+          golden["absmax_sha256"].get<std::string>());
 }
 
 TEST_CASE("logits and a greedy continuation of the float path are transformers'") {
@@ -56,9 +60,11 @@ TEST_CASE("logits and a greedy continuation of the float path are transformers'"
   for (Index row = 0; row < logits.rows(); ++row) {
     const auto at = static_cast<std::size_t>(row);
     for (std::size_t c = 0; c < columns.size(); ++c)
-      worst = std::max(worst, std::abs(logits(row, columns[c]) - golden["logits"][at][c].get<float>()));
+      worst =
+          std::max(worst, std::abs(logits(row, columns[c]) - golden["logits"][at][c].get<float>()));
     Index best = 0;
-    worst = std::max(worst, std::abs(logits.row(row).maxCoeff(&best) - golden["maximum"][at].get<float>()));
+    worst = std::max(
+        worst, std::abs(logits.row(row).maxCoeff(&best) - golden["maximum"][at].get<float>()));
     REQUIRE(best == golden["argmax"][at].get<Index>());
   }
   INFO("largest difference of a logit " << worst);
@@ -68,7 +74,9 @@ TEST_CASE("logits and a greedy continuation of the float path are transformers'"
   REQUIRE(qlora::generate(model, ids, {.new_tokens = 32}) == greedy);
 }
 
-TEST_CASE("the reference run starts at the measured loss with the measured number of parameters, and learns") {
+TEST_CASE(
+    "the reference run starts at the measured loss with the measured number of parameters, and "
+    "learns") {
   const auto golden = test::golden("reference_run.json");
   REQUIRE(qlora::sha256(file().file().bytes()) == golden["model_sha256"].get<std::string>());
   const auto examples = qlora::windows(golden["ids"].get<std::vector<Token>>(), 256);
@@ -87,7 +95,8 @@ TEST_CASE("the reference run starts at the measured loss with the measured numbe
   };
   const auto first = losses();
   INFO("losses " << first[0] << ", " << first[1] << ", " << first[2]);
-  REQUIRE(std::abs(first[0] - golden["loss_nf4_double_quant_before_training"].get<double>()) < 0.002);
+  REQUIRE(std::abs(first[0] - golden["loss_nf4_double_quant_before_training"].get<double>()) <
+          0.002);
   REQUIRE(first[2] < first[0] - 0.1);
   REQUIRE(losses() == first);
 }

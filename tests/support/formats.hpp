@@ -18,15 +18,18 @@ struct Lopsided {
 };
 
 using Nf4Odd = qlora::BlockFormat<qlora::NF4, 7, qlora::FloatScale<float>>;
-using Nf4Dq2 = qlora::BlockFormat<qlora::NF4, 64,
-                                  qlora::DoubleQuant<qlora::Dynamic8, 256, qlora::DoubleQuant<qlora::Dynamic8, 16>>>;
+using Nf4Dq2 = qlora::BlockFormat<
+    qlora::NF4, 64,
+    qlora::DoubleQuant<qlora::Dynamic8, 256, qlora::DoubleQuant<qlora::Dynamic8, 16>>>;
 using Fp4Half = qlora::BlockFormat<qlora::FP4, 32, qlora::FloatScale<qlora::float16>>;
-using Int4Dynamic = qlora::BlockFormat<qlora::Int4, qlora::Dynamic, qlora::FloatScale<qlora::bfloat16>>;
+using Int4Dynamic =
+    qlora::BlockFormat<qlora::Int4, qlora::Dynamic, qlora::FloatScale<qlora::bfloat16>>;
 using Tern32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>>;
 using Lopsided16 = qlora::BlockFormat<Lopsided, 16, qlora::FloatScale<float>>;
 using Int8Rows = qlora::BlockFormat<qlora::Int<8>, 128, qlora::FloatScale<float>>;
 
-#define QLORA_TEST_FORMATS \
-  qlora::Nf4, qlora::Nf4Dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, test::Tern32, test::Lopsided16, test::Int8Rows
+#define QLORA_TEST_FORMATS                                                           \
+  qlora::Nf4, qlora::Nf4Dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, test::Tern32, \
+      test::Lopsided16, test::Int8Rows
 
 }  // namespace test

@@ -26,7 +26,9 @@ class GgufBuilder {
     add_string(keys_, value);
     return *this;
   }
-  GgufBuilder& key(const std::string& name, const char* value) { return key(name, std::string_view(value)); }
+  GgufBuilder& key(const std::string& name, const char* value) {
+    return key(name, std::string_view(value));
+  }
   GgufBuilder& key(const std::string& name, std::uint32_t value) { return number(name, 4, value); }
   GgufBuilder& key(const std::string& name, float value) { return number(name, 6, value); }
   GgufBuilder& key(const std::string& name, const std::vector<std::string>& values) {
@@ -48,8 +50,8 @@ class GgufBuilder {
   }
 
   // shape: as in a checkpoint, the fastest dimension last.
-  GgufBuilder& tensor(const std::string& name, const std::vector<std::uint64_t>& shape, std::uint32_t type,
-                      std::string_view bytes) {
+  GgufBuilder& tensor(const std::string& name, const std::vector<std::uint64_t>& shape,
+                      std::uint32_t type, std::string_view bytes) {
     add_string(infos_, name);
     add(infos_, static_cast<std::uint32_t>(shape.size()));
     for (std::size_t i = shape.size(); i-- > 0;) add(infos_, shape[i]);
@@ -64,7 +66,8 @@ class GgufBuilder {
     std::vector<std::uint64_t> shape{static_cast<std::uint64_t>(values.cols())};
     if (values.rows() > 1) shape.insert(shape.begin(), static_cast<std::uint64_t>(values.rows()));
     return tensor(name, shape, 0,
-                  {reinterpret_cast<const char*>(values.data()), static_cast<std::size_t>(values.size()) * 4});
+                  {reinterpret_cast<const char*>(values.data()),
+                   static_cast<std::size_t>(values.size()) * 4});
   }
 
   std::string bytes() const {

@@ -11,13 +11,15 @@
 namespace test {
 
 inline nlohmann::json golden(const std::string& name) {
-  return nlohmann::json::parse(qlora::read_text_file(std::string(QLORA_TEST_FOLDER) + "/golden/" + name));
+  return nlohmann::json::parse(
+      qlora::read_text_file(std::string(QLORA_TEST_FOLDER) + "/golden/" + name));
 }
 
 // Floats that a golden file holds as the whole numbers of their bits.
 inline std::vector<float> floats_of_bits(const nlohmann::json& bits) {
   std::vector<float> values;
-  for (const auto& each : bits) values.push_back(__builtin_bit_cast(float, each.get<std::uint32_t>()));
+  for (const auto& each : bits)
+    values.push_back(__builtin_bit_cast(float, each.get<std::uint32_t>()));
   return values;
 }
 

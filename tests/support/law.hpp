@@ -1,9 +1,11 @@
-// Laws: properties that hold for all inputs, tried on random ones by RapidCheck within a time budget.
+// Laws: properties that hold for all inputs, tried on random ones by RapidCheck within a time
+// budget.
 //
 //   law("the code of a decoded value is the code", [](std::uint8_t code) { RC_ASSERT(...); });
 //
-// QLORA_LAW_MS in the environment sets the budget of one law in milliseconds (500): when it is spent the remaining
-// cases of the law pass at once. RC_PARAMS sets RapidCheck's own numbers, such as seed and max_success.
+// QLORA_LAW_MS in the environment sets the budget of one law in milliseconds (500): when it is
+// spent the remaining cases of the law pass at once. RC_PARAMS sets RapidCheck's own numbers, such
+// as seed and max_success.
 #pragma once
 
 #include <rapidcheck.h>
@@ -38,8 +40,9 @@ auto within_budget(void (Body::*)(Arguments...) const, Body body) {
 template <class Body>
 void law(const std::string& name, Body body) {
   auto bounded = detail::within_budget(&Body::operator(), body);
-  const auto result = rc::detail::checkTestable(
-      std::move(bounded), rc::detail::TestMetadata{name, name}, rc::detail::configuration().testParams);
+  const auto result =
+      rc::detail::checkTestable(std::move(bounded), rc::detail::TestMetadata{name, name},
+                                rc::detail::configuration().testParams);
   std::ostringstream text;
   rc::detail::printResultMessage(result, text);
   INFO(name << ": " << text.str());

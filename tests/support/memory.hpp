@@ -23,7 +23,8 @@ inline double status_mib(const std::string& key) {
 
 }  // namespace detail
 
-// The growth of resident memory at its peak while `body` runs, in MiB. The kernel's high-water mark is reset before.
+// The growth of resident memory at its peak while `body` runs, in MiB. The kernel's high-water mark
+// is reset before.
 template <class Body>
 double peak_growth_mib(Body&& body) {
   std::ofstream("/proc/self/clear_refs") << 5 << std::flush;

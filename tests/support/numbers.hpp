@@ -13,14 +13,16 @@ namespace test {
 
 using qlora::Index;
 
-// About normal numbers (the sum of four uniform ones, centred, of variance 1), the same for a seed on every machine.
+// About normal numbers (the sum of four uniform ones, centred, of variance 1), the same for a seed
+// on every machine.
 template <class T = float>
 qlora::RowMatrix<T> normal_matrix(Index rows, Index cols, std::uint64_t seed, double scale = 1) {
   qlora::RowMatrix<T> m(rows, cols);
   for (Index i = 0; i < m.size(); ++i) {
     const auto at = static_cast<std::uint64_t>(i) * 4;
     double sum = -2;
-    for (std::uint64_t k = 0; k < 4; ++k) sum += static_cast<double>(qlora::uniform01(seed, at + k));
+    for (std::uint64_t k = 0; k < 4; ++k)
+      sum += static_cast<double>(qlora::uniform01(seed, at + k));
     m.data()[i] = static_cast<T>(sum * std::sqrt(3.0) * scale);
   }
   return m;
@@ -46,6 +48,8 @@ std::string message_of(Body&& body) {
   return "nothing was thrown";
 }
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace test

@@ -1,5 +1,5 @@
-// A Llama of two layers with random weights and a byte-level tokenizer, as a GGUF file: everything the programs need, in
-// a fraction of a second.
+// A Llama of two layers with random weights and a byte-level tokenizer, as a GGUF file: everything
+// the programs need, in a fraction of a second.
 #pragma once
 
 #include <string>
@@ -20,8 +20,13 @@ struct TinyModel {
   TinyModel() {
     for (const char* special : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) add(special, 3);
     for (int byte = 0; byte < 256; ++byte) add(stand_in(byte), 1);
-    for (const auto& [left, right] : std::vector<std::pair<std::string, std::string>>{
-             {"t", "h"}, {"th", "e"}, {stand_in(' '), "t"}, {stand_in(' '), "the"}, {"i", "n"}, {"1", "2"}}) {
+    for (const auto& [left, right] :
+         std::vector<std::pair<std::string, std::string>>{{"t", "h"},
+                                                          {"th", "e"},
+                                                          {stand_in(' '), "t"},
+                                                          {stand_in(' '), "the"},
+                                                          {"i", "n"},
+                                                          {"1", "2"}}) {
       merges.push_back(left + " " + right);
       add(left + right, 1);
     }
@@ -46,10 +51,13 @@ struct TinyModel {
         .key("tokenizer.ggml.merges", merges)
         .key("tokenizer.ggml.unknown_token_id", std::uint32_t{0})
         .key("tokenizer.ggml.eos_token_id", std::uint32_t{2})
-        .key("tokenizer.chat_template",
-             "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ '<|im_start|>system\nBe brief"
-             "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n'}}"
-             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+        .key(
+            "tokenizer.chat_template",
+            "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ "
+            "'<|im_start|>system\nBe brief"
+            "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + "
+            "'<|im_end|>' + '\n'}}"
+            "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
     std::uint64_t seed = 1;
     const auto weight = [&](const std::string& name, Index rows, Index cols) {
       file.tensor(name, normal_matrix(rows, cols, seed++, 0.3));
@@ -85,7 +93,9 @@ struct TinyModel {
 
   // GPT-2's printable stand-in for a byte, in UTF-8.
   static std::string stand_in(int byte) {
-    const auto printable = [](int b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; };
+    const auto printable = [](int b) {
+      return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+    };
     int point = byte;
     if (!printable(byte)) {
       point = 256;

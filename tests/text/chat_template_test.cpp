@@ -26,15 +26,18 @@ TEST_CASE("a chat is the template's text, its default system message included") 
   const Loaded m;
   const auto text = m.chat.encode({{"user", "Hi"}, {"assistant", "Yo"}});
   REQUIRE(m.tokenizer.decode(text.ids) ==
-          "<|im_start|>system\nBe brief<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n");
+          "<|im_start|>system\nBe "
+          "brief<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n");
   const auto own = m.chat.encode({{"system", "S"}, {"user", "Hi"}}, true);
-  REQUIRE(m.tokenizer.decode(own.ids) ==
-          "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+  REQUIRE(
+      m.tokenizer.decode(own.ids) ==
+      "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
 
 TEST_CASE("each assistant's content and its end count, the newline after it and all else do not") {
   const Loaded m;
-  REQUIRE(m.counted(m.chat.encode({{"user", "Hi"}, {"assistant", "Yo"}, {"user", "the"}, {"assistant", "in"}})) ==
+  REQUIRE(m.counted(m.chat.encode(
+              {{"user", "Hi"}, {"assistant", "Yo"}, {"user", "the"}, {"assistant", "in"}})) ==
           "Yo<|im_end|>in<|im_end|>");
   REQUIRE(m.counted(m.chat.encode({{"user", "Hi"}}, true)).empty());
   REQUIRE(m.counted(m.chat.encode({{"assistant", ""}})) == "<|im_end|>");
@@ -56,6 +59,7 @@ TEST_CASE("a file without a ChatML template is refused") {
   test::GgufBuilder other;
   other.key("tokenizer.chat_template", "[INST] {{ messages }} [/INST]");
   const qlora::GgufFile file(folder.write("o.gguf", other.bytes()));
-  const auto text = test::message_of<qlora::FormatError>([&] { qlora::ChatTemplate chat(file, m.tokenizer); });
+  const auto text =
+      test::message_of<qlora::FormatError>([&] { qlora::ChatTemplate chat(file, m.tokenizer); });
   REQUIRE(test::contains(text, "ChatML"));
 }

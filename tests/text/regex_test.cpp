@@ -7,7 +7,7 @@ namespace {
 
 std::vector<std::string> parts(const qlora::Regex& regex, std::string_view text) {
   std::vector<std::string> all;
-  regex.split(text, [&](std::string_view part, bool matched) { 
+  regex.split(text, [&](std::string_view part, bool matched) {
     all.emplace_back(1, matched ? '+' : '-').append(part);
   });
   return all;

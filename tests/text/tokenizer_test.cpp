@@ -10,7 +10,8 @@ struct Loaded {
   test::TemporaryFolder folder;
   qlora::GgufFile file;
   qlora::Tokenizer tokenizer;
-  explicit Loaded(const test::TinyModel& model = {}) : file(folder.write("m.gguf", model.bytes())), tokenizer(file) {}
+  explicit Loaded(const test::TinyModel& model = {})
+      : file(folder.write("m.gguf", model.bytes())), tokenizer(file) {}
 
   std::vector<std::string> pieces(std::string_view text) const {
     std::vector<std::string> all;
@@ -29,7 +30,8 @@ TEST_CASE("pairs of lowest rank merge first, within words only, and digits stay 
   const Loaded m;
   REQUIRE(m.pieces("the the") == std::vector<std::string>{"the", " the"});
   REQUIRE(m.pieces("thin") == std::vector<std::string>{"th", "in"});
-  REQUIRE(m.pieces("12") == std::vector<std::string>{"1", "2"});  // "1 2" is a merge, but smollm splits digits
+  REQUIRE(m.pieces("12") ==
+          std::vector<std::string>{"1", "2"});  // "1 2" is a merge, but smollm splits digits
   test::TinyModel gpt2;
   gpt2.pre = "gpt-2";
   REQUIRE(Loaded(gpt2).pieces("12") == std::vector<std::string>{"12"});
@@ -38,7 +40,8 @@ TEST_CASE("pairs of lowest rank merge first, within words only, and digits stay 
 TEST_CASE("special tokens are recognized in plain text and never inside what encode_plain gets") {
   const Loaded m;
   REQUIRE(m.pieces("a<|im_end|>b") == std::vector<std::string>{"a", "<|im_end|>", "b"});
-  for (const auto id : m.tokenizer.encode_plain("a<|im_end|>b")) REQUIRE_FALSE(m.tokenizer.is_special(id));
+  for (const auto id : m.tokenizer.encode_plain("a<|im_end|>b"))
+    REQUIRE_FALSE(m.tokenizer.is_special(id));
   REQUIRE(m.tokenizer.special("<|im_end|>") == 2);
   REQUIRE_THROWS_AS(m.tokenizer.special("<|none|>"), qlora::FormatError);
 }

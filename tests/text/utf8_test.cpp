@@ -20,7 +20,8 @@ TEST_CASE("repairing twice changes nothing") {
   });
 }
 
-TEST_CASE("a stream prints whole characters and hopeless bytes, and waits for the rest of a character") {
+TEST_CASE(
+    "a stream prints whole characters and hopeless bytes, and waits for the rest of a character") {
   REQUIRE(qlora::utf8_complete_prefix("ab\xe2\x82") == 2);
   REQUIRE(qlora::utf8_complete_prefix("ab\xe2\x82\xac") == 5);
   REQUIRE(qlora::utf8_complete_prefix("\xff") == 1);

@@ -7,9 +7,15 @@
 TEST_CASE("each step is one line with six columns, there as soon as it is written") {
   const test::TemporaryFolder folder;
   qlora::MetricsFile file(folder / "m.csv");
-  file.append({.step = 1, .loss = 2.123456789, .learning_rate = 2e-4, .gradient_norm = 0.5, .tokens_per_second = 100, .resident_mib = 300});
+  file.append({.step = 1,
+               .loss = 2.123456789,
+               .learning_rate = 2e-4,
+               .gradient_norm = 0.5,
+               .tokens_per_second = 100,
+               .resident_mib = 300});
   REQUIRE(qlora::read_text_file(folder / "m.csv") ==
-          "step,loss,learning_rate,gradient_norm,tokens_per_second,resident_mib\n1,2.12345679,0.0002,0.5,100,300\n");
+          "step,loss,learning_rate,gradient_norm,tokens_per_second,resident_mib\n1,2.12345679,0."
+          "0002,0.5,100,300\n");
   REQUIRE_THROWS_AS(qlora::MetricsFile(folder / "missing/m.csv"), qlora::IoError);
 }
 

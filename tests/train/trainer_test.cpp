@@ -41,7 +41,8 @@ struct Setup {
 
 }  // namespace
 
-TEST_CASE("the same seed gives the same losses bit for bit, another seed others, and the loss falls") {
+TEST_CASE(
+    "the same seed gives the same losses bit for bit, another seed others, and the loss falls") {
   const Setup setup;
   const qlora::TrainOptions options{.steps = 12, .batch = 2, .learning_rate = 1e-2, .seed = 4};
   auto other = options;
@@ -57,10 +58,12 @@ TEST_CASE("the same seed gives the same losses bit for bit, another seed others,
 
 TEST_CASE("accumulated micro-batches are one batch: targets are counted over the whole step") {
   Setup setup;
-  setup.examples[0].ids.resize(5);  // of unequal length, so that a mean of means would be another number
+  setup.examples[0].ids.resize(
+      5);  // of unequal length, so that a mean of means would be another number
   setup.examples[0].counted.resize(5);
   const auto whole = setup.run({.steps = 6, .batch = 4, .learning_rate = 1e-2, .seed = 4});
-  const auto parts = setup.run({.steps = 6, .batch = 2, .accumulate = 2, .learning_rate = 1e-2, .seed = 4});
+  const auto parts =
+      setup.run({.steps = 6, .batch = 2, .accumulate = 2, .learning_rate = 1e-2, .seed = 4});
   for (std::size_t i = 0; i < 6; ++i) REQUIRE(std::abs(whole[i].loss - parts[i].loss) < 1e-4);
 }
 
@@ -72,7 +75,11 @@ TEST_CASE("an epoch is a pass over all examples, a last small batch included") {
 
 TEST_CASE("learning rates follow the schedule") {
   const Setup setup;
-  const auto m = setup.run({.steps = 5, .batch = 2, .learning_rate = 1e-3, .schedule = qlora::Schedule::linear, .warmup_steps = 1});
+  const auto m = setup.run({.steps = 5,
+                            .batch = 2,
+                            .learning_rate = 1e-3,
+                            .schedule = qlora::Schedule::linear,
+                            .warmup_steps = 1});
   REQUIRE(m[0].learning_rate == 0);
   REQUIRE(m[1].learning_rate == 1e-3);
   REQUIRE(m[4].learning_rate == 2.5e-4);
@@ -81,7 +88,8 @@ TEST_CASE("learning rates follow the schedule") {
 TEST_CASE("checkpointing changes memory, not the bits of the losses") {
   const Setup setup;
   const auto kept = setup.run({.steps = 4, .batch = 2, .learning_rate = 1e-2}, 0.1f);
-  const auto again = setup.run({.steps = 4, .batch = 2, .learning_rate = 1e-2, .gradient_checkpoint = true}, 0.1f);
+  const auto again =
+      setup.run({.steps = 4, .batch = 2, .learning_rate = 1e-2, .gradient_checkpoint = true}, 0.1f);
   for (std::size_t i = 0; i < 4; ++i) REQUIRE(kept[i].loss == again[i].loss);
 }
 
@@ -114,7 +122,8 @@ TEST_CASE("position t predicts t + 1, never across rows, and only what counts") 
   const std::vector<Index> both{0, 1};
   const auto batch = qlora::make_batch(examples, both);
   REQUIRE(batch.ids == std::vector<qlora::Token>{5, 6, 7, 8, 9});
-  REQUIRE(batch.targets == std::vector<qlora::Token>{6, qlora::ignored, qlora::ignored, 9, qlora::ignored});
+  REQUIRE(batch.targets ==
+          std::vector<qlora::Token>{6, qlora::ignored, qlora::ignored, 9, qlora::ignored});
   REQUIRE(batch.layout.positions == std::vector<Index>{0, 1, 2, 0, 1});
   REQUIRE(batch.counted == 2);
 }

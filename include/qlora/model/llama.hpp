@@ -11,9 +11,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,13 +35,15 @@ struct LlamaConfig {
   AttentionShape attention() const { return {heads, kv_heads, head_width()}; }
 };
 
-/// Which projections get an adapter.
-enum class Targets { all, attention };
-
-inline Targets targets_from_name(std::string_view name) {
-  if (name == "all") return Targets::all;
-  if (name == "attention") return Targets::attention;
-  throw FormatError(message("targets '", name, "': expected all or attention"));
+/// The projections that get an adapter, by their last name as in PEFT's target_modules: "all" of
+/// them, or those of the "attention". Throws FormatError for another name.
+inline std::vector<std::string> target_modules(std::string_view name) {
+  require<FormatError>(name == "all" || name == "attention", "targets '", name,
+                       "': expected all or attention");
+  std::vector<std::string> modules;
+  for (int p = 0; p < (name == "all" ? projection_count : o_proj + 1); ++p)
+    modules.emplace_back(module_name(static_cast<Projection>(p)));
+  return modules;
 }
 
 struct LossOptions {
@@ -69,19 +73,26 @@ class Llama {
 
   const RowMatrix<T>& output_head() const { return head.size() > 0 ? head : embedding; }
 
-  /// Gives every targeted projection a fresh adapter.
-  void adapt(LoraOptions options, Targets targets = Targets::all) {
+  /// Gives every projection named in `modules` a fresh adapter and the others none. Throws
+  /// FormatError for a name that no projection has.
+  void adapt(LoraOptions options, const std::vector<std::string>& modules = target_modules("all")) {
+    std::array<bool, projection_count> targeted{};
+    for (const auto& module : modules) {
+      int p = 0;
+      while (p < projection_count && module_name(static_cast<Projection>(p)) != module) ++p;
+      require<FormatError>(p < projection_count, "LoRA: no projection is named '", module, "'");
+      targeted[static_cast<std::size_t>(p)] = true;
+    }
     const std::uint64_t seed = options.seed;
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
-      for (int p = 0; p < projection_count; ++p) {
-        const bool targeted = targets == Targets::all || p <= o_proj;
-        auto& projection = blocks[layer].projections[static_cast<std::size_t>(p)];
+      for (std::size_t p = 0; p < projection_count; ++p) {
         LoraOptions own = options;
-        own.seed = derive_key(seed, layer * projection_count + static_cast<std::size_t>(p));
-        if (!targeted) own.rank = 0;
+        own.seed = derive_key(seed, layer * projection_count + p);
+        if (!targeted[p]) own.rank = 0;
+        auto& projection = blocks[layer].projections[p];
         projection.adapt(own);
-        const std::string name = "model.layers." + std::to_string(layer) + "." +
-                                 projection_names[static_cast<std::size_t>(p)];
+        const std::string name =
+            "model.layers." + std::to_string(layer) + "." + projection_names[p];
         projection.a.name = name + ".lora_A.weight";
         projection.b.name = name + ".lora_B.weight";
       }

@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "qlora/nn/attention.hpp"
@@ -27,6 +27,12 @@ inline constexpr int projection_count = 7;
 inline constexpr std::array<const char*, projection_count> projection_names{
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+/// The last part of a projection's name, such as q_proj.
+inline std::string_view module_name(Projection which) {
+  const std::string_view name = projection_names[which];
+  return name.substr(name.find('.') + 1);
+}
 
 /// Where the rows of a batch stand.
 struct BatchLayout {

@@ -76,12 +76,11 @@ inline RowMatrixXf load_weights(const GgufFile& file, const std::string& name, I
                                 Index cols) {
   RowMatrixXf w = file.dense(name);
   require_shape((file.name() + ": " + name).c_str(), w, rows, cols);
-  const float* end = w.data() + w.size();
-  const float* bad = std::find_if_not(w.data(), end, is_finite);
+  const float *begin = w.data(), *end = begin + w.size();
+  const float* bad = std::find_if_not(begin, end, is_finite);
   if (bad != end)
-    throw NumericError(message(file.name(), ": ", name, ": row ", (bad - w.data()) / cols,
-                               ", column ", (bad - w.data()) % cols,
-                               ": expected a finite weight, found ", *bad));
+    throw NumericError(message(file.name(), ": ", name, ": row ", (bad - begin) / cols, ", column ",
+                               (bad - begin) % cols, ": expected a finite weight, found ", *bad));
   return w;
 }
 

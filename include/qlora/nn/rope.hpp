@@ -53,8 +53,8 @@ class Rope {
     parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {
       for (Index row = first; row < last; ++row) {
         const Index position = positions[static_cast<std::size_t>(row)];
-        require<ShapeError>(position >= 0 && position < length(), "Rope: expected a position below ",
-                            length(), ", found ", position);
+        require<ShapeError>(position >= 0 && position < length(),
+                            "Rope: expected a position below ", length(), ", found ", position);
         const auto c = cosine_.row(position).array();
         const auto s = sine_.row(position).array();
         for (Index head = 0; head < x.cols(); head += 2 * half) {

@@ -1,0 +1,9 @@
+// expect: quantize: the template argument must be a BlockFormat
+#include <qlora/quant.hpp>
+
+#ifdef QLORA_TEST_GOOD
+using Format = qlora::Nf4;
+#else
+using Format = qlora::NF4;
+#endif
+auto w = qlora::quantize<Format>(qlora::RowMatrixXf(2, 2));

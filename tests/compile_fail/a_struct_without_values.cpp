@@ -1,0 +1,9 @@
+// expect: BlockFormat: the first argument must be a codebook
+#include <qlora/quant.hpp>
+
+struct Mine {
+#ifdef QLORA_TEST_GOOD
+  static constexpr std::array values{-1.f, 1.f};
+#endif
+};
+constexpr auto bits = qlora::BlockFormat<Mine, 64, qlora::FloatScale<float>>::bits_per_weight;

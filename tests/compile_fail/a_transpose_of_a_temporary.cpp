@@ -1,0 +1,10 @@
+// expect: use of deleted function
+#include <qlora/quant.hpp>
+
+const qlora::RowMatrixXf x(2, 2);
+#ifdef QLORA_TEST_GOOD
+const auto w = qlora::quantize<qlora::Nf4>(x);
+auto y = x * w.transpose();
+#else
+auto y = x * qlora::quantize<qlora::Nf4>(x).transpose();
+#endif

@@ -1,0 +1,21 @@
+"""A file that must not compile, and whose first error must be the sentence after "expect: " in its first line.
+
+    refused.py FILE.cpp COMPILER FLAGS...
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+source, command = sys.argv[1], sys.argv[2:]
+expected = re.match(r"// expect: (.+)", pathlib.Path(source).read_text())[1]
+good = subprocess.run([*command, "-DQLORA_TEST_GOOD", source], capture_output=True, text=True)
+if good.returncode != 0:
+    sys.exit(f"the file must compile with QLORA_TEST_GOOD:\n{good.stderr}")
+run = subprocess.run([*command, source], capture_output=True, text=True)
+errors = [line for line in run.stderr.splitlines() if "error:" in line]
+if run.returncode == 0:
+    sys.exit("it compiles, but must not")
+if expected not in errors[0]:
+    sys.exit(f"expected the first error to hold:\n  {expected}\nfound:\n  {errors[0]}")
+print(errors[0])
