@@ -1,4 +1,4 @@
-// expect: quantize: the template argument must be a BlockFormat
+// expect: QuantizedMatrix: the argument must be a BlockFormat
 #include <qlora/quant.hpp>
 
 #ifdef QLORA_TEST_GOOD

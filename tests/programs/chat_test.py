@@ -51,7 +51,7 @@ class Chat(ProgramTest):
 
     def test_bad_input_is_1_and_wrong_usage_2(self):
         self.check(self.chat("--prompt", "Hi", "--adapter", self.folder / "no"), 1, "adapter_config.json")
-        self.check(self.chat("--prompt", "x" * 200), 1, "context")
+        self.check(self.chat("--prompt", "x" * 600), 1, "context")
         self.check(run("chat", "--model", self.folder / "no.gguf"), 1, "no.gguf")
         self.check(self.chat("--top-p", 2), 2, "--top-p")
         self.check(run("chat"), 2, "--model")

@@ -96,7 +96,7 @@ class Finetune(ProgramTest):
         self.refused(self.finetune(data=self.write("r.jsonl", CHAT.replace("user", "robot"))), "r.jsonl:1:", "robot")
 
     def test_a_sequence_longer_than_the_context_is_refused(self):
-        self.refused(self.finetune("--seq-len", 65), "--seq-len 65", "is 64")
+        self.refused(self.finetune("--seq-len", 513), "--seq-len 513", "is 512")
 
     def test_an_output_that_can_not_be_written_is_refused(self):
         file = self.write("file", "x")
@@ -105,8 +105,8 @@ class Finetune(ProgramTest):
         self.assertEqual(file.read_text(), "x")
 
     def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_adapter(self):
-        done = self.finetune("--steps", 8, "--lr", "1e30")
-        self.check(done, 1, "expected a finite loss", "holds the adapter after step")
+        done = self.finetune("--steps", 8, "--lr", "1e30", "--warmup-steps", 2)
+        self.check(done, 1, "expected a finite loss", "holds the adapter after step 1")
         self.assertEqual({path.name for path in self.out.iterdir()},
                          {"adapter_config.json", "adapter_model.safetensors", "metrics.csv", "qlora.json"})
         self.check(run("chat", "--model", self.model, "--adapter", self.out, "--prompt", "Hi", "--max-tokens", 4), 0)

@@ -29,7 +29,7 @@ class Perplexity(ProgramTest):
 
     def test_bad_input_is_1_and_wrong_usage_2(self):
         measure = lambda *more: run("perplexity", "--model", self.model, *more)
-        self.check(measure("--text", self.write("s.txt", "short")), 1, "--seq-len 512", "is 64")
+        self.check(measure("--text", self.write("s.txt", "short"), "--seq-len", 600), 1, "--seq-len 600", "is 512")
         self.check(measure("--text", self.write("s.txt", "short"), "--seq-len", 32), 1, "s.txt", "found 5")
         self.check(measure("--text", self.folder / "no.txt", "--seq-len", 32), 1, "no.txt")
         self.check(measure(), 2, "--text")

@@ -11,7 +11,7 @@
 namespace test {
 
 struct TinyModel {
-  Index width = 32, hidden = 48, layers = 2, heads = 4, kv_heads = 2, context = 64;
+  Index width = 32, hidden = 48, layers = 2, heads = 4, kv_heads = 2, context = 512;
   std::string architecture = "llama", model = "gpt2", pre = "smollm";
   std::vector<std::string> tokens;
   std::vector<std::int32_t> types;

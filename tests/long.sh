@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
+# headers, and laws with a hundred times their budget. About an hour on two cores.
+#
+#   bash tests/long.sh [clang] [tidy] [laws]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build
+source scripts/setup.sh
+parts=${*:-clang tidy laws}
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev
+fetch_model
+fetch_jargon
+
+for part in $parts; do
+  case $part in
+    clang)
+      step "build everything with clang 16, warnings are errors"
+      cmake -S . -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++-16 \
+        -DCMAKE_CXX_FLAGS=-Werror >build/clang-configure.log
+      cmake --build build/clang
+      step "test with clang 16"
+      ctest --test-dir build/clang --output-on-failure -j "$(nproc)"
+      ;;
+    tidy)
+      step "clang-tidy"
+      cmake -S . -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++-16 \
+        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >build/clang-configure.log
+      printf '%s\n' examples/*.cpp bench/*/*.cpp | xargs -n 1 -P "$(nproc)" clang-tidy-16 --quiet -p build/clang
+      ;;
+    laws)
+      step "laws with a long budget"
+      build_release
+      RC_PARAMS="max_success=10000" QLORA_LAW_MS=50000 ctest --test-dir build --output-on-failure -j "$(nproc)" \
+        -R "^(core|codebook|quant|linalg|nn|io|text|model):"
+      ;;
+    *)
+      echo "expected clang, tidy or laws, found $part" >&2
+      exit 2
+      ;;
+  esac
+done
+step "done"

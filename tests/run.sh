@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds everything with the release preset into build/, and runs every test;
+# before that the tests of the parts under the address and undefined-behaviour sanitizers.
+# Ends with ctest's summary. What takes longer is in tests/long.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build
+source scripts/setup.sh
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev
+
+fetch_model
+fetch_jargon
+if [ ! -x "$data/venv/bin/clang-format" ]; then
+  step "install clang-format 14 from PyPI"
+  "$data/venv/bin/pip" install --quiet --disable-pip-version-check clang-format==14.0.6
+fi
+
+build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=ON
+
+# A build of some folders' tests, run at once: NAME FOLDERS CMAKE_OPTIONS...
+build_and_test() {
+  local name=$1 folders=$2
+  shift 2
+  step "build the tests of $folders: $name"
+  cmake -S . -B "build/$name" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF \
+    -DQLORA_TEST_FOLDERS="$folders" "$@" >"build/$name-configure.log"
+  cmake --build "build/$name"
+  step "test $folders: $name"
+  ctest --test-dir "build/$name" --output-on-failure -j "$(nproc)"
+}
+build_and_test asan "core;codebook;quant;linalg;io;text" -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+
+step "test everything"
+ctest --test-dir build --output-on-failure -j "$(nproc)"
