@@ -46,8 +46,9 @@ class ChatTemplate {
         "<|im_end|>), found another");
     start_ = tokenizer.special("<|im_start|>");
     end_ = tokenizer.special("<|im_end|>");
-    if (const auto match = Regex(R"((?s)<\|im_start\|>system(?:\\n|\n)([^{}]*?)<\|im_end\|>)")
-                               .find(repair_utf8(jinja)))
+    const std::string text = repair_utf8(jinja);  // the match points into it
+    if (const auto match =
+            Regex(R"((?s)<\|im_start\|>system(?:\\n|\n)([^{}]*?)<\|im_end\|>)").find(text))
       default_system_ = std::string((*match)[1]);
   }
 
