@@ -70,7 +70,7 @@ fetch_jargon() {
   mkdir -p "$data"
   partial=$(mktemp -d)
   chmod 755 "$partial"
-  (cd "$partial" && apt-get download -qq dict-jargon && dpkg-deb -x dict-jargon_*.deb .)
+  (cd "$partial" && apt-get -o APT::Sandbox::User="$(id -un)" -qq download dict-jargon && dpkg-deb -x dict-jargon_*.deb .)
   gzip -dc "$partial/usr/share/dictd/jargon.dict.dz" >"$jargon.partial"
   mv "$jargon.partial" "$jargon"
   rm -rf "$partial"
