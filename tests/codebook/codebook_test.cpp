@@ -5,8 +5,11 @@
 #include <limits>
 #include <string>
 
+#include "qlora/codebook/abnormal_float.hpp"
+#include "qlora/codebook/block_optimal.hpp"
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/codebook/floating.hpp"
+#include "qlora/codebook/ggml.hpp"
 #include "qlora/codebook/integer.hpp"
 #include "qlora/codebook/normal_float.hpp"
 #include "support/law.hpp"
@@ -68,6 +71,9 @@ static_assert(qlora::Codebook<Unsorted> && qlora::code_bits<Unsorted> == 3 &&
               qlora::largest_value<Unsorted> == 8.f);
 static_assert(!qlora::Codebook<Zeros> && !qlora::Codebook<NotANumber> && !qlora::Codebook<One> &&
               !qlora::Codebook<int>);
+static_assert(qlora::SortedCodebook<qlora::NF4> && !qlora::SortedCodebook<qlora::FP4> &&
+              !qlora::SortedCodebook<qlora::AF4> && !qlora::SortedCodebook<int>);
+static_assert(qlora::extreme_value<Unsorted> == -8.f && qlora::extreme_value<Ternary> == 1.f);
 static_assert(qlora::encode<Ternary>(0.7f) == 2 && qlora::encode<Ternary>(0.5f) == 1);
 
 TEST_CASE("encode takes the nearest value, in every codebook") {
@@ -80,6 +86,15 @@ TEST_CASE("encode takes the nearest value, in every codebook") {
   encode_is_nearest<qlora::Int<8>>("Int8");
   encode_is_nearest<qlora::Dynamic8>("Dynamic8");
   encode_is_nearest<qlora::UnsignedDynamic8>("UnsignedDynamic8");
+  encode_is_nearest<qlora::E2M1>("E2M1");
+  encode_is_nearest<qlora::E3M0>("E3M0");
+  encode_is_nearest<qlora::E4M3>("E4M3");
+  encode_is_nearest<qlora::E5M2>("E5M2");
+  encode_is_nearest<qlora::AF4>("AF4");
+  encode_is_nearest<qlora::FullInt<4>>("FullInt4");
+  encode_is_nearest<qlora::BOF4<64>>("BOF4");
+  encode_is_nearest<qlora::BOF4S<64>>("BOF4-S");
+  encode_is_nearest<qlora::IQ4NL>("IQ4_NL");
   encode_is_nearest<Ternary>("Ternary");
   encode_is_nearest<Unsorted>("Unsorted");
 }

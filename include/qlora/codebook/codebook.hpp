@@ -6,7 +6,14 @@
 ///     qlora::encode<Ternary>(0.7f);   // 2: the code of the nearest value; a tie takes the lower
 ///     one
 ///
-/// A codebook can't be a local struct (C++ gives those no static members).
+/// A codebook can't be a local struct (C++ gives those no static members). It may also have
+///
+/// - `largest`: the magnitude that a block's absmax maps to, if not the largest one (GGUF's Q8_0
+///   has a code for -128 and maps absmax to 127);
+/// - `tie_goes_up(lower, upper)`: whether a number half-way between two neighbouring codes takes
+/// the
+///   upper one;
+/// - `thresholds`: an array of its own instead of the mid-points.
 #pragma once
 
 #include <array>
@@ -61,16 +68,41 @@ inline constexpr int code_bits = [] {
   return bits;
 }();
 
-/// The largest magnitude of a codebook: what a block's absmax maps to.
+/// The value of largest magnitude with its sign, the positive one of equals: what a block's signed
+/// extreme maps to.
+template <Codebook C>
+inline constexpr float extreme_value = [] {
+  float extreme = 0;
+  for (std::size_t i = 0; i < C::values.size(); ++i) {
+    const auto value = static_cast<float>(C::values[i]);
+    const bool larger = magnitude(value) > magnitude(extreme);
+    if (larger || (magnitude(value) == magnitude(extreme) && value > 0)) extreme = value;
+  }
+  return extreme;
+}();
+
+/// The magnitude that a block's absmax maps to.
 template <Codebook C>
 inline constexpr float largest_value = [] {
-  float largest = 0;
-  for (std::size_t i = 0; i < C::values.size(); ++i) {
-    const float m = magnitude(static_cast<float>(C::values[i]));
-    if (m > largest) largest = m;
+  if constexpr (requires { C::largest; }) {
+    return static_cast<float>(C::largest);
+  } else {
+    return magnitude(extreme_value<C>);
   }
-  return largest;
 }();
+
+namespace detail {
+template <class Values>
+constexpr bool ascending(const Values& values) {
+  for (std::size_t i = 1; i < values.size(); ++i)
+    if (!(static_cast<float>(values[i - 1]) < static_cast<float>(values[i]))) return false;
+  return true;
+}
+}  // namespace detail
+
+/// A codebook whose values ascend with their codes: neighbours in code are neighbours in value.
+template <class C>
+concept SortedCodebook = Codebook<C> && detail::ascending(C::values);
 
 namespace detail {
 
@@ -82,6 +114,16 @@ constexpr auto make_decode_table() {
   return table;
 }
 
+/// Whether a value stands before another: a smaller one, and of zeros, where the codebook has a
+/// rule for ties, -0 before +0.
+template <Codebook C>
+constexpr bool stands_before(float a, float b) {
+  if constexpr (requires { C::tie_goes_up(0, 0); })
+    if (a == 0 && b == 0)
+      return __builtin_bit_cast(std::uint32_t, a) > __builtin_bit_cast(std::uint32_t, b);
+  return a < b;
+}
+
 /// Codes by ascending value; equal values keep the order of their codes.
 template <Codebook C>
 constexpr auto make_sorted_codes() {
@@ -89,7 +131,8 @@ constexpr auto make_sorted_codes() {
   for (int i = 0; i < code_count<C>; ++i) {
     int place = i;
     const auto value = static_cast<float>(C::values[static_cast<std::size_t>(i)]);
-    while (place > 0 && static_cast<float>(C::values[codes.at[place - 1]]) > value) {
+    while (place > 0 &&
+           stands_before<C>(value, static_cast<float>(C::values[codes.at[place - 1]]))) {
       codes.at[place] = codes.at[place - 1];
       --place;
     }
@@ -98,15 +141,32 @@ constexpr auto make_sorted_codes() {
   return codes;
 }
 
+/// The next float towards minus infinity of a finite number; below zero the first that is no
+/// subnormal, so that it counts in any mode of the processor.
+constexpr float next_below(float x) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, x);
+  if (x == 0) return -1.17549435e-38f;
+  return __builtin_bit_cast(float, x > 0 ? bits - 1 : bits + 1);
+}
+
 template <Codebook C>
 constexpr auto make_thresholds() {
   constexpr auto codes = make_sorted_codes<C>();
   Table<float, code_count<C> - 1> thresholds{};
   for (int i = 0; i + 1 < code_count<C>; ++i) {
-    const auto low = static_cast<float>(C::values[codes.at[i]]);
-    const auto high = static_cast<float>(C::values[codes.at[i + 1]]);
-    thresholds.at[i] =
-        static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
+    if constexpr (requires { C::thresholds; }) {
+      static_assert(C::thresholds.size() + 1 == C::values.size(),
+                    "codebook: there must be one threshold less than values");
+      thresholds.at[i] = C::thresholds[static_cast<std::size_t>(i)];
+    } else {
+      const auto low = static_cast<float>(C::values[codes.at[i]]);
+      const auto high = static_cast<float>(C::values[codes.at[i + 1]]);
+      thresholds.at[i] =
+          static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
+      if constexpr (requires { C::tie_goes_up(0, 0); })
+        if (C::tie_goes_up(codes.at[i], codes.at[i + 1]))
+          thresholds.at[i] = next_below(thresholds.at[i]);
+    }
   }
   return thresholds;
 }
@@ -121,12 +181,13 @@ QLORA_TABLE auto decode_table = detail::make_decode_table<C>();
 template <class C>
 QLORA_TABLE auto sorted_codes = detail::make_sorted_codes<C>();
 
-/// The float32 mid-points of neighbouring values, ascending.
+/// What separates neighbouring values, ascending: their float32 mid-points, unless the codebook
+/// says otherwise.
 template <class C>
 QLORA_TABLE auto thresholds = detail::make_thresholds<C>();
 
 /// The code of the value nearest to `x` (already scaled): the number of thresholds strictly below
-/// it, so a tie takes the lower value and NaN the lowest.
+/// it, so a tie at a mid-point takes the lower value and NaN the lowest.
 template <Codebook C>
 QLORA_HD constexpr std::uint8_t encode(float x) {
   if constexpr (code_count<C> <= 16) {

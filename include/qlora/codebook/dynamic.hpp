@@ -9,7 +9,7 @@
 #include <array>
 
 #include "qlora/codebook/codebook.hpp"
-#include "qlora/codebook/normal_float.hpp"
+#include "qlora/codebook/constant_math.hpp"
 
 namespace qlora {
 

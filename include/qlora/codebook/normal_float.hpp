@@ -14,91 +14,11 @@
 #include <cstdint>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/codebook/constant_math.hpp"
 
 namespace qlora {
 
 namespace detail {
-
-/// Natural logarithm for compile time: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then 2 atanh((m -
-/// 1) / (m + 1)).
-constexpr double constant_log(double x) {
-  int exponent = 0;
-  while (x >= 1.4142135623730951) {
-    x /= 2;
-    ++exponent;
-  }
-  while (x < 0.7071067811865476) {
-    x *= 2;
-    --exponent;
-  }
-  const double z = (x - 1) / (x + 1), square = z * z;
-  double power = z, sum = 0;
-  for (int k = 1; k < 60; k += 2) {
-    sum += power / k;
-    power *= square;
-  }
-  return 2 * sum + exponent * 0.693147180559945309417232121458;
-}
-
-constexpr double constant_sqrt(double x) {
-  double guess = x > 1 ? x : 1;
-  for (int i = 0; i < 100; ++i) guess = (guess + x / guess) / 2;
-  return guess;
-}
-
-constexpr double ratio(double r, const std::array<double, 8>& numerator,
-                       const std::array<double, 8>& denominator) {
-  double top = 0, bottom = 0;
-  for (int i = 7; i >= 0; --i) {
-    top = top * r + numerator[static_cast<std::size_t>(i)];
-    bottom = bottom * r + denominator[static_cast<std::size_t>(i)];
-  }
-  return top / bottom;
-}
-
-/// The quantile of the standard normal distribution, 0 < p < 1. Wichura, algorithm AS 241 (PPND16),
-/// Applied Statistics 37, 1988; about 16 digits.
-constexpr double normal_quantile(double p) {
-  const double q = p - 0.5;
-  if (q <= 0.425 && q >= -0.425) {
-    return q * ratio(0.180625 - q * q,
-                     {3.3871328727963666080e0, 1.3314166789178437745e+2, 1.9715909503065514427e+3,
-                      1.3731693765509461125e+4, 4.5921953931549871457e+4, 6.7265770927008700853e+4,
-                      3.3430575583588128105e+4, 2.5090809287301226727e+3},
-                     {1.0, 4.2313330701600911252e+1, 6.8718700749205790830e+2,
-                      5.3941960214247511077e+3, 2.1213794301586595867e+4, 3.9307895800092710610e+4,
-                      2.8729085735721942674e+4, 5.2264952788528545610e+3});
-  }
-  double r = constant_sqrt(-constant_log(q < 0 ? p : 1 - p));
-  double tail = 0;
-  if (r <= 5) {
-    tail = ratio(r - 1.6,
-                 {1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
-                  3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
-                  2.27238449892691845833e-2, 7.74545014278341407640e-4},
-                 {1.0, 2.05319162663775882187e0, 1.67638483018380384940e0,
-                  6.89767334985100004550e-1, 1.48103976427480074590e-1, 1.51986665636164571966e-2,
-                  5.47593808499534494600e-4, 1.05075007164441684324e-9});
-  } else {
-    tail = ratio(r - 5,
-                 {6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
-                  2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
-                  2.71155556874348757815e-5, 2.01033439929228813265e-7},
-                 {1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1,
-                  1.48753612908506148525e-2, 7.86869131145613259100e-4, 1.84631831751005468180e-5,
-                  1.42151175831644588870e-7, 2.04426310338993978564e-15});
-  }
-  return q < 0 ? -tail : tail;
-}
-
-/// Point i of `steps` equally spaced float32 points: from the start in the first half, from the end
-/// in the second, product and sum rounded once (in double, which holds the product exactly), as
-/// torch.linspace does it on processors with fused multiply-add.
-constexpr float spaced_point(float start, float end, int steps, int i) {
-  const auto step = static_cast<double>((end - start) / static_cast<float>(steps - 1));
-  return static_cast<float>(i < steps / 2 ? static_cast<double>(start) + step * i
-                                          : static_cast<double>(end) - step * (steps - 1 - i));
-}
 
 /// Where the outermost quantile lies: the published literal for four bits, the paper's formula for
 /// other widths.
@@ -108,17 +28,18 @@ constexpr float normal_float_offset(int bits) {
   return static_cast<float>(1 - (1 / codes + 1 / (codes - 2)) / 2);
 }
 
-template <int Bits>
-constexpr auto make_normal_float(float offset) {
+/// The values of a distribution with the given quantile function (of p in [1/2, 1)).
+template <int Bits, class Quantile>
+constexpr auto make_quantile_codebook(float offset, Quantile quantile) {
   constexpr int half = 1 << (Bits - 1);
   std::array<float, std::size_t{1} << Bits> values{};
   std::size_t next = 0;
   for (int i = 0; i < half; ++i)
-    values[next++] = static_cast<float>(
-        normal_quantile(static_cast<double>(spaced_point(offset, 0.5f, half + 1, i))));
+    values[next++] =
+        static_cast<float>(quantile(static_cast<double>(spaced_point(offset, 0.5f, half + 1, i))));
   for (int i = 0; i + 1 < half; ++i)
-    values[next++] = static_cast<float>(
-        -normal_quantile(static_cast<double>(spaced_point(offset, 0.5f, half, i))));
+    values[next++] =
+        static_cast<float>(-quantile(static_cast<double>(spaced_point(offset, 0.5f, half, i))));
   values[next] = 0;
   std::sort(values.begin(), values.end());
   const float largest = values.back();
@@ -133,8 +54,9 @@ constexpr auto make_normal_float(float offset) {
 template <int Bits, std::uint32_t OffsetBits = 0>
 struct NormalFloat {
   static_assert(Bits >= 2 && Bits <= 8, "NormalFloat: the width must be 2 to 8 bits");
-  static constexpr auto values = detail::make_normal_float<Bits>(
-      OffsetBits == 0 ? detail::normal_float_offset(Bits) : __builtin_bit_cast(float, OffsetBits));
+  static constexpr auto values = detail::make_quantile_codebook<Bits>(
+      OffsetBits == 0 ? detail::normal_float_offset(Bits) : __builtin_bit_cast(float, OffsetBits),
+      detail::normal_quantile);
 };
 
 /// The paper's data type, equal to bitsandbytes' table bit for bit.

@@ -1,0 +1,66 @@
+/// The codebooks of GGUF's block types, with the rounding of ggml's own quantizers. Values are
+/// ggml's integers; the scale carries the rest.
+///
+///     using Q4_0 = qlora::BlockFormat<qlora::GgmlInt4, 32, qlora::FloatScale<qlora::float16>,
+///                                     qlora::SignedAbsoluteMaximum>;
+#pragma once
+
+#include <array>
+
+#include "qlora/codebook/codebook.hpp"
+#include "qlora/codebook/integer.hpp"
+
+namespace qlora {
+
+namespace detail {
+
+/// ggml takes the whole part of x + shift, in float32: the largest x that does not reach k.
+constexpr float last_below_whole(float shift, int k) {
+  const auto reaches = [=](float x) { return x + shift >= static_cast<float>(k); };
+  float x = static_cast<float>(k) - shift;
+  while (reaches(x)) x = next_below(x);
+  return x;
+}
+
+template <std::size_t Count>
+constexpr auto make_whole_part_thresholds(float shift) {
+  std::array<float, Count> table{};
+  for (std::size_t i = 0; i < Count; ++i)
+    table[i] = last_below_whole(shift, static_cast<int>(i) + 1);
+  return table;
+}
+
+}  // namespace detail
+
+/// Q4_0's -8 to 7: the signed extreme of a block maps to -8.
+struct GgmlInt4 {
+  static constexpr std::array values{-8.f, -7.f, -6.f, -5.f, -4.f, -3.f, -2.f, -1.f,
+                                     0.f,  1.f,  2.f,  3.f,  4.f,  5.f,  6.f,  7.f};
+  static constexpr auto thresholds = detail::make_whole_part_thresholds<15>(8.5f);
+};
+
+/// Q4_1's 0 to 15 over a block's minimum.
+struct GgmlUInt4 {
+  static constexpr auto values = UInt<4>::values;
+  static constexpr auto thresholds = detail::make_whole_part_thresholds<15>(0.5f);
+};
+
+/// Q8_0's -128 to 127: absmax maps to 127, ties go away from zero.
+struct GgmlInt8 {
+  static constexpr auto values = [] {
+    std::array<float, 256> table{};
+    for (int k = -128; k < 128; ++k)
+      table[static_cast<std::size_t>(k + 128)] = static_cast<float>(k);
+    return table;
+  }();
+  static constexpr float largest = 127;
+  static constexpr bool tie_goes_up(int lower, int) { return lower >= 128; }
+};
+
+/// IQ4_NL's table: the signed extreme of a block maps to -127.
+struct IQ4NL {
+  static constexpr std::array values{-127.f, -104.f, -83.f, -65.f, -49.f, -35.f, -22.f, -10.f,
+                                     1.f,    13.f,   25.f,  38.f,  53.f,  69.f,  89.f,  113.f};
+};
+
+}  // namespace qlora
