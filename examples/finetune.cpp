@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 struct Settings {
   std::string model, data, eval_data, output;
   std::string format = "nf4-dq", targets = "all", schedule = "constant";
-  qlora::Index block_size = 64, rank = 16, seq_len = 256;
+  qlora::Index block_size = 0, rank = 16, seq_len = 256;
   double alpha = 32;
   float dropout = 0.05f;
   qlora::TrainOptions train;
@@ -32,9 +32,9 @@ struct Settings {
     app.add_option("--format", format, "format of the frozen projections")
         ->check(program::format_names(false))
         ->capture_default_str();
-    app.add_option("--block-size", block_size, "weights that share a scale")
-        ->check(program::block_sizes())
-        ->capture_default_str();
+    app.add_option("--block-size", block_size,
+                   "weights that share a scale [64, or what the format's standard says]")
+        ->check(program::block_sizes());
     app.add_option("--rank", rank, "rank of the adapters")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
@@ -88,7 +88,7 @@ struct Settings {
 
   nlohmann::json json(const std::string& model_sha256) const {
     return {{"format", format},
-            {"block_size", block_size},
+            {"block_size", program::block_size_of(format, block_size)},
             {"model", fs::path(model).filename().string()},
             {"model_sha256", model_sha256},
             {"rank", rank},

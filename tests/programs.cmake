@@ -38,7 +38,10 @@ foreach(way bare installed fetched)
 endforeach()
 
 # The scalar functions and the view on the device's side, where nvcc is found.
-add_test(NAME "cuda: scalar functions and the view compile for sm_90"
-  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/device_functions.cu
-    ${PROJECT_SOURCE_DIR}/include)
-set_tests_properties("cuda: scalar functions and the view compile for sm_90" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+foreach(name device_functions named_formats)
+  string(REPLACE "_" " " title ${name})
+  add_test(NAME "cuda: ${title} compile for sm_80, 90, 100 and 120"
+    COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/${name}.cu
+      ${PROJECT_SOURCE_DIR}/include 80 90 100 120)
+  set_tests_properties("cuda: ${title} compile for sm_80, 90, 100 and 120" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endforeach()

@@ -46,9 +46,16 @@ inline CLI::Validator format_names(bool with_float) {
   return CLI::IsMember(names);
 }
 
-// The block sizes of the formats that have a choice.
+// The block size that a format and a size given (0: none) come to.
+inline qlora::Index block_size_of(const std::string& format, qlora::Index given) {
+  if (format == "float" || given > 0) return given;
+  qlora::visit_format(format, 0, [&]<class Format>() { given = Format::block_size; });
+  return given;
+}
+
+// The block sizes of the formats that have a choice, and those of the standards.
 inline CLI::Validator block_sizes() {
-  return CLI::IsMember(std::vector<int>{32, 64, 128, 256, 512, 1024, 2048, 4096});
+  return CLI::IsMember(std::vector<int>{16, 32, 64, 128, 256, 512, 1024, 2048, 4096});
 }
 
 // --model, --adapter, --format and --block-size of the programs that only read a model.
@@ -62,13 +69,13 @@ struct ModelOptions {
     app.add_option("--format", format, "format of the projections [the adapter's, else nf4-dq]")
         ->check(format_names(true));
     app.add_option("--block-size", block_size,
-                   "weights that share a scale [the adapter's, else 64]")
+                   "weights that share a scale [the adapter's, else the format's]")
         ->check(block_sizes());
   }
 
   // Loads the model, with its adapter if one was given.
   qlora::Llama<> load(const qlora::GgufFile& file) const {
-    qlora::LoadOptions load{"nf4-dq", 64};
+    qlora::LoadOptions load;
     std::optional<qlora::AdapterConfig> config;
     if (!adapter.empty()) {
       config = qlora::read_adapter_config(adapter);
@@ -81,7 +88,7 @@ struct ModelOptions {
                     << " was trained on another model file than " << model << "\n";
       }
     }
-    if (!format.empty()) load.format = format;
+    if (!format.empty() && format != load.format) load = {format, 0};
     if (block_size > 0) load.block_size = block_size;
     qlora::Llama<> loaded = qlora::load_llama(file, load);
     if (config) attach(loaded, *config);

@@ -86,3 +86,27 @@ TEST_CASE("is_finite and magnitude look at the bits") {
   REQUIRE(qlora::magnitude(-2.5f) == 2.5f);
   REQUIRE_FALSE(std::signbit(qlora::magnitude(-0.f)));
 }
+
+TEST_CASE("e4m3 rounds to the nearest of its values, ties to even, and saturates") {
+  for (int bits = 0; bits < 127; ++bits) {
+    const float value = qlora::e4m3::from_bits(static_cast<std::uint8_t>(bits));
+    REQUIRE(qlora::e4m3(value).bits == bits);
+    REQUIRE(qlora::e4m3(-value).bits == bits + 128);
+    if (bits == 126) break;
+    const float next = qlora::e4m3::from_bits(static_cast<std::uint8_t>(bits + 1));
+    const float middle = (value + next) / 2;
+    REQUIRE(qlora::e4m3(middle).bits == (bits % 2 == 0 ? bits : bits + 1));
+    REQUIRE(qlora::e4m3(std::nextafter(middle, 0.f)).bits == bits);
+    REQUIRE(qlora::e4m3(std::nextafter(middle, 1e9f)).bits == bits + 1);
+  }
+  REQUIRE(static_cast<float>(qlora::e4m3(1e9f)) == 448.f);
+  REQUIRE(static_cast<float>(qlora::e4m3(465.f)) == 448.f);
+  REQUIRE(std::isnan(static_cast<float>(qlora::e4m3(std::nanf("")))));
+}
+
+TEST_CASE("e8m0 is a power of two, 255 is NaN") {
+  for (int bits = 0; bits < 255; ++bits)
+    REQUIRE(static_cast<float>(qlora::e8m0::from_bits(static_cast<std::uint8_t>(bits))) ==
+            std::ldexp(1.f, bits - 127));
+  REQUIRE(std::isnan(static_cast<float>(qlora::e8m0::from_bits(255))));
+}

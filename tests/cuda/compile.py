@@ -1,6 +1,6 @@
-"""Compiles a .cu file for sm_90 without warnings, and looks that no kernel spills registers.
+"""Compiles a .cu file for some architectures without warnings, and looks that no kernel spills registers.
 
-    compile.py FILE.cu INCLUDE_FOLDER
+    compile.py FILE.cu INCLUDE_FOLDER ARCHITECTURE...
 """
 import os
 import re
@@ -14,7 +14,8 @@ if not nvcc:
     print("skipped: nvcc is not there")
     sys.exit(77)
 with tempfile.TemporaryDirectory() as folder:
-    command = [nvcc, "-std=c++20", "--expt-relaxed-constexpr", "-arch=sm_90", "-Werror", "all-warnings",
+    targets = [option for arch in sys.argv[3:] for option in ("-gencode", f"arch=compute_{arch},code=sm_{arch}")]
+    command = [nvcc, "-std=c++20", "--expt-relaxed-constexpr", *targets, "-Werror", "all-warnings",
                "-Xcompiler", "-Wall,-Wextra", "-Xptxas", "-v", "-I", sys.argv[2], "-c", sys.argv[1],
                "-o", os.path.join(folder, "out.o")]
     run = subprocess.run(command, capture_output=True, text=True)

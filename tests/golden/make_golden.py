@@ -70,6 +70,31 @@ def quantization_vectors():
                     nearest_codes=codes.tolist(), backend_codes=state.absmax.tolist())))
 
 
+def gguf_blocks():
+    """Bytes of the gguf package's quantizers, and what it decodes from them and from random blocks."""
+    rng = np.random.default_rng(7)
+    normal = rng.standard_normal(32 * 6).astype(np.float32) * np.float32(0.05)
+    wide = (rng.standard_normal(32 * 4) * 10.0 ** rng.integers(-4, 4, 32 * 4)).astype(np.float32)
+    ties = (rng.integers(-16, 17, 32 * 4) / 2).astype(np.float32); ties[::32] = -8
+    zeros = np.zeros(32, dtype=np.float32)
+    positive = np.abs(normal[:64]) + np.float32(1)
+    x = np.concatenate([normal, wide, ties, zeros, positive])
+    cases = []
+    for name in ("Q4_0", "Q4_1", "Q8_0"):
+        kind = gguf.GGMLQuantizationType[name]
+        packed = gguf.quants.quantize(x, kind)
+        cases.append(dict(type=name, packed=packed.tobytes().hex(), decoded=floats_as_bits(np.ravel(gguf.quants.dequantize(packed, kind)))))
+    for name, size, clean in (("IQ4_NL", 18, 2), ("MXFP4", 17, 0)):
+        raw = rng.integers(0, 256, (40, size), dtype=np.uint8)
+        if clean:
+            raw[:, :2] = np.frombuffer(rng.standard_normal(40).astype(np.float16).tobytes(), np.uint8).reshape(40, 2)
+        else:
+            raw[:, 0] = np.concatenate([[0, 1, 2, 254], rng.integers(0, 255, 36)])
+        decoded = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[name])
+        cases.append(dict(type=name, packed=raw.tobytes().hex(), decoded=floats_as_bits(decoded.ravel())))
+    write("gguf_blocks.json", dict(input=floats_as_bits(x), cases=cases))
+
+
 def undo_permutation(w, heads):
     """GGUF pairs rows (2i, 2i+1) for the rotation, Hugging Face (i, i + d/2)."""
     d = w.shape[0] // heads
@@ -166,6 +191,7 @@ def logits():
 
 
 quantization_vectors()
+gguf_blocks()
 q_projection()
 tokenizer_vectors()
 logits()

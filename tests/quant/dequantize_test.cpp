@@ -7,14 +7,30 @@
 
 using qlora::Index;
 
+namespace {
+
+// What a code value means under each kind of scale; volatile keeps the roundings apart.
+float plain(float value, float scale) {
+  const volatile float product = value * scale;
+  return product;
+}
+float plain(float value, qlora::Affine scale) {
+  const volatile float product = value * scale.scale;
+  return product + scale.offset;
+}
+float plain(float value, qlora::TwoFactors scale) {
+  return plain(plain(value, scale.block), scale.tensor);
+}
+
+}  // namespace
+
 TEMPLATE_TEST_CASE("dequantize is code value times scale, rounded once", "", QLORA_TEST_FORMATS) {
   const auto w = qlora::quantize<TestType>(test::normal_matrix(5, 77, 4));
   const qlora::RowMatrixXf back = qlora::dequantize(w);
   for (Index i = 0; i < back.size(); ++i) {
     const auto code = qlora::read_code<TestType::code_bits>(w.codes().data(), i);
-    const volatile float product = static_cast<float>(TestType::CodebookType::values[code]) *
-                                   w.view().scale()(i / w.block_size());
-    REQUIRE(back.data()[i] == product);
+    REQUIRE(back.data()[i] == plain(static_cast<float>(TestType::CodebookType::values[code]),
+                                    w.view().scale()(i / w.block_size())));
   }
 }
 

@@ -28,8 +28,9 @@ using Tern32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>
 using Lopsided16 = qlora::BlockFormat<Lopsided, 16, qlora::FloatScale<float>>;
 using Int8Rows = qlora::BlockFormat<qlora::Int<8>, 128, qlora::FloatScale<float>>;
 
+// For products and views.
 #define QLORA_TEST_FORMATS                                                           \
   qlora::Nf4, qlora::Nf4Dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, test::Tern32, \
-      test::Lopsided16, test::Int8Rows
+      test::Lopsided16, test::Int8Rows, qlora::Bof4S, qlora::MxFp4, qlora::NvFp4, qlora::Q4_1
 
 }  // namespace test

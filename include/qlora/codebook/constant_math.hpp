@@ -1,4 +1,5 @@
-/// Mathematics at compile time, in double: what codebooks are derived with.
+/// Mathematics at compile time, in double: what codebooks are derived with. Series stop before
+/// their terms underflow, which nvcc refuses in a constant expression.
 ///
 ///     static_assert(qlora::detail::normal_quantile(0.5) == 0);
 #pragma once
@@ -22,7 +23,7 @@ constexpr double constant_log(double x) {
   }
   const double z = (x - 1) / (x + 1), square = z * z;
   double power = z, sum = 0;
-  for (int k = 1; k < 60; k += 2) {
+  for (int k = 1; k < 60 && (power > 1e-40 || power < -1e-40); k += 2) {
     sum += power / k;
     power *= square;
   }
@@ -109,7 +110,7 @@ constexpr double normal_within(double x) {
 /// Sine by its series, x in [-2, 2]; its derivative's too.
 constexpr double constant_sin(double x) {
   double term = x, sum = x;
-  for (int n = 2; n < 40; n += 2) {
+  for (int n = 2; n < 40 && (term > 1e-40 || term < -1e-40); n += 2) {
     term *= -x * x / (n * (n + 1));
     sum += term;
   }

@@ -126,6 +126,55 @@ struct float16 {
   }
 };
 
+/// A power of two, 2^(bits - 127); 255 is NaN. OCP Microscaling Formats Specification 1.0.
+struct e8m0 {
+  std::uint8_t bits = 0;
+
+  QLORA_HD constexpr operator float() const {
+    if (bits == 0) return __builtin_bit_cast(float, 0x00400000u);  // 2^-127, a subnormal
+    if (bits == 255) return __builtin_bit_cast(float, 0x7fc00000u);
+    return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 23);
+  }
+  static QLORA_HD constexpr e8m0 from_bits(std::uint8_t bits) { return {bits}; }
+};
+
+/// OCP's FP8 E4M3: 4 bits of exponent, 3 of fraction, no infinities; larger numbers become 448.
+struct e4m3 {
+  static constexpr float largest = 448;
+  std::uint8_t bits = 0;
+
+  e4m3() = default;
+  QLORA_HD constexpr explicit e4m3(float value) {
+    const auto u = __builtin_bit_cast(std::uint32_t, value);
+    const auto sign = (u >> 24) & 0x80u;
+    const std::uint32_t size = u & 0x7fffffffu;
+    if (size > 0x7f800000u) {
+      bits = static_cast<std::uint8_t>(sign | 0x7fu);  // NaN
+    } else if (size >= 0x43e00000u) {
+      bits = static_cast<std::uint8_t>(sign | 0x7eu);  // 448 and above
+    } else if (size >= 0x3c800000u) {                  // normal, from 2^-6
+      const std::uint32_t rounded = size + 0x7ffffu + ((size >> 20) & 1u);
+      bits = static_cast<std::uint8_t>(sign | ((rounded >> 20) - 960u));
+    } else {  // multiples of 2^-9; adding 2^23 rounds to a whole number, ties to even
+      const float whole = (__builtin_bit_cast(float, size) * 512.f + 8388608.f) - 8388608.f;
+      bits = static_cast<std::uint8_t>(sign | static_cast<std::uint32_t>(whole));
+    }
+  }
+  QLORA_HD constexpr operator float() const {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24;
+    const std::uint32_t size = bits & 0x7fu;
+    if (size == 0x7fu) return __builtin_bit_cast(float, sign | 0x7fc00000u);
+    if (size >= 8) return __builtin_bit_cast(float, sign | ((size + 960u) << 20));
+    const float value = static_cast<float>(size) * 0.001953125f;
+    return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, value));
+  }
+  static QLORA_HD constexpr e4m3 from_bits(std::uint8_t bits) {
+    e4m3 value;
+    value.bits = bits;
+    return value;
+  }
+};
+
 /// Whether the value is neither NaN nor infinite; holds under any flags because it looks at the
 /// bits.
 QLORA_HD constexpr bool is_finite(float value) {

@@ -22,7 +22,7 @@ namespace qlora {
 
 struct LoadOptions {
   std::string format = "nf4-dq";  ///< of the projections; "float" keeps the decoded weights
-  Index block_size = 64;
+  Index block_size = 0;           ///< 0: the format's own (visit_format)
 };
 
 /// Throws FormatError for another architecture or a missing key.
@@ -102,9 +102,11 @@ inline RowMatrixXf load_projection(const GgufFile& file, const LlamaConfig& conf
 /// A projection in the named format.
 inline AnyLinear<float> make_linear(RowMatrixXf dense, const LoadOptions& options) {
   if (options.format == "float") return AnyLinear<float>(std::move(dense));
-  return visit_format(options.format, options.block_size, [&]<class Format>() {
-    return AnyLinear<float>(quantize<Format>(dense, {.block_size = options.block_size}));
+  AnyLinear<float> linear;
+  visit_format(options.format, options.block_size, [&]<class Format>() {
+    linear = AnyLinear<float>(quantize<Format>(dense, {.block_size = options.block_size}));
   });
+  return linear;
 }
 
 /// Embedding, norms and head stay in float. Throws FormatError, ShapeError or NumericError that

@@ -6,33 +6,46 @@
 ///     static_assert(Nf4Dq::bits_per_weight < 4.13);
 #pragma once
 
-#include <concepts>
+#include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/quant/normalization.hpp"
 #include "qlora/quant/scale.hpp"
 
 namespace qlora {
 
-/// Blocks are divided by their largest magnitude.
-struct AbsoluteMaximum {
-  static constexpr float reference(const float* x, Index count) {
-    float largest = 0;
-    for (Index i = 0; i < count; ++i)
-      largest = magnitude(x[i]) > largest ? magnitude(x[i]) : largest;
-    return largest;
-  }
+namespace detail {
+
+/// A scale may bring its own normalization, as AffineScale does.
+template <class S>
+struct default_normalization {
+  using type = AbsoluteMaximum;
+};
+template <class S>
+requires requires { typename S::NormalizationType; }
+struct default_normalization<S> {
+  using type = typename S::NormalizationType;
 };
 
-/// `reference(x, count)` gives the number that a block is divided by.
-template <class N>
-concept Normalization = requires(const float* x, Index count) {
-  { N::reference(x, count) } -> std::same_as<float>;
-};
+/// Whether a Scale can store what a Normalization gives.
+template <class S, class N>
+inline constexpr bool scale_stores =
+    std::is_same_v<ReferenceOf<N>, ReferenceOf<typename default_normalization<S>::type>> &&
+    !(std::is_same_v<N, SignedAbsoluteMaximum> && requires { S::stores_no_sign; });
+
+/// Whether a Scale refuses a codebook of that largest value.
+template <class S>
+constexpr bool refuses_largest(float largest) {
+  if constexpr (requires { S::saturates(largest); }) return S::saturates(largest);
+  return false;
+}
+
+}  // namespace detail
 
 /// A block-quantized format. `BlockSizeV` weights, consecutive in row-major order, share a scale;
 /// `Dynamic` leaves the size to the matrix. Code values times the block's scale give the weights.
 template <class Code, int BlockSizeV, class ScalePolicy,
-          class NormalizationPolicy = AbsoluteMaximum>
+          class NormalizationPolicy = typename detail::default_normalization<ScalePolicy>::type>
 struct BlockFormat {
   static_assert(Codebook<Code>,
                 "BlockFormat: the first argument must be a codebook, a struct with static "
@@ -47,12 +60,22 @@ struct BlockFormat {
   static_assert(
       Normalization<NormalizationPolicy>,
       "BlockFormat: the fourth argument must be a normalization, such as AbsoluteMaximum");
+  static_assert(detail::scale_stores<ScalePolicy, NormalizationPolicy>,
+                "BlockFormat: this Scale can't store what this normalization gives: a sign needs "
+                "FloatScale, DoubleQuant or SignBit, a minimum needs AffineScale");
+  static_assert(!detail::refuses_largest<ScalePolicy>(largest_value<Code>),
+                "BlockFormat: PowerOfTwoScale rounds scales down, which would saturate every block "
+                "of this codebook; use PowerOfTwoScale<round_scale::up>");
 
   using CodebookType = Code;
   using ScaleType = ScalePolicy;
   using NormalizationType = NormalizationPolicy;
   static constexpr int block_size = BlockSizeV;
   static constexpr int code_bits = qlora::code_bits<Code>;
+  /// The code value that a block's reference maps to.
+  static constexpr float reference_value =
+      std::is_same_v<NormalizationPolicy, SignedAbsoluteMaximum> ? extreme_value<Code>
+                                                                 : largest_value<Code>;
   /// Bits that a weight costs, scales included; for a Dynamic block size, without them.
   static constexpr double bits_per_weight =
       code_bits + (BlockSizeV > 0 ? ScalePolicy::bits_per_scale / BlockSizeV : 0.0);

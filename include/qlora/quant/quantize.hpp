@@ -35,30 +35,79 @@ namespace detail {
 
 inline constexpr float smallest_divisor = 1e-38f;
 
-/// The scale of one block, and its codes written to the packed stream. x: the block's weights.
-template <class F>
-float quantize_block(const float* x, Index begin, Index count, Index block_size,
-                     std::uint8_t* codes) {
+/// Weights [begin, begin + count) scaled by `to_code_value`, coded and packed.
+template <class F, class ToCodeValue>
+void encode_block(const float* x, Index begin, Index count, std::uint8_t* codes,
+                  ToCodeValue to_code_value) {
   using Code = typename F::CodebookType;
-  const float scale = F::NormalizationType::reference(x, count) / largest_value<Code>;
-  const float divisor = std::max(scale, smallest_divisor);
-  const bool full = count == block_size;
   constexpr Index chunk = 256;
+  float value[chunk];
   std::uint8_t code[chunk];
   for (Index from = 0; from < count; from += chunk) {
     const Index n = std::min(chunk, count - from);
-    float scaled[chunk];
-    if (full) {
-      const float reciprocal = 1.f / divisor;
-      for (Index i = 0; i < n; ++i) scaled[i] = x[from + i] * reciprocal;
-    } else {
-      for (Index i = 0; i < n; ++i) scaled[i] = x[from + i] / divisor;
-    }
+    for (Index i = 0; i < n; ++i) value[i] = to_code_value(x[from + i]);
     for (Index i = 0; i < n; ++i)
-      code[i] = encode<Code>(std::clamp(scaled[i], -largest_value<Code>, largest_value<Code>));
+      code[i] = encode<Code>(std::clamp(value[i], -largest_value<Code>, largest_value<Code>));
     for (Index i = 0; i < n; ++i) write_code<F::code_bits>(codes, begin + from + i, code[i]);
   }
-  return full ? scale : divisor;
+}
+
+/// Codes by the scale as computed. Returns the reference to store: a short block's is no smaller
+/// than 1e-38.
+template <class F>
+float encode_by_reference(const float* x, Index begin, Index count, bool full, float reference,
+                          std::uint8_t* codes) {
+  const float scale = reference / F::reference_value;
+  const bool tiny = magnitude(scale) < smallest_divisor;
+  const float divisor = !tiny ? scale : scale < 0 ? -smallest_divisor : smallest_divisor;
+  if (full) {
+    const float reciprocal = 1.f / divisor;
+    encode_block<F>(x, begin, count, codes, [=](float w) { return w * reciprocal; });
+    return reference;
+  }
+  encode_block<F>(x, begin, count, codes, [=](float w) { return w / divisor; });
+  return tiny ? divisor * F::reference_value : reference;
+}
+
+/// Steps from the minimum, as ggml's Q4_1 takes them.
+template <class F>
+Range encode_by_reference(const float* x, Index begin, Index count, bool, Range reference,
+                          std::uint8_t* codes) {
+  const float step = (reference.maximum - reference.minimum) / F::reference_value;
+  const float reciprocal = step > 0 ? 1.f / step : 0.f;
+  encode_block<F>(x, begin, count, codes,
+                  [=](float w) { return (w - reference.minimum) * reciprocal; });
+  return reference;
+}
+
+/// The inverse of `scaled`, 0 where the scale is 0.
+inline float unscaled(float weight, float scale) { return scale == 0 ? 0.f : weight / scale; }
+inline float unscaled(float weight, TwoFactors scale) {
+  return unscaled(weight, rounded_product(scale.block, scale.tensor));
+}
+
+/// Whether the codes of a format depend on its scales as stored.
+template <class F>
+inline constexpr bool codes_follow_stored = [] {
+  if constexpr (requires { F::ScaleType::codes_follow_stored; })
+    return F::ScaleType::codes_follow_stored;
+  return false;
+}();
+
+/// A block's weights, in `cleaned` where some are not finite and may be saturated. Throws
+/// NumericError at the first that may not.
+inline const float* finite_block(const float* weights, Index begin, Index count, Index cols,
+                                 on_non_finite policy, std::vector<float>& cleaned) {
+  const float* x = weights + begin;
+  const float* bad = std::find_if_not(x, x + count, is_finite);
+  if (bad == x + count) return x;
+  const Index position = bad - weights;
+  require<NumericError>(policy == on_non_finite::saturate, "quantize: row ", position / cols,
+                        ", column ", position % cols, ": expected a finite weight, found ", *bad);
+  cleaned.assign(x, x + count);
+  for (float& value : cleaned)
+    if (!is_finite(value)) value = value > 0 ? 3.4028235e38f : value < 0 ? -3.4028235e38f : 0.f;
+  return cleaned.data();
 }
 
 }  // namespace detail
@@ -80,36 +129,42 @@ QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
   const Index count = rows * cols;
   const Index blocks = (count + block_size - 1) / block_size;
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(packed_bytes(F::code_bits, count)), 0);
-  std::vector<float> scales(static_cast<std::size_t>(blocks));
+  using Reference = ReferenceOf<typename F::NormalizationType>;
+  std::vector<Reference> references(static_cast<std::size_t>(blocks));
   // Ranges of 8 blocks end on a byte whatever the code's width, so threads never share one.
   const Index grain = grain_for(blocks, 8 * std::max<Index>(1, 4096 / (8 * block_size)), 4);
-  parallel_ranges(blocks, grain, [&](Index first, Index last) {
-    std::vector<float> cleaned;
-    for (Index block = first; block < last; ++block) {
-      const Index begin = block * block_size;
-      const Index n = std::min(block_size, count - begin);
-      const float* x = weights + begin;
-      const float* bad = std::find_if_not(x, x + n, is_finite);
-      if (bad != x + n) {
-        const Index position = bad - weights;
-        require<NumericError>(options.non_finite == on_non_finite::saturate, "quantize: row ",
-                              position / cols, ", column ", position % cols,
-                              ": expected a finite weight, found ", *bad);
-        cleaned.assign(x, x + n);
-        for (float& value : cleaned)
-          if (!is_finite(value))
-            value = value > 0 ? 3.4028235e38f : value < 0 ? -3.4028235e38f : 0.f;
-        x = cleaned.data();
+  const auto for_each_block = [&](auto&& body) {
+    parallel_ranges(blocks, grain, [&](Index first, Index last) {
+      std::vector<float> cleaned;
+      for (Index block = first; block < last; ++block) {
+        const Index begin = block * block_size;
+        const Index n = std::min(block_size, count - begin);
+        body(block, begin, n,
+             detail::finite_block(weights, begin, n, cols, options.non_finite, cleaned));
       }
-      scales[static_cast<std::size_t>(block)] =
-          detail::quantize_block<F>(x, begin, n, block_size, codes.data());
-    }
+    });
+  };
+  for_each_block([&](Index block, Index begin, Index n, const float* x) {
+    Reference& reference = references[static_cast<std::size_t>(block)];
+    reference = F::NormalizationType::reference(x, n);
+    if constexpr (!detail::codes_follow_stored<F>)
+      reference =
+          detail::encode_by_reference<F>(x, begin, n, n == block_size, reference, codes.data());
   });
+  auto scale = F::ScaleType::store(references, F::reference_value);
+  if constexpr (detail::codes_follow_stored<F>) {
+    const auto view = scale.view();
+    for_each_block([&](Index block, Index begin, Index n, const float* x) {
+      const auto stored = view(block);
+      detail::encode_block<F>(x, begin, n, codes.data(),
+                              [=](float w) { return detail::unscaled(w, stored); });
+    });
+  }
   // The rest of the last byte holds the code of 0.
   const Index filled = static_cast<Index>(codes.size()) * 8 / F::code_bits;
   for (Index i = count; i < filled; ++i)
     write_code<F::code_bits>(codes.data(), i, encode<typename F::CodebookType>(0.f));
-  return {std::move(codes), F::ScaleType::store(scales), rows, cols, block_size};
+  return {std::move(codes), std::move(scale), rows, cols, block_size};
 }
 
 /// Quantizes any Eigen expression; double is rounded to float first.

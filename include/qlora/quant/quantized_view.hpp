@@ -51,11 +51,10 @@ class QuantizedView {
   QLORA_HD const std::uint8_t* codes() const { return codes_; }
   QLORA_HD const ScaleView& scale() const { return scale_; }
 
-  /// One weight: its code's value times its block's scale, rounded to float.
+  /// One weight: its code's value scaled as its block's scale says, each step rounded to float.
   QLORA_HD float operator()(Index row, Index col) const {
     const Index i = row * cols_ + col;
-    return rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)),
-                           scale_(i / block_size()));
+    return scaled(decode<Code>(read_code<F::code_bits>(codes_, i)), scale_(i / block_size()));
   }
 
   /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns
@@ -85,12 +84,12 @@ class QuantizedView {
  private:
   /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the
   /// same single rounding.
-  template <class T>
-  QLORA_HD void decode_within_block(Index begin, Index end, float scale, T* out) const {
+  template <class T, class S>
+  QLORA_HD void decode_within_block(Index begin, Index end, S scale, T* out) const {
     if constexpr (F::code_bits <= 4) {
       T table[1 << F::code_bits];
       for (int i = 0; i < (1 << F::code_bits); ++i)
-        table[i] = static_cast<T>(rounded_product(decode_table<Code>.at[i], scale));
+        table[i] = static_cast<T>(scaled(decode_table<Code>.at[i], scale));
       if constexpr (F::code_bits == 4) {
         if (begin < end && begin % 2 != 0) *out++ = table[codes_[begin++ / 2] & 15u];
         const std::uint8_t* byte = codes_ + begin / 2;
@@ -105,8 +104,7 @@ class QuantizedView {
       }
     } else {
       for (Index i = begin; i < end; ++i)
-        *out++ = static_cast<T>(
-            rounded_product(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
+        *out++ = static_cast<T>(scaled(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
     }
   }
 

@@ -15,22 +15,52 @@
 
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/quant/normalization.hpp"
 
 namespace qlora {
 
-/// `store(scales)` keeps one scale a block; `View(block)` gives it back as a float, on host and
-/// device; `bits_per_scale` is the cost of one.
+/// A scale with an offset: weight = code value * scale + offset.
+struct Affine {
+  float scale = 0, offset = 0;
+};
+
+/// A block's factor and the whole matrix's: weight = (code value * block) * tensor.
+struct TwoFactors {
+  float block = 0, tensor = 0;
+};
+
+/// A code value times its block's scale, each operation rounded to float.
+QLORA_HD constexpr float scaled(float value, float scale) { return rounded_product(value, scale); }
+QLORA_HD constexpr float scaled(float value, Affine scale) {
+  return rounded_sum(rounded_product(value, scale.scale), scale.offset);
+}
+QLORA_HD constexpr float scaled(float value, TwoFactors scale) {
+  return rounded_product(rounded_product(value, scale.block), scale.tensor);
+}
+
+namespace detail {
 template <class S>
-concept Scale = requires(std::span<const float> scales, const typename S::Storage& storage,
-                         const typename S::View& view) {
-  { S::store(scales) } -> std::same_as<typename S::Storage>;
+concept stores_references = requires(std::span<const float> references) {
+  { S::store(references, 1.f) } -> std::same_as<typename S::Storage>;
+}
+|| requires(std::span<const Range> references) {
+  { S::store(references, 1.f) } -> std::same_as<typename S::Storage>;
+};
+}  // namespace detail
+
+/// `store(references, value)` keeps one scale a block: what the block is normalized by over the
+/// code value that it maps to. `View(block)` gives it back, on host and device, as a float, an
+/// Affine or TwoFactors; `bits_per_scale` is the cost of one. With `codes_follow_stored` (true),
+/// weights are coded by the scale as it was stored, not as it was.
+template <class S>
+concept Scale = detail::stores_references<S> &&
+    requires(const typename S::Storage& storage, const typename S::View& view) {
   { storage.view() } -> std::same_as<typename S::View>;
   { storage.size() } -> std::convertible_to<Index>;
   { storage.bytes() } -> std::convertible_to<Index>;
-  { view(Index{0}) } -> std::convertible_to<float>;
+  { scaled(1.f, view(Index{0})) } -> std::same_as<float>;
   { S::bits_per_scale } -> std::convertible_to<double>;
-}
-&&std::is_trivially_copyable_v<typename S::View>;
+} && std::is_trivially_copyable_v<typename S::View>;
 
 /// One number of type T a block, rounded to nearest.
 template <class T = float>
@@ -51,10 +81,11 @@ struct FloatScale {
     Index bytes() const { return static_cast<Index>(values.size() * sizeof(T)); }
   };
 
-  static Storage store(std::span<const float> scales) {
+  static Storage store(std::span<const float> references, float value = 1) {
     Storage storage;
-    storage.values.reserve(scales.size());
-    for (const float scale : scales) storage.values.push_back(static_cast<T>(scale));
+    storage.values.reserve(references.size());
+    for (const float reference : references)
+      storage.values.push_back(static_cast<T>(reference / value));
     return storage;
   }
 };
@@ -95,16 +126,18 @@ struct DoubleQuant {
     }
   };
 
-  static Storage store(std::span<const float> scales) {
+  static Storage store(std::span<const float> references, float value = 1) {
     Storage storage;
+    std::vector<float> scales(references.begin(), references.end());
+    for (float& scale : scales) scale /= value;
     double sum = 0;
     for (const float scale : scales) sum += scale;
     storage.offset =
         scales.empty() ? 0.f : static_cast<float>(sum / static_cast<double>(scales.size()));
-    std::vector<float> inner_scales;
+    std::vector<float> inner_references;
     for (std::size_t begin = 0; begin < scales.size(); begin += BlockSize) {
-      const auto block =
-          scales.subspan(begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
+      const auto block = std::span<const float>(scales).subspan(
+          begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
       float largest = 0;
       for (const float scale : block)
         largest = std::max(largest, magnitude(scale - storage.offset));
@@ -112,9 +145,9 @@ struct DoubleQuant {
         storage.codes.push_back(
             largest > 0 ? encode<Map>((scale - storage.offset) / largest * largest_value<Map>)
                         : std::uint8_t{0});
-      inner_scales.push_back(largest / largest_value<Map>);
+      inner_references.push_back(largest);
     }
-    storage.inner = Inner::store(inner_scales);
+    storage.inner = Inner::store(inner_references, largest_value<Map>);
     return storage;
   }
 };

@@ -10,37 +10,79 @@
 #include <utility>
 
 #include "qlora/core/error.hpp"
-#include "qlora/quant/block_format.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/named_formats.hpp"
 
 namespace qlora {
 
 /// The names that visit_format knows, for help texts.
-inline constexpr std::array<std::string_view, 5> format_names{"nf4", "nf4-dq", "fp4", "fp4-dq",
-                                                              "int4"};
+inline constexpr std::array<std::string_view, 21> format_names{
+    "nf4",  "nf4-dq",  "nf4-dq2", "fp4",  "fp4-dq", "fp4-e2m1", "fp4-e3m0",
+    "int4", "int4-16", "af4",     "bof4", "bof4-s", "nf3",      "nf2",
+    "nf8",  "mxfp4",   "nvfp4",   "q4_0", "q4_1",   "q8_0",     "iq4_nl"};
 
-/// The paper's format: NF4 in blocks of 64 with double quantization.
-using Nf4Dq = BlockFormat<NF4, 64, DoubleQuant<>>;
-/// NF4 in blocks of 64 with a float32 scale each.
-using Nf4 = BlockFormat<NF4, 64, FloatScale<float>>;
+namespace detail {
 
-/// Calls `visit.operator()<Format>()` for the named format. Blocks of 64 get a type of their own,
-/// other sizes one with a Dynamic size. Throws FormatError for an unknown name or a block size
-/// other than 32, 64, ..., 4096.
+/// A name, its type, and whether its block size may be chosen.
+template <class F, bool AnySize = false>
+struct NamedFormat {
+  std::string_view name;
+};
+
+/// The format with the block size left to the matrix.
+template <class F>
+struct with_dynamic_size;
+template <class C, int B, class S, class N>
+struct with_dynamic_size<BlockFormat<C, B, S, N>> {
+  using type = BlockFormat<C, Dynamic, S, N>;
+};
+
+}  // namespace detail
+
+/// Calls `visit.operator()<Format>()` for the named format. nf4, nf4-dq, fp4, fp4-dq and int4 come
+/// in blocks of 32 to 4096: 64 is a type of its own, other sizes have a Dynamic one. Every other
+/// name has one block size. `block_size` 0 stands for a format's own. Throws FormatError for an
+/// unknown name or another size.
 template <class Visit>
-decltype(auto) visit_format(std::string_view name, Index block_size, Visit&& visit) {
-  require<FormatError>(
-      block_size >= 32 && block_size <= 4096 && (block_size & (block_size - 1)) == 0, "block size ",
-      block_size, ": expected a power of two from 32 to 4096");
-  const auto with_size = [&]<class Code, class ScalePolicy>() -> decltype(auto) {
-    if (block_size == 64) return visit.template operator()<BlockFormat<Code, 64, ScalePolicy>>();
-    return visit.template operator()<BlockFormat<Code, Dynamic, ScalePolicy>>();
+void visit_format(std::string_view name, Index block_size, Visit&& visit) {
+  bool found = false;
+  const auto offer = [&]<class F, bool AnySize>(detail::NamedFormat<F, AnySize> named) {
+    if (found || named.name != name) return;
+    found = true;
+    if constexpr (AnySize) {
+      require<FormatError>(block_size == 0 || (block_size >= 32 && block_size <= 4096 &&
+                                               (block_size & (block_size - 1)) == 0),
+                           "block size ", block_size, ": expected a power of two from 32 to 4096");
+      if (block_size != 0 && block_size != F::block_size)
+        return visit.template operator()<typename detail::with_dynamic_size<F>::type>();
+    } else {
+      require<FormatError>(block_size == 0 || block_size == F::block_size, "format '", name,
+                           "': its block size is ", F::block_size, ", found ", block_size);
+    }
+    visit.template operator()<F>();
   };
-  if (name == "nf4") return with_size.template operator()<NF4, FloatScale<float>>();
-  if (name == "nf4-dq") return with_size.template operator()<NF4, DoubleQuant<>>();
-  if (name == "fp4") return with_size.template operator()<FP4, FloatScale<float>>();
-  if (name == "fp4-dq") return with_size.template operator()<FP4, DoubleQuant<>>();
-  if (name == "int4") return with_size.template operator()<Int4, FloatScale<float>>();
+  using detail::NamedFormat;
+  offer(NamedFormat<Nf4, true>{"nf4"});
+  offer(NamedFormat<Nf4Dq, true>{"nf4-dq"});
+  offer(NamedFormat<Nf4Dq2>{"nf4-dq2"});
+  offer(NamedFormat<Fp4, true>{"fp4"});
+  offer(NamedFormat<Fp4Dq, true>{"fp4-dq"});
+  offer(NamedFormat<Fp4E2M1>{"fp4-e2m1"});
+  offer(NamedFormat<Fp4E3M0>{"fp4-e3m0"});
+  offer(NamedFormat<Int4Block, true>{"int4"});
+  offer(NamedFormat<Int4Full>{"int4-16"});
+  offer(NamedFormat<Af4>{"af4"});
+  offer(NamedFormat<Bof4>{"bof4"});
+  offer(NamedFormat<Bof4S>{"bof4-s"});
+  offer(NamedFormat<Nf3>{"nf3"});
+  offer(NamedFormat<Nf2>{"nf2"});
+  offer(NamedFormat<Nf8>{"nf8"});
+  offer(NamedFormat<MxFp4>{"mxfp4"});
+  offer(NamedFormat<NvFp4>{"nvfp4"});
+  offer(NamedFormat<Q4_0>{"q4_0"});
+  offer(NamedFormat<Q4_1>{"q4_1"});
+  offer(NamedFormat<Q8_0>{"q8_0"});
+  offer(NamedFormat<Iq4Nl>{"iq4_nl"});
+  if (found) return;
   std::string known;
   for (const auto each : format_names) known += (known.empty() ? "" : ", ") + std::string(each);
   throw FormatError(message("format '", name, "': expected one of ", known));

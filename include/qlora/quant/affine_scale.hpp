@@ -1,0 +1,48 @@
+/// A scale and a minimum a block, as in GGUF's Q4_1: codes are steps from the minimum up.
+///
+///     using Q4_1 = qlora::BlockFormat<qlora::GgmlUInt4, 32, qlora::AffineScale<qlora::float16>>;
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "qlora/quant/scale.hpp"
+
+namespace qlora {
+
+/// For codebooks that begin at 0, such as UInt<4>; T stores both numbers, rounded after coding.
+template <class T = float>
+struct AffineScale {
+  using NormalizationType = MinimumMaximum;
+  static constexpr double bits_per_scale = 16.0 * sizeof(T);
+
+  /// The scale and the minimum of a block.
+  struct Step {
+    T scale{}, minimum{};
+  };
+
+  struct View {
+    const Step* steps = nullptr;
+    QLORA_HD Affine operator()(Index block) const {
+      return {static_cast<float>(steps[block].scale), static_cast<float>(steps[block].minimum)};
+    }
+  };
+
+  struct Storage {
+    std::vector<Step> steps;
+    View view() const { return {steps.data()}; }
+    Index size() const { return static_cast<Index>(steps.size()); }
+    Index bytes() const { return static_cast<Index>(steps.size() * sizeof(Step)); }
+  };
+
+  static Storage store(std::span<const Range> references, float value = 1) {
+    Storage storage;
+    storage.steps.reserve(references.size());
+    for (const Range& range : references)
+      storage.steps.push_back(
+          {static_cast<T>((range.maximum - range.minimum) / value), static_cast<T>(range.minimum)});
+    return storage;
+  }
+};
+
+}  // namespace qlora

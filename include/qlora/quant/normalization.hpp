@@ -1,0 +1,66 @@
+/// What a block is divided by before its weights are coded.
+///
+///     using Bof4S = qlora::BlockFormat<qlora::BOF4S<64>, 64, qlora::FloatScale<float>,
+///                                      qlora::SignedAbsoluteMaximum>;
+#pragma once
+
+#include <concepts>
+
+#include "qlora/core/config.hpp"
+#include "qlora/core/numeric.hpp"
+
+namespace qlora {
+
+/// Blocks are divided by their largest magnitude.
+struct AbsoluteMaximum {
+  static constexpr float reference(const float* x, Index count) {
+    float largest = 0;
+    for (Index i = 0; i < count; ++i)
+      largest = magnitude(x[i]) > largest ? magnitude(x[i]) : largest;
+    return largest;
+  }
+};
+
+/// Blocks are divided by their weight of largest magnitude with its sign, the first of equals; it
+/// always meets the codebook's extreme value. The scale carries the sign.
+struct SignedAbsoluteMaximum {
+  static constexpr float reference(const float* x, Index count) {
+    float extreme = 0;
+    for (Index i = 0; i < count; ++i)
+      extreme = magnitude(x[i]) > magnitude(extreme) ? x[i] : extreme;
+    return extreme;
+  }
+};
+
+/// The smallest and the largest weight of a block.
+struct Range {
+  float minimum = 0, maximum = 0;
+};
+
+/// Codes stand for steps from a block's minimum to its maximum: for AffineScale.
+struct MinimumMaximum {
+  static constexpr Range reference(const float* x, Index count) {
+    Range range{x[0], x[0]};
+    for (Index i = 1; i < count; ++i) {
+      range.minimum = x[i] < range.minimum ? x[i] : range.minimum;
+      range.maximum = x[i] > range.maximum ? x[i] : range.maximum;
+    }
+    return range;
+  }
+};
+
+/// `reference(x, count)` gives what a block of at least one weight is divided by: a number, or its
+/// Range.
+template <class N>
+concept Normalization = requires(const float* x, Index count) {
+  { N::reference(x, count) } -> std::same_as<float>;
+}
+|| requires(const float* x, Index count) {
+  { N::reference(x, count) } -> std::same_as<Range>;
+};
+
+/// What a Normalization's `reference` returns.
+template <Normalization N>
+using ReferenceOf = decltype(N::reference(nullptr, Index{0}));
+
+}  // namespace qlora

@@ -1,0 +1,68 @@
+/// Scales that are powers of two in a byte (E8M0), as in MXFP4. OCP Microscaling Formats
+/// Specification 1.0, 2023.
+///
+///     using MxFp4 = qlora::BlockFormat<qlora::E2M1, 32, qlora::PowerOfTwoScale<>>;
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "qlora/quant/scale.hpp"
+
+namespace qlora {
+
+/// How an exponent is chosen. down: floor(log2 absmax) - floor(log2 largest code value), OCP's
+/// rule; the largest weights of a block may saturate. up: the least exponent at which none does.
+enum class round_scale { down, up };
+
+template <round_scale Rounding = round_scale::down>
+struct PowerOfTwoScale {
+  static constexpr double bits_per_scale = 8;
+  static constexpr bool codes_follow_stored = true, stores_no_sign = true;
+
+  struct View {
+    const std::uint8_t* exponents = nullptr;
+    QLORA_HD float operator()(Index block) const { return e8m0::from_bits(exponents[block]); }
+  };
+
+  struct Storage {
+    std::vector<std::uint8_t> exponents;
+    View view() const { return {exponents.data()}; }
+    Index size() const { return static_cast<Index>(exponents.size()); }
+    Index bytes() const { return static_cast<Index>(exponents.size()); }
+  };
+
+  /// Whether rounding down leaves no room: where the largest code value is itself a power of two.
+  static constexpr bool saturates(float largest) {
+    return Rounding == round_scale::down &&
+           (__builtin_bit_cast(std::uint32_t, largest) & 0x7fffffu) == 0;
+  }
+
+  static Storage store(std::span<const float> references, float value = 1) {
+    Storage storage;
+    storage.exponents.reserve(references.size());
+    for (const float absmax : references) {
+      // Subnormal numbers count as 2^-127: the exponent is clamped there anyway.
+      int exponent = field(absmax) - field(value);
+      if (Rounding == round_scale::up && exponent < 127 &&
+          absmax > value * e8m0::from_bits(byte(exponent)))
+        ++exponent;
+      storage.exponents.push_back(absmax > 0 ? byte(exponent) : std::uint8_t{0});
+    }
+    return storage;
+  }
+
+ private:
+  static constexpr int field(float x) {
+    return static_cast<int>(__builtin_bit_cast(std::uint32_t, x) >> 23);
+  }
+  static constexpr std::uint8_t byte(int exponent) {
+    return static_cast<std::uint8_t>((exponent < -127  ? -127
+                                      : exponent > 127 ? 127
+                                                       : exponent) +
+                                     127);
+  }
+};
+
+}  // namespace qlora

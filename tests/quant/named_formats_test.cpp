@@ -1,0 +1,207 @@
+#include "qlora/quant/named_formats.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "qlora/quant/dequantize.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "qlora/quant/visit_format.hpp"
+#include "support/golden.hpp"
+#include "support/law.hpp"
+#include "support/numbers.hpp"
+
+using qlora::Index;
+using qlora::RowMatrixXf;
+
+namespace {
+
+// Half the widest gap of a codebook, or the distance from what absmax maps to beyond its end.
+template <class C>
+float widest_error() {
+  std::vector<float> values;
+  for (const auto v : C::values) values.push_back(static_cast<float>(v));
+  std::sort(values.begin(), values.end());
+  float widest =
+      std::max(qlora::largest_value<C> - values.back(), qlora::largest_value<C> + values.front());
+  for (std::size_t i = 1; i < values.size(); ++i)
+    widest = std::max(widest, (values[i] - values[i - 1]) / 2);
+  return widest;
+}
+
+float size_of(float scale) { return std::abs(scale); }
+float size_of(qlora::Affine scale) { return scale.scale; }
+float size_of(qlora::TwoFactors scale) { return scale.block * scale.tensor; }
+
+std::vector<std::uint8_t> bytes_of_hex(const std::string& text) {
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i < text.size(); i += 2)
+    bytes.push_back(static_cast<std::uint8_t>(std::stoi(text.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+qlora::float16 half_at(const std::vector<std::uint8_t>& bytes, std::size_t at) {
+  return qlora::float16::from_bits(static_cast<std::uint16_t>(bytes[at] | (bytes[at + 1] << 8)));
+}
+
+}  // namespace
+
+TEST_CASE("every weight comes back within its codebook's gap times its scale, in every format") {
+  for (const auto name : qlora::format_names)
+    qlora::visit_format(name, 0, [&]<class F>() {
+      using Code = typename F::CodebookType;
+      test::law(std::string(name), [](std::uint64_t seed, std::uint16_t size) {
+        const RowMatrixXf x = test::normal_matrix(1, size % 900 + 1, seed, 0.02);
+        const auto w = qlora::quantize<F>(x);
+        const RowMatrixXf back = qlora::dequantize(w);
+        const auto view = w.view();
+        for (Index begin = 0; begin < x.cols(); begin += F::block_size) {
+          const Index n = std::min<Index>(F::block_size, x.cols() - begin);
+          const float absmax = x.row(0).segment(begin, n).cwiseAbs().maxCoeff();
+          const float stored = size_of(view.scale()(begin / F::block_size));
+          // What the scale lost counts fully at the codebook's end: nested scales lose up to a gap
+          // of the 8-bit map, halves and E4M3 an ulp; a power of two may saturate a quarter.
+          const float spread = x.cwiseAbs().maxCoeff();
+          constexpr bool nested = F::ScaleType::bits_per_scale < 16 && F::block_size == 64;
+          const float lost = std::is_same_v<F, qlora::MxFp4>   ? absmax / 4
+                             : std::is_same_v<F, qlora::NvFp4> ? absmax / 16 + spread / 448 / 512
+                             : nested                          ? spread * 0.9f / 64
+                                                               : absmax * 2e-3f + 1e-7f;
+          const float widest = std::is_same_v<F, qlora::Q4_1> ? 0.5f : widest_error<Code>();
+          RC_ASSERT((x - back).row(0).segment(begin, n).cwiseAbs().maxCoeff() <=
+                    widest * stored + lost);
+        }
+      });
+    });
+}
+
+TEST_CASE("weights times a power of two give the same codes and that power of the weights") {
+  for (const auto name : qlora::format_names)
+    qlora::visit_format(name, 0, [&]<class F>() {
+      test::law(std::string(name) + " scaled", [](std::uint64_t seed, std::uint16_t size) {
+        const RowMatrixXf x = test::normal_matrix(1, size % 500 + 1, seed, 0.5);
+        const float power = std::ldexp(1.f, static_cast<int>(seed % 9) - 4);
+        const auto a = qlora::quantize<F>(x), b = qlora::quantize<F>(RowMatrixXf(power * x));
+        RC_ASSERT(a.codes() == b.codes());
+        const RowMatrixXf scaled = power * qlora::dequantize(a);
+        RC_ASSERT(test::same_bits(scaled, qlora::dequantize(b)));
+      });
+    });
+}
+
+TEMPLATE_TEST_CASE("quantizing decoded weights again gives the same codes and scales", "",
+                   qlora::Nf4, qlora::Fp4, qlora::Int4Block, qlora::Af4, qlora::Nf3, qlora::Nf2,
+                   qlora::Nf8) {
+  test::law("again", [](std::uint64_t seed, std::uint16_t size) {
+    const auto once = qlora::quantize<TestType>(test::normal_matrix(1, size % 700 + 1, seed));
+    const auto twice = qlora::quantize<TestType>(qlora::dequantize(once));
+    // FP4 has two zeros: codes are the same when they stand for the same value.
+    using Code = typename TestType::CodebookType;
+    for (Index i = 0; i < once.cols(); ++i)
+      RC_ASSERT(
+          qlora::decode<Code>(qlora::read_code<TestType::code_bits>(once.codes().data(), i)) ==
+          qlora::decode<Code>(qlora::read_code<TestType::code_bits>(twice.codes().data(), i)));
+    RC_ASSERT(once.scale().values == twice.scale().values);
+  });
+}
+
+TEST_CASE("GGUF's formats give the bytes of ggml's quantizers, and decode theirs bit for bit") {
+  const auto golden = test::golden("gguf_blocks.json");
+  const auto input = test::floats_of_bits(golden["input"]);
+  for (const auto& each : golden["cases"]) {
+    const auto type = each["type"].get<std::string>();
+    const auto packed = bytes_of_hex(each["packed"].get<std::string>());
+    const auto decoded = test::floats_of_bits(each["decoded"]);
+    INFO(type);
+    const auto nibble = [](const std::uint8_t* codes, Index i) {
+      return static_cast<std::uint8_t>(i < 16 ? codes[i] & 15 : codes[i - 16] >> 4);
+    };
+    if (type == "IQ4_NL" || type == "MXFP4") {
+      const std::size_t head = type == "IQ4_NL" ? 2 : 1, size = head + 16;
+      for (std::size_t block = 0; block < packed.size() / size; ++block)
+        for (Index i = 0; i < 32; ++i) {
+          const auto code = nibble(packed.data() + block * size + head, i);
+          const float scale =
+              head == 2 ? static_cast<float>(half_at(packed, block * size))
+                        : static_cast<float>(qlora::e8m0::from_bits(packed[block * size]));
+          const float value = qlora::scaled(
+              head == 2 ? qlora::decode<qlora::IQ4NL>(code) : qlora::decode<qlora::E2M1>(code),
+              scale);
+          REQUIRE(value == decoded[block * 32 + static_cast<std::size_t>(i)]);
+        }
+      continue;
+    }
+    const auto check = [&]<class F>(std::size_t head) {
+      const auto w = qlora::quantize<F>(input.data(), 1, static_cast<Index>(input.size()));
+      const std::size_t size = head + (F::code_bits == 8 ? 32 : 16);
+      REQUIRE(packed.size() == input.size() / 32 * size);
+      for (std::size_t block = 0; block < input.size() / 32; ++block) {
+        const std::uint8_t* bytes = packed.data() + block * size;
+        if constexpr (requires { w.scale().steps; }) {
+          REQUIRE(w.scale().steps[block].scale.bits == half_at(packed, block * size).bits);
+          REQUIRE(w.scale().steps[block].minimum.bits == half_at(packed, block * size + 2).bits);
+        } else {
+          REQUIRE(w.scale().values[block].bits == half_at(packed, block * size).bits);
+        }
+        for (Index i = 0; i < 32; ++i) {
+          const auto code =
+              qlora::read_code<F::code_bits>(w.codes().data(), static_cast<Index>(block) * 32 + i);
+          const int expected =
+              F::code_bits == 8
+                  ? static_cast<std::int8_t>(bytes[head + static_cast<std::size_t>(i)]) + 128
+                  : nibble(bytes + head, i);
+          REQUIRE(static_cast<int>(code) == expected);
+        }
+      }
+      const RowMatrixXf back = qlora::dequantize(w);
+      REQUIRE(test::same_bits(back.data(), decoded.data(), back.size()));
+    };
+    if (type == "Q4_0") check.operator()<qlora::Q4_0>(2);
+    if (type == "Q4_1") check.operator()<qlora::Q4_1>(4);
+    if (type == "Q8_0") check.operator()<qlora::Q8_0>(2);
+  }
+}
+
+TEST_CASE("a signed scale lets the largest weight of a block come back exactly") {
+  const RowMatrixXf x = test::normal_matrix(1, 640, 11);
+  using Exact = qlora::BlockFormat<qlora::BOF4S<64>, 64, qlora::FloatScale<float>,
+                                   qlora::SignedAbsoluteMaximum>;
+  const RowMatrixXf back = qlora::dequantize(qlora::quantize<Exact>(x));
+  for (Index begin = 0; begin < 640; begin += 64) {
+    Index at = 0;
+    (void)x.row(0).segment(begin, 64).cwiseAbs().maxCoeff(&at);
+    REQUIRE(back(0, begin + at) == x(0, begin + at));
+  }
+}
+
+TEST_CASE("MXFP4's exponent is OCP's: floor(log2 absmax) - 2, clamped, 0 for zeros") {
+  const auto exponent = [](float absmax) {
+    return static_cast<int>(
+        qlora::PowerOfTwoScale<>::store(std::vector<float>{absmax}, 6.f).exponents[0]);
+  };
+  REQUIRE(exponent(1.f) == 125);
+  REQUIRE(exponent(7.99f) == 127);
+  REQUIRE(exponent(8.f) == 128);
+  REQUIRE(exponent(0.f) == 0);
+  REQUIRE(exponent(1e-45f) == 0);
+  REQUIRE(exponent(3e38f) == 252);
+  using Up = qlora::PowerOfTwoScale<qlora::round_scale::up>;
+  for (const float absmax : {1.f, 5.9f, 6.f, 6.1f, 1e-20f}) {
+    const float scale = Up::store(std::vector<float>{absmax}, 6.f).view()(0);
+    REQUIRE(absmax <= 6 * scale);
+    REQUIRE(absmax > 3 * scale);
+  }
+}
+
+TEST_CASE("NVFP4 has one factor a matrix; a block far below the largest decodes to zeros") {
+  RowMatrixXf x = RowMatrixXf::Constant(1, 32, 1e-7f);
+  x(0, 3) = 300.f;
+  const auto w = qlora::quantize<qlora::NvFp4>(x);
+  REQUIRE(w.scale().tensor == 300.f / (6 * 448));
+  REQUIRE(static_cast<float>(w.scale().values[0]) == 448.f);
+  const RowMatrixXf back = qlora::dequantize(w);
+  REQUIRE(std::abs(back(0, 3) - 300.f) < 1e-4f);
+  REQUIRE(back.rightCols(16).cwiseAbs().maxCoeff() == 0.f);
+  REQUIRE(qlora::dequantize(qlora::quantize<qlora::NvFp4>(RowMatrixXf::Zero(2, 16))).norm() == 0.f);
+}
