@@ -36,6 +36,9 @@ namespace detail {
 class BlockDensity {
  public:
   constexpr BlockDensity(int block_size, ErrorMeasure measure) {
+    std::array<double, points + 1> weights{};
+    for (int k = 1; k <= points; ++k)
+      weights[static_cast<std::size_t>(k)] = weight(k * spacing, block_size, measure);
     std::array<double, 4> before{};
     for (int i = 0; i <= steps; ++i) {
       const double x = static_cast<double>(i) / steps;
@@ -43,8 +46,8 @@ class BlockDensity {
       // The trapezoidal rule converges exponentially: the integrand falls off at both ends.
       for (int k = 1; k <= points; ++k) {
         const double m = k * spacing;
-        const double weight = mass(k, block_size, measure);
-        const double part = weight * constant_exp(-0.5 * m * m * x * x);
+        const double part =
+            weights[static_cast<std::size_t>(k)] * constant_exp(-0.5 * m * m * x * x);
         h += part;
         slope -= part * m * m * x;
       }
@@ -77,15 +80,12 @@ class BlockDensity {
   static constexpr int steps = 96, points = 48;
   static constexpr double spacing = 1.0 / 6;
 
-  /// phi(m) P(|W| < m)^(I-2) m^(p+1) at m = k / 6, up to a factor; computed once a table.
-  constexpr double mass(int k, int block_size, ErrorMeasure measure) {
-    const auto at = static_cast<std::size_t>(k);
-    if (weights_[at] >= 0) return weights_[at];
-    const double m = k * spacing;
+  /// phi(m) P(|W| < m)^(I-2) m^(p+1), up to a factor.
+  static constexpr double weight(double m, int block_size, ErrorMeasure measure) {
     const double power = measure == ErrorMeasure::mean_squared ? m * m * m : m * m;
     const double others = (block_size > 2 ? block_size - 2 : 0) * constant_log(normal_within(m));
     const double exponent = others - 0.5 * m * m;
-    return weights_[at] = exponent > -600 ? power * constant_exp(exponent) : 0;
+    return exponent > -600 ? power * constant_exp(exponent) : 0;
   }
 
   /// The integral over one step from values and slopes at its ends.
@@ -112,11 +112,6 @@ class BlockDensity {
            t * (left + t * ((3 * rise - 2 * left - right) + t * (left + right - 2 * rise)));
   }
 
-  std::array<double, points + 1> weights_ = [] {
-    std::array<double, points + 1> unknown{};
-    for (double& w : unknown) w = -1;
-    return unknown;
-  }();
   std::array<double, steps + 1> density_{}, mass_{}, moment_{};
 };
 

@@ -20,9 +20,10 @@ namespace qlora {
 
 namespace detail {
 
-/// Where the outermost quantile lies: the published literal for four bits, the paper's formula for
-/// other widths.
-constexpr float normal_float_offset(int bits) {
+/// Where the outermost quantile lies: at the float32 of `offset_bits`; if those are 0, at the
+/// published literal for four bits and by the paper's formula for other widths.
+constexpr float normal_float_offset(int bits, std::uint32_t offset_bits) {
+  if (offset_bits != 0) return __builtin_bit_cast(float, offset_bits);
   if (bits == 4) return 0.9677083f;
   const double codes = static_cast<double>(1 << (bits + 1));
   return static_cast<float>(1 - (1 / codes + 1 / (codes - 2)) / 2);
@@ -55,8 +56,7 @@ template <int Bits, std::uint32_t OffsetBits = 0>
 struct NormalFloat {
   static_assert(Bits >= 2 && Bits <= 8, "NormalFloat: the width must be 2 to 8 bits");
   static constexpr auto values = detail::make_quantile_codebook<Bits>(
-      OffsetBits == 0 ? detail::normal_float_offset(Bits) : __builtin_bit_cast(float, OffsetBits),
-      detail::normal_quantile);
+      detail::normal_float_offset(Bits, OffsetBits), detail::normal_quantile);
 };
 
 /// The paper's data type, equal to bitsandbytes' table bit for bit.

@@ -22,22 +22,13 @@ constexpr double student_quantile(double p) {
   const auto within = [](double angle) {
     const double sine = constant_sin(angle), cosine = constant_cos(angle);
     constexpr double two_over_pi = 0.636619772367581343075535053490;
-    double term = 0, sum = 0;
-    if constexpr (Degrees % 2 == 0) {
-      term = sum = sine;
-      for (int k = 1; k <= Degrees - 3; k += 2) {
-        term *= cosine * cosine * k / (k + 1);
-        sum += term;
-      }
-      return sum;
-    } else {
-      if (Degrees > 1) term = sum = sine * cosine;
-      for (int k = 2; k <= Degrees - 3; k += 2) {
-        term *= cosine * cosine * k / (k + 1);
-        sum += term;
-      }
-      return two_over_pi * (angle + sum);
+    constexpr bool even = Degrees % 2 == 0;
+    double term = even ? sine : Degrees > 1 ? sine * cosine : 0, sum = term;
+    for (int k = even ? 1 : 2; k <= Degrees - 3; k += 2) {
+      term *= cosine * cosine * k / (k + 1);
+      sum += term;
     }
+    return even ? sum : two_over_pi * (angle + sum);
   };
   double low = 0, high = 1.570796326794896619231321691640;
   for (int i = 0; i < 60; ++i) {
@@ -56,8 +47,7 @@ struct StudentFloat {
   static_assert(Degrees >= 1 && Degrees <= 100,
                 "StudentFloat: expected 1 to 100 degrees of freedom");
   static constexpr auto values = detail::make_quantile_codebook<Bits>(
-      OffsetBits == 0 ? detail::normal_float_offset(Bits) : __builtin_bit_cast(float, OffsetBits),
-      detail::student_quantile<Degrees>);
+      detail::normal_float_offset(Bits, OffsetBits), detail::student_quantile<Degrees>);
 };
 
 }  // namespace qlora

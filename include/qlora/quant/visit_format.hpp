@@ -7,18 +7,13 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "qlora/core/error.hpp"
 #include "qlora/quant/named_formats.hpp"
 
 namespace qlora {
-
-/// The names that visit_format knows, for help texts.
-inline constexpr std::array<std::string_view, 21> format_names{
-    "nf4",  "nf4-dq",  "nf4-dq2", "fp4",  "fp4-dq", "fp4-e2m1", "fp4-e3m0",
-    "int4", "int4-16", "af4",     "bof4", "bof4-s", "nf3",      "nf2",
-    "nf8",  "mxfp4",   "nvfp4",   "q4_0", "q4_1",   "q8_0",     "iq4_nl"};
 
 namespace detail {
 
@@ -27,6 +22,28 @@ template <class F, bool AnySize = false>
 struct NamedFormat {
   std::string_view name;
 };
+
+inline constexpr std::tuple named_formats{NamedFormat<Nf4, true>{"nf4"},
+                                          NamedFormat<Nf4Dq, true>{"nf4-dq"},
+                                          NamedFormat<Nf4Dq2>{"nf4-dq2"},
+                                          NamedFormat<Fp4, true>{"fp4"},
+                                          NamedFormat<Fp4Dq, true>{"fp4-dq"},
+                                          NamedFormat<Fp4E2M1>{"fp4-e2m1"},
+                                          NamedFormat<Fp4E3M0>{"fp4-e3m0"},
+                                          NamedFormat<Int4Block, true>{"int4"},
+                                          NamedFormat<Int4Full>{"int4-16"},
+                                          NamedFormat<Af4>{"af4"},
+                                          NamedFormat<Bof4>{"bof4"},
+                                          NamedFormat<Bof4S>{"bof4-s"},
+                                          NamedFormat<Nf3>{"nf3"},
+                                          NamedFormat<Nf2>{"nf2"},
+                                          NamedFormat<Nf8>{"nf8"},
+                                          NamedFormat<MxFp4>{"mxfp4"},
+                                          NamedFormat<NvFp4>{"nvfp4"},
+                                          NamedFormat<Q4_0>{"q4_0"},
+                                          NamedFormat<Q4_1>{"q4_1"},
+                                          NamedFormat<Q8_0>{"q8_0"},
+                                          NamedFormat<Iq4Nl>{"iq4_nl"}};
 
 /// The format with the block size left to the matrix.
 template <class F>
@@ -37,6 +54,10 @@ struct with_dynamic_size<BlockFormat<C, B, S, N>> {
 };
 
 }  // namespace detail
+
+/// The names that visit_format knows, for help texts.
+inline constexpr auto format_names =
+    std::apply([](auto... named) { return std::array{named.name...}; }, detail::named_formats);
 
 /// Calls `visit.operator()<Format>()` for the named format. nf4, nf4-dq, fp4, fp4-dq and int4 come
 /// in blocks of 32 to 4096: 64 is a type of its own, other sizes have a Dynamic one. Every other
@@ -60,28 +81,7 @@ void visit_format(std::string_view name, Index block_size, Visit&& visit) {
     }
     visit.template operator()<F>();
   };
-  using detail::NamedFormat;
-  offer(NamedFormat<Nf4, true>{"nf4"});
-  offer(NamedFormat<Nf4Dq, true>{"nf4-dq"});
-  offer(NamedFormat<Nf4Dq2>{"nf4-dq2"});
-  offer(NamedFormat<Fp4, true>{"fp4"});
-  offer(NamedFormat<Fp4Dq, true>{"fp4-dq"});
-  offer(NamedFormat<Fp4E2M1>{"fp4-e2m1"});
-  offer(NamedFormat<Fp4E3M0>{"fp4-e3m0"});
-  offer(NamedFormat<Int4Block, true>{"int4"});
-  offer(NamedFormat<Int4Full>{"int4-16"});
-  offer(NamedFormat<Af4>{"af4"});
-  offer(NamedFormat<Bof4>{"bof4"});
-  offer(NamedFormat<Bof4S>{"bof4-s"});
-  offer(NamedFormat<Nf3>{"nf3"});
-  offer(NamedFormat<Nf2>{"nf2"});
-  offer(NamedFormat<Nf8>{"nf8"});
-  offer(NamedFormat<MxFp4>{"mxfp4"});
-  offer(NamedFormat<NvFp4>{"nvfp4"});
-  offer(NamedFormat<Q4_0>{"q4_0"});
-  offer(NamedFormat<Q4_1>{"q4_1"});
-  offer(NamedFormat<Q8_0>{"q8_0"});
-  offer(NamedFormat<Iq4Nl>{"iq4_nl"});
+  std::apply([&](auto... named) { (offer(named), ...); }, detail::named_formats);
   if (found) return;
   std::string known;
   for (const auto each : format_names) known += (known.empty() ? "" : ", ") + std::string(each);
