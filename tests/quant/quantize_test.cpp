@@ -2,46 +2,14 @@
 
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 #include "qlora/quant/dequantize.hpp"
 #include "support/formats.hpp"
-#include "support/golden.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
 
 using qlora::Index;
 using qlora::RowMatrixXf;
-
-TEST_CASE("codes, scales and decoded weights are bitsandbytes' bit for bit") {
-  const auto golden = test::golden("quantization.json");
-  REQUIRE(golden["cases"].size() == 24);
-  for (const auto& each : golden["cases"]) {
-    const auto input = test::floats_of_bits(each["input"]);
-    const auto absmax = test::floats_of_bits(each["absmax"]);
-    const auto decoded = test::floats_of_bits(each["decoded"]);
-    const auto packed = each["packed"].get<std::vector<std::uint8_t>>();
-    const auto block_size = each["block_size"].get<Index>();
-    INFO(each["format"] << ", blocks of " << block_size << ", " << each["kind"] << ", "
-                        << input.size() << " weights");
-    qlora::visit_format(each["format"].get<std::string>(), block_size, [&]<class Format>() {
-      const auto w = qlora::quantize<Format>(input.data(), 1, static_cast<Index>(input.size()),
-                                             {.block_size = block_size});
-      REQUIRE(w.codes() == packed);
-      using Scale = typename Format::ScaleType;
-      if constexpr (std::is_same_v<Scale, qlora::FloatScale<float>>) {
-        REQUIRE(w.scale().values.size() == absmax.size());
-        REQUIRE(test::same_bits(w.scale().values.data(), absmax.data(),
-                                static_cast<Index>(absmax.size())));
-      }
-      const RowMatrixXf back = qlora::dequantize(w);
-      // FP4's code 8 is a zero whose sign bitsandbytes gives in full blocks and drops in short
-      // ones.
-      for (Index i = 0; i < back.size(); ++i)
-        REQUIRE(back.data()[i] == decoded[static_cast<std::size_t>(i)]);
-    });
-  }
-}
 
 TEST_CASE("decoded weights are within half a gap of the codebook") {
   test::law("nf4 error bound", [](std::uint64_t seed, std::uint16_t size) {

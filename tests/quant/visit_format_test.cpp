@@ -31,7 +31,7 @@ TEST_CASE("five names come in blocks of 32 to 4096, the others in one size") {
   for (const auto name : {"nf4", "nf4-dq", "fp4", "fp4-dq", "int4"})
     for (const qlora::Index size : {32, 64, 128, 256, 512, 1024, 2048, 4096})
       REQUIRE(visited_size(name, size) == (size == 64 ? 64 : 0));
-  for (const auto name : {"nf3", "af4", "bof4", "mxfp4", "nvfp4", "q4_0"}) {
+  for (const auto name : {"nf3", "af4", "bof4-s-opq", "learned4", "mxfp4", "nvfp4", "q4_0"}) {
     const auto text = test::message_of<qlora::FormatError>([&] { (void)visited_size(name, 128); });
     REQUIRE(test::contains(text, std::string(name) + "': its block size is"));
   }

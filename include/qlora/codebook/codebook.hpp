@@ -19,6 +19,7 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
@@ -60,12 +61,28 @@ struct Table {
 template <Codebook C>
 inline constexpr int code_count = static_cast<int>(C::values.size());
 
+/// Values that are known at run time only, such as learned ones: `bits`, a Storage that owns them
+/// and a View that gives a code's value in a row, on host and device.
+template <class C>
+concept RuntimeCodebook = requires(const typename C::Storage& storage,
+                                   const typename C::View& view) {
+  { C::bits } -> std::convertible_to<int>;
+  { storage.view() } -> std::same_as<typename C::View>;
+  { storage.bytes() } -> std::convertible_to<Index>;
+  { view(std::uint8_t{0}, Index{0}) } -> std::same_as<float>;
+}
+&&(C::bits >= 1) && (C::bits <= 8) && std::is_trivially_copyable_v<typename C::View>;
+
 /// The width of a code in bits: the least that holds every code.
-template <Codebook C>
-inline constexpr int code_bits = [] {
-  int bits = 1;
-  while ((1 << bits) < code_count<C>) ++bits;
-  return bits;
+template <class C>
+requires(Codebook<C> || RuntimeCodebook<C>) inline constexpr int code_bits = [] {
+  if constexpr (RuntimeCodebook<C>) {
+    return static_cast<int>(C::bits);
+  } else {
+    int bits = 1;
+    while ((1 << bits) < code_count<C>) ++bits;
+    return bits;
+  }
 }();
 
 /// The value of largest magnitude with its sign, the positive one of equals: what a block's signed
@@ -213,5 +230,28 @@ template <Codebook C>
 QLORA_HD constexpr float decode(std::uint8_t code) {
   return decode_table<C>.at[code];
 }
+
+namespace detail {
+
+/// How a matrix finds the values of its codes: a Codebook has nothing to carry.
+template <class C>
+struct codebook_parts {
+  struct View {
+    QLORA_HD float operator()(std::uint8_t code, Index) const { return decode<C>(code); }
+  };
+  struct Storage {
+    View view() const { return {}; }
+    Index bytes() const { return 0; }
+  };
+  static constexpr bool by_row = false;
+};
+template <RuntimeCodebook C>
+struct codebook_parts<C> {
+  using View = typename C::View;
+  using Storage = typename C::Storage;
+  static constexpr bool by_row = C::by_row;
+};
+
+}  // namespace detail
 
 }  // namespace qlora

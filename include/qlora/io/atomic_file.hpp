@@ -51,6 +51,16 @@ class AtomicFile {
     }
   }
 
+  /// Writes over bytes that are there already. Throws IoError.
+  void write_at(std::size_t offset, const void* data, std::size_t size) {
+    const off_t end = ::lseek(descriptor_, 0, SEEK_CUR);
+    require<IoError>(end >= 0 && ::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) >= 0,
+                     target_.string(), ": can't write: ", std::strerror(errno));
+    write(data, size);
+    require<IoError>(::lseek(descriptor_, end, SEEK_SET) >= 0, target_.string(),
+                     ": can't write: ", std::strerror(errno));
+  }
+
   /// Puts the file in its place.
   void commit() {
     require<IoError>(::fsync(descriptor_) == 0, target_.string(),

@@ -110,6 +110,10 @@ class GgufFile {
   const std::string& name() const { return name_; }
   const MappedFile& file() const { return file_; }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
+  /// Each key's kind and value as the bytes in the file, for copies that lose nothing.
+  const std::map<std::string, std::span<const std::byte>>& raw_values() const {
+    return raw_values_;
+  }
 
   /// The key's value as T (numbers convert), or nothing. Throws FormatError when the kind does not
   /// fit.
@@ -172,13 +176,16 @@ class GgufFile {
     const auto key_count = cursor.read_count(13, "keys");
     for (std::uint64_t i = 0; i < key_count; ++i) {
       std::string key = cursor.read_string();
+      const std::size_t start = cursor.position();
       GgufValue value = read_value(cursor, cursor.read<std::uint32_t>());
       if (!values_.emplace(key, std::move(value)).second)
         cursor.fail("the key '", key, "' comes twice");
+      raw_values_.emplace(key, bytes.subspan(start, cursor.position() - start));
     }
     const auto alignment = find<std::uint64_t>("general.alignment").value_or(32);
-    require<FormatError>(alignment > 0 && (alignment & (alignment - 1)) == 0, name_,
-                         ": general.alignment: expected a power of two, found ", alignment);
+    require<FormatError>(
+        alignment > 0 && alignment <= (1u << 30) && (alignment & (alignment - 1)) == 0, name_,
+        ": general.alignment: expected a power of two, found ", alignment);
     std::vector<std::pair<std::string, std::uint64_t>> offsets;
     for (std::uint64_t i = 0; i < tensor_count; ++i) offsets.push_back(read_tensor(cursor));
     const std::uint64_t start = (cursor.position() + alignment - 1) / alignment * alignment;
@@ -288,6 +295,7 @@ class GgufFile {
   std::string name_;
   MappedFile file_;
   std::map<std::string, GgufValue> values_;
+  std::map<std::string, std::span<const std::byte>> raw_values_;
   std::map<std::string, GgufTensor> tensors_;
 };
 

@@ -7,12 +7,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/io/gguf_k_types.hpp"
 
 namespace qlora {
 
@@ -26,56 +26,89 @@ struct GgufType {
 
 namespace detail {
 
-template <class T>
-T load(const std::byte* from) {
-  T value;
-  std::memcpy(&value, from, sizeof(T));
-  return value;
+/// Code `i` of 32 codes of 4 bits, with an optional fifth bit a code.
+inline float nibble(const std::byte* codes, std::uint32_t fifth, int i) {
+  const unsigned byte = std::to_integer<unsigned>(codes[i % 16]);
+  return static_cast<float>((i < 16 ? byte & 15u : byte >> 4) | (((fifth >> i) & 1u) << 4));
+}
+inline void decode_centred(const std::byte* codes, std::uint32_t fifth, float scale, float centre,
+                           float* out) {
+  for (int i = 0; i < 32; ++i) out[i] = rounded_product(nibble(codes, fifth, i) - centre, scale);
+}
+inline void decode_affine(const std::byte* codes, std::uint32_t fifth, float scale, float minimum,
+                          float* out) {
+  for (int i = 0; i < 32; ++i)
+    out[i] = rounded_sum(rounded_product(nibble(codes, fifth, i), scale), minimum);
+}
+/// Codes of 4 bits that stand for whole numbers in a table.
+inline void decode_table_of(const std::int8_t* table, const std::byte* codes, float scale,
+                            float* out) {
+  for (int i = 0; i < 32; ++i)
+    out[i] =
+        rounded_product(static_cast<float>(table[static_cast<int>(nibble(codes, 0, i))]), scale);
 }
 
-inline float load_half(const std::byte* from) {
-  return float16::from_bits(load<std::uint16_t>(from));
-}
+inline constexpr std::int8_t iq4nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                 1,    13,   25,  38,  53,  69,  89,  113};
+/// E2M1 times two, without a negative zero.
+inline constexpr std::int8_t mxfp4_values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// code * scale + offset over 32 codes of 4 bits, with an optional fifth bit a code.
-inline void decode_nibbles(const std::byte* codes, const std::byte* fifth_bits, float scale,
-                           float bias, float offset, float* out) {
-  const std::uint32_t fifth = fifth_bits ? load<std::uint32_t>(fifth_bits) : 0;
-  for (int i = 0; i < 32; ++i) {
-    const unsigned byte = std::to_integer<unsigned>(codes[i % 16]);
-    const unsigned code = (i < 16 ? byte & 15u : byte >> 4) | (((fifth >> i) & 1u) << 4);
-    out[i] = rounded_sum(rounded_product(static_cast<float>(code) - bias, scale), offset);
-  }
-}
-
-inline constexpr std::array<GgufType, 8> gguf_types{{
-    {0, "F32", 1, 4, [](const std::byte* b, float* out) { *out = load<float>(b); }},
-    {1, "F16", 1, 2, [](const std::byte* b, float* out) { *out = load_half(b); }},
-    {30, "BF16", 1, 2,
-     [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
-    {2, "Q4_0", 32, 18,
-     [](const std::byte* b, float* out) {
-       decode_nibbles(b + 2, nullptr, load_half(b), 8, 0, out);
-     }},
-    {3, "Q4_1", 32, 20,
-     [](const std::byte* b, float* out) {
-       decode_nibbles(b + 4, nullptr, load_half(b), 0, load_half(b + 2), out);
-     }},
-    {6, "Q5_0", 32, 22,
-     [](const std::byte* b, float* out) {
-       decode_nibbles(b + 6, b + 2, load_half(b), 16, 0, out);
-     }},
-    {7, "Q5_1", 32, 24,
-     [](const std::byte* b, float* out) {
-       decode_nibbles(b + 8, b + 4, load_half(b), 0, load_half(b + 2), out);
-     }},
-    {8, "Q8_0", 32, 34,
-     [](const std::byte* b, float* out) {
-       const float scale = load_half(b);
-       for (int i = 0; i < 32; ++i)
-         out[i] = rounded_product(static_cast<float>(load<std::int8_t>(b + 2 + i)), scale);
-     }},
-}};
+inline constexpr std::array gguf_types{
+    GgufType{0, "F32", 1, 4, [](const std::byte* b, float* out) { *out = load<float>(b); }},
+    GgufType{1, "F16", 1, 2, [](const std::byte* b, float* out) { *out = load_half(b); }},
+    GgufType{
+        30, "BF16", 1, 2,
+        [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
+    GgufType{
+        2, "Q4_0", 32, 18,
+        [](const std::byte* b, float* out) { decode_centred(b + 2, 0, load_half(b), 8, out); }},
+    GgufType{3, "Q4_1", 32, 20,
+             [](const std::byte* b, float* out) {
+               decode_affine(b + 4, 0, load_half(b), load_half(b + 2), out);
+             }},
+    GgufType{6, "Q5_0", 32, 22,
+             [](const std::byte* b, float* out) {
+               decode_centred(b + 6, load<std::uint32_t>(b + 2), load_half(b), 16, out);
+             }},
+    GgufType{7, "Q5_1", 32, 24,
+             [](const std::byte* b, float* out) {
+               decode_affine(b + 8, load<std::uint32_t>(b + 4), load_half(b), load_half(b + 2),
+                             out);
+             }},
+    GgufType{8, "Q8_0", 32, 34,
+             [](const std::byte* b, float* out) {
+               const float scale = load_half(b);
+               for (int i = 0; i < 32; ++i)
+                 out[i] = rounded_product(static_cast<float>(load<std::int8_t>(b + 2 + i)), scale);
+             }},
+    GgufType{10, "Q2_K", 256, 84, decode_q2_k},
+    GgufType{11, "Q3_K", 256, 110, decode_q3_k},
+    GgufType{12, "Q4_K", 256, 144, decode_q4_k},
+    GgufType{13, "Q5_K", 256, 176, decode_q5_k},
+    GgufType{14, "Q6_K", 256, 210, decode_q6_k},
+    GgufType{20, "IQ4_NL", 32, 18,
+             [](const std::byte* b, float* out) {
+               decode_table_of(iq4nl_values, b + 2, load_half(b), out);
+             }},
+    GgufType{23, "IQ4_XS", 256, 136,
+             [](const std::byte* b, float* out) {
+               const float d = load_half(b);
+               const auto high = load<std::uint16_t>(b + 2);
+               for (int part = 0; part < 8; ++part) {
+                 const unsigned low = std::to_integer<unsigned>(b[4 + part / 2]) >> (part % 2 * 4);
+                 const int scale = static_cast<int>((low & 15u) | ((high >> (2 * part)) & 3u) << 4);
+                 decode_table_of(iq4nl_values, b + 8 + 16 * part,
+                                 rounded_product(d, static_cast<float>(scale - 32)),
+                                 out + 32 * part);
+               }
+             }},
+    GgufType{39, "MXFP4", 32, 17, [](const std::byte* b, float* out) {
+               // Half of the power of two; 255 is no NaN here but 2^127, as in ggml.
+               const auto e = std::to_integer<std::uint32_t>(b[0]);
+               const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+               decode_table_of(mxfp4_values, b + 1, __builtin_bit_cast(float, bits), out);
+             }}};
 
 }  // namespace detail
 

@@ -15,6 +15,7 @@
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/safetensors.hpp"
+#include "qlora/io/safetensors_writer.hpp"
 #include "qlora/nn/parameter.hpp"
 
 namespace qlora {

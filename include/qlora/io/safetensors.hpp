@@ -3,7 +3,6 @@
 ///
 ///     qlora::SafetensorsFile file("adapter_model.safetensors");
 ///     qlora::RowMatrixXf a = file.dense("...lora_A.weight");
-///     qlora::write_safetensors(path, {{"a", &a}}, {{"format", "pt"}});
 #pragma once
 
 #include <algorithm>
@@ -21,7 +20,6 @@
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/numeric.hpp"
-#include "qlora/io/atomic_file.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/mapped_file.hpp"
 
@@ -47,6 +45,27 @@ inline std::size_t safetensors_size(const std::string& dtype) {
 
 }  // namespace detail
 
+/// A matrix of F32, F16 or BF16 as floats; a vector is one row. Throws FormatError that begins with
+/// `where`.
+inline RowMatrixXf dense_of(const SafeTensor& tensor, const std::string& where) {
+  require<FormatError>(tensor.shape.size() == 1 || tensor.shape.size() == 2, where,
+                       ": expected 1 or 2 dimensions, found ", tensor.shape.size());
+  RowMatrixXf values(tensor.shape.size() == 2 ? tensor.shape[0] : 1, tensor.shape.back());
+  if (tensor.dtype == "F32") {
+    if (!tensor.bytes.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+  }
+  require<FormatError>(tensor.dtype == "F16" || tensor.dtype == "BF16", where,
+                       ": expected F32, F16 or BF16, found ", tensor.dtype);
+  for (Index i = 0; i < values.size(); ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, tensor.bytes.data() + 2 * i, 2);
+    values.data()[i] =
+        tensor.dtype == "F16" ? float{float16::from_bits(bits)} : float{bfloat16::from_bits(bits)};
+  }
+  return values;
+}
+
 class SafetensorsFile {
  public:
   /// Throws IoError or FormatError, naming file and tensor.
@@ -64,26 +83,15 @@ class SafetensorsFile {
     return place->second;
   }
 
-  /// A matrix of F32, F16 or BF16 as floats.
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+
+  /// A matrix of F32, F16 or BF16 as floats; a vector is one row.
   RowMatrixXf dense(const std::string& name) const {
-    const SafeTensor& t = tensor(name);
-    require<FormatError>(t.shape.size() == 2, name_, ": tensor '", name,
-                         "': expected 2 dimensions, found ", t.shape.size());
-    RowMatrixXf values(t.shape[0], t.shape[1]);
-    if (t.dtype == "F32") {
-      if (!t.bytes.empty()) std::memcpy(values.data(), t.bytes.data(), t.bytes.size());
-      return values;
-    }
-    require<FormatError>(t.dtype == "F16" || t.dtype == "BF16", name_, ": tensor '", name,
-                         "': expected F32, F16 or BF16, found ", t.dtype);
-    for (Index i = 0; i < values.size(); ++i) {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, t.bytes.data() + 2 * i, 2);
-      values.data()[i] =
-          t.dtype == "F16" ? float{float16::from_bits(bits)} : float{bfloat16::from_bits(bits)};
-    }
-    return values;
+    return dense_of(tensor(name), name_ + ": tensor '" + name + "'");
   }
+
+  const std::string& name() const { return name_; }
+  const MappedFile& file() const { return file_; }
 
  private:
   void parse() {
@@ -154,30 +162,5 @@ class SafetensorsFile {
   std::map<std::string, SafeTensor> tensors_;
   std::map<std::string, std::string> metadata_;
 };
-
-/// Writes float32 matrices, whole or not at all.
-inline void write_safetensors(const std::filesystem::path& path,
-                              const std::map<std::string, const RowMatrixXf*>& tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
-  nlohmann::json header = nlohmann::json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::uint64_t end = 0;
-  for (const auto& [name, values] : tensors) {
-    const std::uint64_t size = static_cast<std::uint64_t>(values->size()) * sizeof(float);
-    header[name] = {{"dtype", "F32"},
-                    {"shape", {values->rows(), values->cols()}},
-                    {"data_offsets", {end, end + size}}};
-    end += size;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  AtomicFile file(path);
-  const std::uint64_t length = text.size();
-  file.write(&length, sizeof(length));
-  file.write(text.data(), text.size());
-  for (const auto& [name, values] : tensors)
-    file.write(values->data(), static_cast<std::size_t>(values->size()) * sizeof(float));
-  file.commit();
-}
 
 }  // namespace qlora

@@ -33,6 +33,11 @@ struct AffineScale {
     View view() const { return {steps.data()}; }
     Index size() const { return static_cast<Index>(steps.size()); }
     Index bytes() const { return static_cast<Index>(steps.size() * sizeof(Step)); }
+    /// Scale and minimum of a block stand side by side.
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.template pairs<T>("absmax", steps, count);
+    }
   };
 
   static Storage store(std::span<const Range> references, float value = 1) {

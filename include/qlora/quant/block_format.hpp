@@ -33,6 +33,18 @@ inline constexpr bool scale_stores =
     std::is_same_v<ReferenceOf<N>, ReferenceOf<typename default_normalization<S>::type>> &&
     !(std::is_same_v<N, SignedAbsoluteMaximum> && requires { S::stores_no_sign; });
 
+/// The code value that a block's reference maps to; 1 for values known at run time only.
+template <class C, class N>
+inline constexpr float reference_value = [] {
+  if constexpr (RuntimeCodebook<C>) {
+    return 1.f;
+  } else if constexpr (std::is_same_v<N, SignedAbsoluteMaximum>) {
+    return extreme_value<C>;
+  } else {
+    return largest_value<C>;
+  }
+}();
+
 /// Whether a Scale refuses a codebook of that largest value.
 template <class S>
 constexpr bool refuses_largest(float largest) {
@@ -47,7 +59,7 @@ constexpr bool refuses_largest(float largest) {
 template <class Code, int BlockSizeV, class ScalePolicy,
           class NormalizationPolicy = typename detail::default_normalization<ScalePolicy>::type>
 struct BlockFormat {
-  static_assert(Codebook<Code>,
+  static_assert(Codebook<Code> || RuntimeCodebook<Code>,
                 "BlockFormat: the first argument must be a codebook, a struct with static "
                 "constexpr std::array values of 2 to "
                 "256 finite numbers that are not all zero");
@@ -63,9 +75,15 @@ struct BlockFormat {
   static_assert(detail::scale_stores<ScalePolicy, NormalizationPolicy>,
                 "BlockFormat: this Scale can't store what this normalization gives: a sign needs "
                 "FloatScale, DoubleQuant or SignBit, a minimum needs AffineScale");
-  static_assert(!detail::refuses_largest<ScalePolicy>(largest_value<Code>),
+  static_assert(!detail::refuses_largest<ScalePolicy>(
+                    magnitude(detail::reference_value<Code, NormalizationPolicy>)),
                 "BlockFormat: PowerOfTwoScale rounds scales down, which would saturate every block "
                 "of this codebook; use PowerOfTwoScale<round_scale::up>");
+
+  static_assert(!RuntimeCodebook<Code> || std::is_same_v<NormalizationPolicy, AbsoluteMaximum> ||
+                    std::is_same_v<NormalizationPolicy, SignedAbsoluteMaximum>,
+                "BlockFormat: values known at run time are in units of one scale; they need "
+                "AbsoluteMaximum or SignedAbsoluteMaximum");
 
   using CodebookType = Code;
   using ScaleType = ScalePolicy;
@@ -73,10 +91,9 @@ struct BlockFormat {
   static constexpr int block_size = BlockSizeV;
   static constexpr int code_bits = qlora::code_bits<Code>;
   /// The code value that a block's reference maps to.
-  static constexpr float reference_value =
-      std::is_same_v<NormalizationPolicy, SignedAbsoluteMaximum> ? extreme_value<Code>
-                                                                 : largest_value<Code>;
-  /// Bits that a weight costs, scales included; for a Dynamic block size, without them.
+  static constexpr float reference_value = detail::reference_value<Code, NormalizationPolicy>;
+  /// Bits that a weight costs, scales included; for a Dynamic block size, without them. A run-time
+  /// codebook's own values are not counted.
   static constexpr double bits_per_weight =
       code_bits + (BlockSizeV > 0 ? ScalePolicy::bits_per_scale / BlockSizeV : 0.0);
 };
@@ -88,8 +105,10 @@ template <class C, int B, class S, class N>
 struct is_block_format<BlockFormat<C, B, S, N>> : std::true_type {};
 }  // namespace detail
 
-/// Any instance of BlockFormat.
+/// What a QuantizedMatrix may be of: an instance of BlockFormat, or a wrapper of one that says so.
 template <class F>
-concept Format = detail::is_block_format<F>::value;
+concept Format = detail::is_block_format<F>::value || requires {
+  typename F::wraps_a_format;
+};
 
 }  // namespace qlora

@@ -8,9 +8,11 @@
 #include "qlora/codebook/floating.hpp"
 #include "qlora/codebook/ggml.hpp"
 #include "qlora/codebook/integer.hpp"
+#include "qlora/codebook/learned.hpp"
 #include "qlora/codebook/normal_float.hpp"
 #include "qlora/quant/affine_scale.hpp"
 #include "qlora/quant/block_format.hpp"
+#include "qlora/quant/outlier_preserving.hpp"
 #include "qlora/quant/power_of_two_scale.hpp"
 #include "qlora/quant/sign_bit.hpp"
 #include "qlora/quant/two_level_scale.hpp"
@@ -34,6 +36,10 @@ using Af4 = BlockFormat<AF4, 64, FloatScale<float>>;
 /// Block-optimal values; with a signed scale the sign costs a bit a block.
 using Bof4 = BlockFormat<BOF4<64>, 64, DoubleQuant<>>;
 using Bof4S = BlockFormat<BOF4S<64>, 64, SignBit<DoubleQuant<>>, SignedAbsoluteMaximum>;
+/// One weight of a thousand kept in 16 bits beside BOF4-S.
+using Bof4SOpq = OutlierPreserving<Bof4S, std::ratio<1, 1000>>;
+/// Sixteen values learned from each matrix.
+using Learned4 = BlockFormat<Learned<4>, 64, DoubleQuant<>>;
 using Nf3 = BlockFormat<NF3, 64, FloatScale<float>>;
 using Nf2 = BlockFormat<NF2, 64, FloatScale<float>>;
 using Nf8 = BlockFormat<NF8, 64, FloatScale<float>>;
@@ -55,6 +61,8 @@ static_assert(Fp4E2M1::bits_per_weight == 4.5 && Fp4E3M0::bits_per_weight == 4.5
 static_assert(Int4Block::bits_per_weight == 4.5 && Int4Full::bits_per_weight == 4.5 &&
               Af4::bits_per_weight == 4.5);
 static_assert(Bof4S::bits_per_weight == Bof4::bits_per_weight + 1.0 / 64);
+static_assert(Bof4SOpq::bits_per_weight == Bof4S::bits_per_weight + 48.0 / 1000);
+static_assert(Learned4::bits_per_weight == Nf4Dq::bits_per_weight);
 static_assert(Nf3::bits_per_weight == 3.5 && Nf2::bits_per_weight == 2.5 &&
               Nf8::bits_per_weight == 8.5);
 static_assert(MxFp4::bits_per_weight == 4.25 && NvFp4::bits_per_weight == 4.5);

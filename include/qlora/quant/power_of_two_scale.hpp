@@ -31,6 +31,10 @@ struct PowerOfTwoScale {
     View view() const { return {exponents.data()}; }
     Index size() const { return static_cast<Index>(exponents.size()); }
     Index bytes() const { return static_cast<Index>(exponents.size()); }
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.array("absmax", exponents, count);
+    }
   };
 
   /// Whether rounding down leaves no room: where the largest code value is itself a power of two.

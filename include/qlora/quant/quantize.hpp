@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "qlora/codebook/learned.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
@@ -94,30 +97,75 @@ inline constexpr bool codes_follow_stored = [] {
   return false;
 }();
 
-/// A block's weights, in `cleaned` where some are not finite and may be saturated. Throws
-/// NumericError at the first that may not.
-inline const float* finite_block(const float* weights, Index begin, Index count, Index cols,
-                                 on_non_finite policy, std::vector<float>& cleaned) {
-  const float* x = weights + begin;
-  const float* bad = std::find_if_not(x, x + count, is_finite);
-  if (bad == x + count) return x;
-  const Index position = bad - weights;
-  require<NumericError>(policy == on_non_finite::saturate, "quantize: row ", position / cols,
-                        ", column ", position % cols, ": expected a finite weight, found ", *bad);
-  cleaned.assign(x, x + count);
-  for (float& value : cleaned)
-    if (!is_finite(value)) value = value > 0 ? 3.4028235e38f : value < 0 ? -3.4028235e38f : 0.f;
-  return cleaned.data();
+/// Throws NumericError at the first weight of a block that is not finite.
+inline void require_finite(const float* weights, Index begin, Index count, Index cols) {
+  const float* end = weights + begin + count;
+  const float* bad = std::find_if_not(weights + begin, end, is_finite);
+  if (bad != end)
+    throw NumericError(message("quantize: row ", (bad - weights) / cols, ", column ",
+                               (bad - weights) % cols, ": expected a finite weight, found ", *bad));
 }
 
-}  // namespace detail
+/// NaN as 0, infinities as the largest finite float.
+inline std::vector<float> saturated(const float* weights, Index count) {
+  std::vector<float> cleaned(weights, weights + count);
+  for (float& value : cleaned)
+    if (!is_finite(value)) value = value > 0 ? 3.4028235e38f : value < 0 ? -3.4028235e38f : 0.f;
+  return cleaned;
+}
 
-/// Quantizes `rows * cols` row-major floats. Throws NumericError at the first value that is not
-/// finite (unless told to saturate) and FormatError for a block size that the format does not have.
+/// The values of least squared error for weights whose scales are stored: k-means of the weights in
+/// units of their scales. The pieces that are summed do not depend on the number of threads.
+template <class F, class ScaleView>
+typename F::CodebookType::Storage learn(const float* weights, Index rows, Index cols,
+                                        Index block_size, const ScaleView& scale) {
+  using Code = typename F::CodebookType;
+  constexpr std::size_t bins = Code::by_row ? 1024 : 8192;
+  const auto add = [&](WeightHistogram& histogram, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const float s = scale(i / block_size);
+      histogram.add(unscaled(weights[i], s), static_cast<double>(s) * static_cast<double>(s));
+    }
+  };
+  typename Code::Storage codebook;
+  if constexpr (Code::by_row) {
+    codebook.values.resize(static_cast<std::size_t>(rows * Code::count));
+    parallel_for(rows, [&](Index row) {
+      WeightHistogram histogram(bins);
+      add(histogram, row * cols, (row + 1) * cols);
+      const auto values = k_means(histogram.points(), static_cast<std::size_t>(Code::count));
+      std::copy(values.begin(), values.end(), codebook.values.begin() + row * Code::count);
+    });
+  } else {
+    constexpr Index pieces = 16;
+    std::vector<WeightHistogram> histograms(pieces, WeightHistogram(bins));
+    const Index count = rows * cols, piece = (count + pieces - 1) / pieces;
+    parallel_for(pieces, [&](Index p) {
+      add(histograms[static_cast<std::size_t>(p)], std::min(count, p * piece),
+          std::min(count, (p + 1) * piece));
+    });
+    for (std::size_t p = 1; p < pieces; ++p) histograms[0].add(histograms[p]);
+    codebook.values = k_means(histograms[0].points(), static_cast<std::size_t>(Code::count));
+  }
+  return codebook;
+}
+
+/// Codes of weights [begin, begin + count), all of one block, by learned values.
+template <class F, class S>
+void encode_learned(const float* weights, Index begin, Index count, Index cols,
+                    const std::vector<TableEncoder>& encoders, S scale, std::uint8_t* codes) {
+  for (Index i = begin; i < begin + count; ++i) {
+    const Index table = F::CodebookType::by_row ? i / cols : 0;
+    write_code<F::code_bits>(
+        codes, i, encoders[static_cast<std::size_t>(table)](unscaled(weights[i], scale)));
+  }
+}
+
 template <class F>
-QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
-                            const QuantizeOptions& options = {}) {
-  static_assert(Format<F>, "quantize: the template argument must be a BlockFormat");
+QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
+                                   const QuantizeOptions& options) {
+  using Code = typename F::CodebookType;
+  constexpr bool learned = RuntimeCodebook<Code>;
   const Index block_size = options.block_size > 0 ? options.block_size : Index{F::block_size};
   require<FormatError>(
       block_size > 0,
@@ -135,36 +183,98 @@ QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
   const Index grain = grain_for(blocks, 8 * std::max<Index>(1, 4096 / (8 * block_size)), 4);
   const auto for_each_block = [&](auto&& body) {
     parallel_ranges(blocks, grain, [&](Index first, Index last) {
-      std::vector<float> cleaned;
       for (Index block = first; block < last; ++block) {
         const Index begin = block * block_size;
-        const Index n = std::min(block_size, count - begin);
-        body(block, begin, n,
-             detail::finite_block(weights, begin, n, cols, options.non_finite, cleaned));
+        body(block, begin, std::min(block_size, count - begin));
       }
     });
   };
-  for_each_block([&](Index block, Index begin, Index n, const float* x) {
+  for_each_block([&](Index block, Index begin, Index n) {
+    require_finite(weights, begin, n, cols);
     Reference& reference = references[static_cast<std::size_t>(block)];
-    reference = F::NormalizationType::reference(x, n);
-    if constexpr (!detail::codes_follow_stored<F>)
-      reference =
-          detail::encode_by_reference<F>(x, begin, n, n == block_size, reference, codes.data());
+    reference = F::NormalizationType::reference(weights + begin, n);
+    if constexpr (!codes_follow_stored<F> && !learned)
+      reference = encode_by_reference<F>(weights + begin, begin, n, n == block_size, reference,
+                                         codes.data());
   });
   auto scale = F::ScaleType::store(references, F::reference_value);
-  if constexpr (detail::codes_follow_stored<F>) {
-    const auto view = scale.view();
-    for_each_block([&](Index block, Index begin, Index n, const float* x) {
-      const auto stored = view(block);
-      detail::encode_block<F>(x, begin, n, codes.data(),
-                              [=](float w) { return detail::unscaled(w, stored); });
+  const auto view = scale.view();
+  typename QuantizedMatrix<F>::CodebookStorage codebook;
+  std::uint8_t code_of_zero = 0;
+  if constexpr (learned) {
+    codebook = learn<F>(weights, rows, cols, block_size, view);
+    std::vector<TableEncoder> encoders;
+    const std::span<const float> values(codebook.values);
+    for (std::size_t at = 0; at < values.size(); at += Code::count)
+      encoders.emplace_back(values.subspan(at, Code::count));
+    for_each_block([&](Index block, Index begin, Index n) {
+      encode_learned<F>(weights, begin, n, cols, encoders, view(block), codes.data());
     });
+    code_of_zero = encoders.empty() ? std::uint8_t{0} : encoders.back()(0.f);
+  } else {
+    if constexpr (codes_follow_stored<F>)
+      for_each_block([&](Index block, Index begin, Index n) {
+        const auto stored = view(block);
+        encode_block<F>(weights + begin, begin, n, codes.data(),
+                        [=](float w) { return unscaled(w, stored); });
+      });
+    code_of_zero = encode<Code>(0.f);
   }
   // The rest of the last byte holds the code of 0.
   const Index filled = static_cast<Index>(codes.size()) * 8 / F::code_bits;
-  for (Index i = count; i < filled; ++i)
-    write_code<F::code_bits>(codes.data(), i, encode<typename F::CodebookType>(0.f));
-  return {std::move(codes), std::move(scale), rows, cols, block_size};
+  for (Index i = count; i < filled; ++i) write_code<F::code_bits>(codes.data(), i, code_of_zero);
+  return {std::move(codes), std::move(scale), rows, cols, block_size, std::move(codebook)};
+}
+
+/// The matrix with zeros for its weights of largest magnitude, and those; the first of equals.
+inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weights, Index rows,
+                                                              Index cols, double share) {
+  require<ShapeError>(cols <= Index{0xffffffff}, "quantize: outliers have 32-bit columns, found ",
+                      cols, " columns");
+  const Index count = rows * cols;
+  for (Index row = 0; row < rows; ++row) require_finite(weights, row * cols, cols, cols);
+  const auto kept = static_cast<Index>(share * static_cast<double>(count));
+  std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
+  auto& [rest, outliers] = result;
+  outliers.row_start.assign(static_cast<std::size_t>(rows) + 1, 0);
+  if (kept == 0) return result;
+  std::vector<float> sizes(static_cast<std::size_t>(count));
+  std::transform(weights, weights + count, sizes.begin(), [](float w) { return magnitude(w); });
+  std::nth_element(sizes.begin(), sizes.begin() + (kept - 1), sizes.end(), std::greater<>());
+  const float least = sizes[static_cast<std::size_t>(kept - 1)];
+  Index larger =
+      std::count_if(weights, weights + count, [=](float w) { return magnitude(w) > least; });
+  for (Index i = 0; i < count; ++i) {
+    const float size = magnitude(weights[i]);
+    if (size < least || (size == least && larger++ >= kept)) continue;
+    rest[static_cast<std::size_t>(i)] = 0;
+    outliers.column.push_back(static_cast<std::uint32_t>(i % cols));
+    outliers.value.emplace_back(weights[i]);
+    ++outliers.row_start[static_cast<std::size_t>(i / cols) + 1];
+  }
+  for (std::size_t row = 1; row < outliers.row_start.size(); ++row)
+    outliers.row_start[row] += outliers.row_start[row - 1];
+  return result;
+}
+
+}  // namespace detail
+
+/// Quantizes `rows * cols` row-major floats. Throws NumericError at the first value that is not
+/// finite (unless told to saturate) and FormatError for a block size that the format does not have.
+template <class F>
+QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
+                            const QuantizeOptions& options = {}) {
+  static_assert(Format<F>, "quantize: the template argument must be a BlockFormat");
+  if (options.non_finite == on_non_finite::saturate)
+    return quantize<F>(detail::saturated(weights, rows * cols).data(), rows, cols,
+                       {.block_size = options.block_size});
+  if constexpr (requires { typename F::wraps_a_format; }) {
+    auto [rest, outliers] = detail::split_outliers(weights, rows, cols, F::share);
+    return {quantize<typename F::wraps_a_format>(rest.data(), rows, cols, options),
+            std::move(outliers)};
+  } else {
+    return detail::quantize_blocks<F>(weights, rows, cols, options);
+  }
 }
 
 /// Quantizes any Eigen expression; double is rounded to float first.

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
+#include "qlora/quant/outlier_preserving.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
 namespace qlora {
 
+/// Owns what a QuantizedView of the same format reads.
 template <class F>
 class QuantizedMatrix {
   static_assert(Format<F>, "QuantizedMatrix: the argument must be a BlockFormat");
@@ -20,15 +22,17 @@ class QuantizedMatrix {
  public:
   using FormatType = F;
   using ScaleStorage = typename F::ScaleType::Storage;
+  using CodebookStorage = typename detail::codebook_parts<typename F::CodebookType>::Storage;
 
   QuantizedMatrix() = default;
 
-  /// Takes packed codes and scales as they are. Throws ShapeError unless `codes` holds exactly
-  /// [rows, cols] codes and `scale` one scale a block.
+  /// Takes packed codes and scales as they are, and a run-time codebook's values. Throws ShapeError
+  /// unless `codes` holds exactly [rows, cols] codes and `scale` one scale a block.
   QuantizedMatrix(std::vector<std::uint8_t> codes, ScaleStorage scale, Index rows, Index cols,
-                  Index block_size = F::block_size)
+                  Index block_size = F::block_size, CodebookStorage codebook = {})
       : codes_(std::move(codes)),
         scale_(std::move(scale)),
+        codebook_(std::move(codebook)),
         rows_(rows),
         cols_(cols),
         block_size_(block_size) {
@@ -45,18 +49,28 @@ class QuantizedMatrix {
     const Index blocks = view().block_count();
     require<ShapeError>(scale_.size() == blocks, "QuantizedMatrix: expected ", blocks,
                         " scales for shape [", rows, ", ", cols, "], found ", scale_.size());
+    if constexpr (RuntimeCodebook<typename F::CodebookType>) {
+      using Code = typename F::CodebookType;
+      const Index values = Code::count * (Code::by_row ? rows : 1);
+      require<ShapeError>(static_cast<Index>(codebook_.values.size()) == values,
+                          "QuantizedMatrix: expected ", values, " values of codes, found ",
+                          codebook_.values.size());
+    }
   }
 
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }
   Index block_size() const { return block_size_; }
-  /// The bytes of codes and scales.
-  Index bytes() const { return static_cast<Index>(codes_.size()) + scale_.bytes(); }
+  /// The bytes of codes, scales and run-time codebooks.
+  Index bytes() const {
+    return static_cast<Index>(codes_.size()) + scale_.bytes() + codebook_.bytes();
+  }
   const std::vector<std::uint8_t>& codes() const { return codes_; }
   const ScaleStorage& scale() const { return scale_; }
+  const CodebookStorage& codebook() const { return codebook_; }
 
   QuantizedView<F> view() const {
-    return {codes_.data(), scale_.view(), rows_, cols_, block_size_};
+    return {codes_.data(), scale_.view(), rows_, cols_, block_size_, codebook_.view()};
   }
 
   /// The transpose as an operand: `x * w.transpose()`. Of a temporary it would dangle, so that does
@@ -67,7 +81,43 @@ class QuantizedMatrix {
  private:
   std::vector<std::uint8_t> codes_;
   ScaleStorage scale_;
+  [[no_unique_address]] CodebookStorage codebook_;
   Index rows_ = 0, cols_ = 0, block_size_ = F::block_size;
+};
+
+/// A packed matrix of any format beside the weights that are kept in 16 bits.
+template <class F, class Share>
+class QuantizedMatrix<OutlierPreserving<F, Share>> {
+ public:
+  using FormatType = OutlierPreserving<F, Share>;
+
+  QuantizedMatrix() = default;
+
+  /// rest: the matrix with 0 where `outliers` has a weight. Throws ShapeError unless the outliers
+  /// lie row by row inside it, columns ascending.
+  QuantizedMatrix(QuantizedMatrix<F> rest, Outliers outliers)
+      : rest_(std::move(rest)), outliers_(std::move(outliers)) {
+    if (outliers_.row_start.empty())
+      outliers_.row_start.assign(static_cast<std::size_t>(rest_.rows()) + 1, 0);
+    require<ShapeError>(outliers_.fit(rest_.rows(), rest_.cols()),
+                        "QuantizedMatrix: the outliers do not lie in the shape [", rest_.rows(),
+                        ", ", rest_.cols(), "], rows and columns ascending");
+  }
+
+  Index rows() const { return rest_.rows(); }
+  Index cols() const { return rest_.cols(); }
+  Index block_size() const { return rest_.block_size(); }
+  Index bytes() const { return rest_.bytes() + outliers_.bytes(); }
+  const QuantizedMatrix<F>& rest() const { return rest_; }
+  const Outliers& outliers() const { return outliers_; }
+
+  QuantizedView<FormatType> view() const { return {rest_.view(), outliers_.view()}; }
+  TransposedView<FormatType> transpose() const& { return {view()}; }
+  TransposedView<FormatType> transpose() const&& = delete;
+
+ private:
+  QuantizedMatrix<F> rest_;
+  Outliers outliers_;
 };
 
 }  // namespace qlora

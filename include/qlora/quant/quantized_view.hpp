@@ -11,10 +11,6 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "qlora/codebook/dynamic.hpp"
-#include "qlora/codebook/floating.hpp"
-#include "qlora/codebook/integer.hpp"
-#include "qlora/codebook/normal_float.hpp"
 #include "qlora/quant/block_format.hpp"
 #include "qlora/quant/packing.hpp"
 #include "qlora/quant/scale.hpp"
@@ -29,13 +25,20 @@ class QuantizedView {
   using FormatType = F;
   using Code = typename F::CodebookType;
   using ScaleView = typename F::ScaleType::View;
+  using CodebookView = typename detail::codebook_parts<Code>::View;
 
   QuantizedView() = default;
 
-  /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats.
+  /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats,
+  /// codebook only for run-time ones.
   QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols,
-                         Index block_size)
-      : codes_(codes), scale_(scale), rows_(rows), cols_(cols), block_size_(block_size) {}
+                         Index block_size, CodebookView codebook = {})
+      : codes_(codes),
+        scale_(scale),
+        codebook_(codebook),
+        rows_(rows),
+        cols_(cols),
+        block_size_(block_size) {}
 
   QLORA_HD Index rows() const { return rows_; }
   QLORA_HD Index cols() const { return cols_; }
@@ -54,7 +57,7 @@ class QuantizedView {
   /// One weight: its code's value scaled as its block's scale says, each step rounded to float.
   QLORA_HD float operator()(Index row, Index col) const {
     const Index i = row * cols_ + col;
-    return scaled(decode<Code>(read_code<F::code_bits>(codes_, i)), scale_(i / block_size()));
+    return scaled(codebook_(read_code<F::code_bits>(codes_, i), row), scale_(i / block_size()));
   }
 
   /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns
@@ -74,8 +77,12 @@ class QuantizedView {
     while (begin < end) {
       const Index block = begin / block_size();
       const Index block_end = (block + 1) * block_size();
-      const Index stop = block_end < end ? block_end : end;
-      decode_within_block(begin, stop, scale_(block), out);
+      Index stop = block_end < end ? block_end : end, row = 0;
+      if constexpr (detail::codebook_parts<Code>::by_row) {
+        row = begin / cols_;
+        stop = (row + 1) * cols_ < stop ? (row + 1) * cols_ : stop;
+      }
+      decode_within_block(begin, stop, row, scale_(block), out);
       out += stop - begin;
       begin = stop;
     }
@@ -83,13 +90,13 @@ class QuantizedView {
 
  private:
   /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the
-  /// same single rounding.
+  /// same single rounding. `row` counts only where every row has its own values.
   template <class T, class S>
-  QLORA_HD void decode_within_block(Index begin, Index end, S scale, T* out) const {
+  QLORA_HD void decode_within_block(Index begin, Index end, Index row, S scale, T* out) const {
     if constexpr (F::code_bits <= 4) {
       T table[1 << F::code_bits];
       for (int i = 0; i < (1 << F::code_bits); ++i)
-        table[i] = static_cast<T>(scaled(decode_table<Code>.at[i], scale));
+        table[i] = static_cast<T>(scaled(codebook_(static_cast<std::uint8_t>(i), row), scale));
       if constexpr (F::code_bits == 4) {
         if (begin < end && begin % 2 != 0) *out++ = table[codes_[begin++ / 2] & 15u];
         const std::uint8_t* byte = codes_ + begin / 2;
@@ -104,12 +111,13 @@ class QuantizedView {
       }
     } else {
       for (Index i = begin; i < end; ++i)
-        *out++ = static_cast<T>(scaled(decode<Code>(read_code<F::code_bits>(codes_, i)), scale));
+        *out++ = static_cast<T>(scaled(codebook_(read_code<F::code_bits>(codes_, i), row), scale));
     }
   }
 
   const std::uint8_t* codes_ = nullptr;
   ScaleView scale_{};
+  [[no_unique_address]] CodebookView codebook_{};
   Index rows_ = 0, cols_ = 0, block_size_ = 0;
 };
 

@@ -51,7 +51,9 @@ concept stores_references = requires(std::span<const float> references) {
 /// `store(references, value)` keeps one scale a block: what the block is normalized by over the
 /// code value that it maps to. `View(block)` gives it back, on host and device, as a float, an
 /// Affine or TwoFactors; `bits_per_scale` is the cost of one. With `codes_follow_stored` (true),
-/// weights are coded by the scale as it was stored, not as it was.
+/// weights are coded by the scale as it was stored, not as it was. A Storage with
+/// `describe(archive, count)`, which names its parts, can be written to files and read back
+/// (io/format_file.hpp).
 template <class S>
 concept Scale = detail::stores_references<S> &&
     requires(const typename S::Storage& storage, const typename S::View& view) {
@@ -79,6 +81,10 @@ struct FloatScale {
     View view() const { return {values.data()}; }
     Index size() const { return static_cast<Index>(values.size()); }
     Index bytes() const { return static_cast<Index>(values.size() * sizeof(T)); }
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.array("absmax", values, count);
+    }
   };
 
   static Storage store(std::span<const float> references, float value = 1) {
@@ -123,6 +129,15 @@ struct DoubleQuant {
     Index size() const { return static_cast<Index>(codes.size()); }
     Index bytes() const {
       return static_cast<Index>(codes.size()) + inner.bytes() + static_cast<Index>(sizeof(float));
+    }
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.array("absmax", codes, count);
+      archive.nested([&](auto& below) {
+        inner.describe(below, (count + BlockSize - 1) / BlockSize);
+        below.number("offset", offset);
+        below.table("quant_map", decode_table<Map>.at);
+      });
     }
   };
 

@@ -34,6 +34,11 @@ struct SignBit {
     View view() const { return {signs.data(), inner.view()}; }
     Index size() const { return inner.size(); }
     Index bytes() const { return static_cast<Index>(signs.size()) + inner.bytes(); }
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.array("absmax_sign", signs, packed_bytes(1, count));
+      inner.describe(archive, count);
+    }
   };
 
   static Storage store(std::span<const float> references, float value = 1) {

@@ -37,6 +37,11 @@ struct TwoLevelScale {
     Index bytes() const {
       return static_cast<Index>(values.size() * sizeof(T)) + static_cast<Index>(sizeof(float));
     }
+    template <class Archive>
+    void describe(Archive& archive, Index count) {
+      archive.array("absmax", values, count);
+      archive.number("tensor_scale", tensor);
+    }
   };
 
   static Storage store(std::span<const float> references, float value = 1) {

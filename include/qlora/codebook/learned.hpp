@@ -1,0 +1,103 @@
+/// Codebooks whose values are found at run time: learned from the weights, or read from a file.
+///
+///     using Learned4 = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::DoubleQuant<>>;
+///     qlora::QuantizedMatrix w = qlora::quantize<Learned4>(dense);
+///     w.codebook().values;   // 16 floats
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "qlora/codebook/codebook.hpp"
+#include "qlora/codebook/k_means.hpp"
+
+namespace qlora {
+
+/// How far a table of learned values reaches.
+enum class one_table { per_matrix, per_row };
+
+/// 2^Bits values in units of a block's scale, one table for the whole matrix or one for each row.
+/// `quantize` learns them as the ones of least squared error of the weights (k-means weighted by
+/// the squares of the scales).
+template <int Bits, one_table Reach = one_table::per_matrix>
+struct Learned {
+  static_assert(Bits >= 1 && Bits <= 8, "Learned: codes have 1 to 8 bits");
+  static constexpr int bits = Bits;
+  static constexpr bool by_row = Reach == one_table::per_row;
+  static constexpr Index count = Index{1} << Bits;
+
+  struct View {
+    const float* values = nullptr;
+    QLORA_HD float operator()(std::uint8_t code, Index row) const {
+      return values[(by_row ? row * count : 0) + code];
+    }
+  };
+
+  struct Storage {
+    std::vector<float> values;  ///< 2^Bits a table, in code order
+    View view() const { return {values.data()}; }
+    Index bytes() const { return static_cast<Index>(values.size() * sizeof(float)); }
+
+    /// Its parts by name, for files.
+    template <class Archive>
+    void describe(Archive& archive, Index rows) {
+      archive.array("quant_map", values, by_row ? rows * count : count);
+    }
+  };
+};
+
+/// Sums of weighted numbers in [-1, 1] by `bins` equal bins, from which k_means finds values;
+/// adding histograms in a fixed order gives the same bits for any number of threads.
+class WeightHistogram {
+ public:
+  explicit WeightHistogram(std::size_t bins) : weight_(bins, 0.0), sum_(bins, 0.0) {}
+
+  void add(float position, double weight) {
+    const auto bins = static_cast<double>(weight_.size());
+    const double place = (static_cast<double>(position) + 1) / 2 * bins;
+    const auto bin = static_cast<std::size_t>(std::clamp(place, 0.0, bins - 1));
+    weight_[bin] += weight;
+    sum_[bin] += weight * static_cast<double>(position);
+  }
+  void add(const WeightHistogram& other) {
+    for (std::size_t i = 0; i < weight_.size(); ++i) {
+      weight_[i] += other.weight_[i];
+      sum_[i] += other.sum_[i];
+    }
+  }
+
+  /// The mean of each bin that holds something.
+  std::vector<WeightedPoint> points() const {
+    std::vector<WeightedPoint> points;
+    for (std::size_t i = 0; i < weight_.size(); ++i)
+      if (weight_[i] > 0) points.push_back({sum_[i] / weight_[i], weight_[i]});
+    return points;
+  }
+
+ private:
+  std::vector<double> weight_, sum_;
+};
+
+/// Codes of an ascending table by the rule of `encode`: the number of mid-points strictly below.
+class TableEncoder {
+ public:
+  explicit TableEncoder(std::span<const float> table) {
+    for (std::size_t i = 0; i + 1 < table.size(); ++i)
+      thresholds_.push_back(static_cast<float>(
+          (static_cast<double>(table[i]) + static_cast<double>(table[i + 1])) / 2));
+  }
+
+  std::uint8_t operator()(float x) const {
+    int below = 0;
+    for (const float threshold : thresholds_) below += threshold < x ? 1 : 0;
+    return static_cast<std::uint8_t>(below);
+  }
+
+ private:
+  std::vector<float> thresholds_;
+};
+
+}  // namespace qlora

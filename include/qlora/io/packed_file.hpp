@@ -1,0 +1,213 @@
+/// Packed matrices of any format in safetensors. Of a weight P.weight the file holds the codes
+/// `P.weight`, the parts of its scales `P.weight.absmax` and so on, and a JSON text
+/// `P.weight.quant_state.qlora__NAME`.
+///
+///     qlora::SafetensorsWriter file(path, qlora::packed_names<Nf3>("p.weight", "nf3"));
+///     qlora::write_packed(file, "p.weight", "nf3", w);
+///     file.commit();
+///     auto state = qlora::find_packed_state(qlora::Checkpoint(path), "p.weight");
+///     auto back = qlora::read_packed<Nf3>(checkpoint, *state);
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qlora/core/error.hpp"
+#include "qlora/io/packed_parts.hpp"
+
+namespace qlora {
+
+/// What the JSON text beside a packed weight says.
+struct PackedState {
+  std::string weight;  ///< the name of the tensor of codes
+  std::string packer;  ///< bitsandbytes or qlora
+  std::string format;  ///< nf4 or fp4; a name of visit_format; or a user's own
+  Index block_size = 0;
+  Index rows = 0, cols = 0;
+  std::string dtype;    ///< of the weight before: float32, bfloat16 or float16
+  nlohmann::json json;  ///< all of it
+};
+
+namespace detail {
+
+inline nlohmann::json parse_state(const Checkpoint& file, const std::string& name) {
+  const SafeTensor& tensor = file.tensor(name);
+  require<FormatError>(tensor.dtype == "U8", file.where(name),
+                       ": expected a JSON text as U8, found ", tensor.dtype);
+  nlohmann::json json = parse_json(
+      file.where(name), {reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()});
+  require<FormatError>(json.is_object(), file.where(name), ": expected a JSON object");
+  return json;
+}
+
+/// rows * cols of a shape: its last dimension, and the product of the others.
+inline void read_shape(const nlohmann::json& json, const std::string& where, PackedState& state) {
+  const auto shape = json.at("shape").get<std::vector<Index>>();
+  require<FormatError>(!shape.empty(), where, ": expected a shape, found none");
+  state.rows = 1;
+  state.cols = shape.back();
+  Index all = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    require<FormatError>(
+        shape[i] >= 0 && !__builtin_mul_overflow(all, shape[i], &all) && all < (Index{1} << 56),
+        where, ": its shape is out of range");
+    if (i + 1 < shape.size()) state.rows *= shape[i];
+  }
+}
+
+}  // namespace detail
+
+/// What is said of a packed weight, or nothing when the tensor is none. Throws FormatError for a
+/// text that is malformed.
+inline std::optional<PackedState> find_packed_state(const Checkpoint& file,
+                                                    const std::string& weight) {
+  const std::string start = weight + ".quant_state.";
+  const auto name = file.first_with_prefix(start);
+  if (!name) return std::nullopt;
+  const std::string kind = name->substr(start.size());
+  const auto bar = kind.find("__");
+  const std::string where = file.where(*name);
+  PackedState state{.weight = weight,
+                    .packer = kind.substr(0, bar),
+                    .format = bar == std::string::npos ? "" : kind.substr(bar + 2),
+                    .json = detail::parse_state(file, *name)};
+  require<FormatError>(state.packer == "bitsandbytes" || state.packer == "qlora", where,
+                       ": expected quant_state.bitsandbytes__TYPE or quant_state.qlora__NAME");
+  try {
+    state.block_size = state.json.at("blocksize").get<Index>();
+    state.dtype = state.json.value("dtype", "float32");
+    detail::read_shape(state.json, where, state);
+  } catch (const nlohmann::json::exception& failure) {
+    throw FormatError(message(where, ": ", failure.what()));
+  }
+  require<FormatError>(state.block_size > 0 && state.block_size <= (Index{1} << 30), where,
+                       ": blocksize: expected 1 or more, found ", state.block_size);
+  return state;
+}
+
+namespace detail {
+
+template <class F>
+struct packed_format {
+  using type = F;
+};
+template <class F>
+requires requires { typename F::wraps_a_format; }
+struct packed_format<F> {
+  using type = typename F::wraps_a_format;
+};
+
+template <class F>
+void describe_names(PartNames& names) {
+  using P = typename packed_format<F>::type;
+  typename QuantizedMatrix<P>::CodebookStorage codebook;
+  typename P::ScaleType::Storage scale;
+  describe_parts<P>(names, codebook, scale, 0, 0);
+  if constexpr (!std::is_same_v<F, P>) Outliers().describe(names, 0);
+}
+
+/// The codes' bytes, whatever element type they are stored as.
+inline std::vector<std::uint8_t> read_codes_of(const Checkpoint& file, const PackedState& state,
+                                               int bits) {
+  const SafeTensor& tensor = file.tensor(state.weight);
+  const Index expected = packed_bytes(bits, state.rows * state.cols);
+  require<FormatError>(static_cast<Index>(tensor.bytes.size()) == expected,
+                       file.where(state.weight), ": expected ", expected,
+                       " bytes of codes for shape [", state.rows, ", ", state.cols, "], found ",
+                       tensor.bytes.size());
+  std::vector<std::uint8_t> codes(tensor.bytes.size());
+  if (!codes.empty()) std::memcpy(codes.data(), tensor.bytes.data(), codes.size());
+  return codes;
+}
+
+/// The packed part of a format's matrix.
+template <class F>
+const QuantizedMatrix<F>& packed_part(const QuantizedMatrix<F>& w) {
+  return w;
+}
+template <class F, class Share>
+const QuantizedMatrix<F>& packed_part(const QuantizedMatrix<OutlierPreserving<F, Share>>& w) {
+  return w.rest();
+}
+
+/// Codes and parts; numbers among the parts go into `json`.
+template <class F>
+void write_parts(SafetensorsWriter& file, const std::string& weight, const QuantizedMatrix<F>& w,
+                 nlohmann::json& json) {
+  const auto& packed = packed_part(w);
+  using P = typename packed_format<F>::type;
+  file.add<std::uint8_t>(weight, {static_cast<Index>(packed.codes().size()), 1}, packed.codes());
+  PartWriter writer(file, weight, json);
+  // Parts are described as what can be changed, because reading changes them.
+  auto codebook = packed.codebook();
+  auto scale = packed.scale();
+  describe_parts<P>(writer, codebook, scale, w.rows(), packed.view().block_count());
+  if constexpr (!std::is_same_v<F, P>) {
+    Outliers outliers = w.outliers();
+    outliers.describe(writer, w.rows());
+  }
+}
+
+inline void write_state(SafetensorsWriter& file, const std::string& name,
+                        const nlohmann::json& json) {
+  const std::string text = json.dump();
+  file.add("" + name, "U8", {static_cast<Index>(text.size())}, std::as_bytes(std::span(text)));
+}
+
+}  // namespace detail
+
+/// The names of all tensors that `write_packed` adds.
+template <class F>
+std::vector<std::string> packed_names(const std::string& weight, const std::string& format) {
+  detail::PartNames names(weight);
+  detail::describe_names<F>(names);
+  names.names.push_back(weight);
+  names.names.push_back(weight + ".quant_state.qlora__" + format);
+  return std::move(names.names);
+}
+
+/// Adds a weight's tensors to the file. format: the name to find its type by; dtype: what the
+/// weight was before.
+template <class F>
+void write_packed(SafetensorsWriter& file, const std::string& weight, const std::string& format,
+                  const QuantizedMatrix<F>& w, const std::string& dtype = "float32") {
+  nlohmann::json json = {{"format", format},
+                         {"blocksize", w.block_size()},
+                         {"dtype", dtype},
+                         {"shape", {w.rows(), w.cols()}}};
+  detail::write_parts(file, weight, w, json);
+  detail::write_state(file, weight + ".quant_state.qlora__" + format, json);
+}
+
+/// The weight as it was written. Throws FormatError, naming file and tensor, when a part is missing
+/// or does not fit.
+template <class F>
+QuantizedMatrix<F> read_packed(const Checkpoint& file, const PackedState& state) {
+  using P = typename detail::packed_format<F>::type;
+  require<FormatError>(P::block_size == Dynamic || state.block_size == P::block_size,
+                       file.where(state.weight), ": expected a block size of ", P::block_size,
+                       ", found ", state.block_size);
+  auto codes = detail::read_codes_of(file, state, P::code_bits);
+  const Index blocks = state.rows * state.cols / state.block_size +
+                       (state.rows * state.cols % state.block_size != 0);
+  detail::PartReader reader(file, state.weight, state.json);
+  typename QuantizedMatrix<P>::CodebookStorage codebook;
+  typename P::ScaleType::Storage scale;
+  detail::describe_parts<P>(reader, codebook, scale, state.rows, blocks);
+  QuantizedMatrix<P> packed(std::move(codes), std::move(scale), state.rows, state.cols,
+                            state.block_size, std::move(codebook));
+  if constexpr (std::is_same_v<F, P>) {
+    return packed;
+  } else {
+    Outliers outliers;
+    outliers.describe(reader, state.rows);
+    return {std::move(packed), std::move(outliers)};
+  }
+}
+
+}  // namespace qlora
