@@ -3,9 +3,12 @@
 //   chat --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --prompt "What does foo mean?"
 //
 // Without --prompt it reads one message a line until the input ends.
+#include <iostream>
 #include <string>
 
-#include "support/program.hpp"
+#include "qlora/model/generate.hpp"
+#include "qlora/text/chat_template.hpp"
+#include "support/model.hpp"
 
 namespace {
 
@@ -56,10 +59,11 @@ std::string answer(const qlora::Llama<>& model, const qlora::Tokenizer& tokenize
 }
 
 void run_chat(const Settings& settings) {
-  const qlora::GgufFile file(settings.model.model);
-  const qlora::Tokenizer tokenizer(file);
-  const qlora::ChatTemplate chat(file, tokenizer);
-  const qlora::Llama<> model = settings.model.load(file);
+  const auto source = program::open_model(settings.model.model);
+  const qlora::TokenizerData data = source->tokenizer();
+  const qlora::Tokenizer tokenizer(data);
+  const qlora::ChatTemplate chat(data, tokenizer);
+  const qlora::Llama<> model = settings.model.load(*source);
   std::vector<qlora::ChatMessage> messages;
   if (!settings.system.empty()) messages.push_back({"system", settings.system});
   if (!settings.prompt.empty()) {

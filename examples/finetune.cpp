@@ -5,10 +5,14 @@
 // OUT then holds the adapter in PEFT's layout, metrics.csv, loss.png and qlora.json.
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "qlora/io/peft.hpp"
+#include "qlora/text/dataset.hpp"
+#include "qlora/train/trainer.hpp"
 #include "qlora/version.hpp"
-#include "support/program.hpp"
+#include "support/model.hpp"
 #include "support/progress.hpp"
 
 namespace {
@@ -24,12 +28,14 @@ struct Settings {
   qlora::TrainOptions train;
 
   void add_to(CLI::App& app) {
-    app.add_option("--model", model, "GGUF file of a Llama model")->required();
+    app.add_option("--model", model,
+                   "GGUF file of a Llama model, or a folder as Hugging Face has it")
+        ->required();
     app.add_option("--data", data, "chats as JSON lines (.jsonl), or a plain text")->required();
     app.add_option("--eval-data", eval_data, "held-out data: its loss is printed before and after");
     app.add_option("--output", output, "folder for the adapter, the metrics and the picture")
         ->required();
-    app.add_option("--format", format, "format of the frozen projections")
+    app.add_option("--format", format, "format of the frozen projections; as-is: the one they have")
         ->check(program::format_names(false))
         ->capture_default_str();
     app.add_option("--block-size", block_size,
@@ -151,14 +157,12 @@ void draw_loss(const fs::path& output) {
 }
 
 void finetune(const Settings& settings) {
-  const qlora::GgufFile file(settings.model);
-  const qlora::LlamaConfig config = qlora::llama_config(file);
-  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ",
-                                     settings.seq_len, ": the context of ", settings.model, " is ",
-                                     config.context);
-  const qlora::Tokenizer tokenizer(file);
+  const auto source = program::open_model(settings.model);
+  program::require_context(*source, settings.seq_len);
+  const qlora::TokenizerData tokenizer_data = source->tokenizer();
+  const qlora::Tokenizer tokenizer(tokenizer_data);
   std::optional<qlora::ChatTemplate> chat;
-  if (file.find<std::string>("tokenizer.chat_template")) chat.emplace(file, tokenizer);
+  if (!tokenizer_data.chat_template.empty()) chat.emplace(tokenizer_data, tokenizer);
   const auto load = [&](const std::string& path) {
     const auto data =
         qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
@@ -172,8 +176,8 @@ void finetune(const Settings& settings) {
   const fs::path output(settings.output);
   const OutputFolder folder(output);
 
-  const std::string checksum = qlora::sha256(file.file().bytes());
-  qlora::Llama<> model = qlora::load_llama(file, {settings.format, settings.block_size});
+  const std::string checksum = program::checksum(*source);
+  qlora::Llama<> model = program::load_model(*source, settings.format, settings.block_size);
   model.adapt({.rank = settings.rank,
                .alpha = static_cast<float>(settings.alpha),
                .dropout = settings.dropout,

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <string>
 
-#include "support/program.hpp"
+#include "qlora/text/dataset.hpp"
+#include "qlora/train/trainer.hpp"
+#include "support/model.hpp"
 
 namespace {
 
@@ -28,16 +30,13 @@ struct Settings {
 };
 
 void measure(const Settings& settings) {
-  const qlora::GgufFile file(settings.model.model);
-  const qlora::LlamaConfig config = qlora::llama_config(file);
-  qlora::require<qlora::FormatError>(settings.seq_len <= config.context, "--seq-len ",
-                                     settings.seq_len, ": the context of ", settings.model.model,
-                                     " is ", config.context);
-  const qlora::Tokenizer tokenizer(file);
+  const auto source = program::open_model(settings.model.model);
+  program::require_context(*source, settings.seq_len);
+  const qlora::Tokenizer tokenizer(source->tokenizer());
   auto data = qlora::load_dataset(settings.text, tokenizer, nullptr, settings.seq_len).examples;
   if (settings.max_windows > 0 && settings.max_windows < static_cast<qlora::Index>(data.size()))
     data.resize(static_cast<std::size_t>(settings.max_windows));
-  qlora::Llama<> model = settings.model.load(file);
+  qlora::Llama<> model = settings.model.load(*source);
   qlora::CrossEntropy total;
   for (qlora::Index window = 0; window < static_cast<qlora::Index>(data.size()); ++window) {
     const qlora::Batch batch = qlora::make_batch(data, {{window}});

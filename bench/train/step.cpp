@@ -28,8 +28,8 @@ int main(int argc, char** argv) {
   app.add_flag("--grad-checkpoint", checkpoint, "keep less and compute more");
   CLI11_PARSE(app, argc, argv);
 
-  const qlora::GgufFile file(model_path);
-  qlora::Llama<> model = qlora::load_llama(file, {.format = format});
+  const auto source = qlora::open_model(model_path);
+  qlora::Llama<> model = qlora::load_llama(*source, {.format = format});
   model.adapt({.rank = 16, .alpha = 16});
   std::vector<qlora::Token> ids;
   for (qlora::Index i = 0; i < batch * length; ++i)

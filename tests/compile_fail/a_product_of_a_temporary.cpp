@@ -1,4 +1,4 @@
-// expect: use of deleted function
+// expect: deleted
 #include <qlora/quant.hpp>
 
 const qlora::RowMatrixXf x(2, 2);

@@ -1,4 +1,5 @@
 #include "qlora/io/safetensors.hpp"
+#include "qlora/io/safetensors_writer.hpp"
 
 #include <string>
 

@@ -60,7 +60,7 @@ TEST_CASE("top-k and top-p keep what they say and nothing else") {
 
 TEST_CASE("a seed gives the same answer, another seed another one, and accept stops it") {
   const test::TemporaryFolder folder;
-  const qlora::GgufFile file(folder.write("m.gguf", test::TinyModel().bytes()));
+  const qlora::GgufSource file(folder.write("m.gguf", test::TinyModel().bytes()));
   const auto model = qlora::load_llama(file);
   const std::vector<Token> prompt{5, 6, 7};
   const qlora::SampleOptions options{.new_tokens = 30, .temperature = 1, .seed = 1};

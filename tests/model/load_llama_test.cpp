@@ -74,7 +74,7 @@ RowMatrixXd plain_logits(const qlora::GgufFile& file, const test::TinyModel& sha
 }
 
 std::string refusal(const test::TemporaryFolder& folder, const std::string& bytes) {
-  const qlora::GgufFile file(folder.write("m.gguf", bytes));
+  const qlora::GgufSource file(folder.write("m.gguf", bytes));
   return test::message_of<qlora::Error>([&] { (void)qlora::load_llama(file); });
 }
 
@@ -83,10 +83,10 @@ std::string refusal(const test::TemporaryFolder& folder, const std::string& byte
 TEST_CASE("rows back in Hugging Face's order give the forward pass that the file means") {
   const test::TemporaryFolder folder;
   const test::TinyModel tiny;
-  const qlora::GgufFile file(folder.write("m.gguf", tiny.bytes()));
+  const qlora::GgufSource file(folder.write("m.gguf", tiny.bytes()));
   const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71, 72, 100, 9, 30};
   const auto logits = qlora::load_llama(file, {.format = "float"}).logits(ids);
-  const RowMatrixXd expected = plain_logits(file, tiny, ids);
+  const RowMatrixXd expected = plain_logits(file.file(), tiny, ids);
   // Float sums of at most 48 products through two layers: errors of about 1e-5 of the largest
   // logit.
   REQUIRE((logits.cast<double>() - expected).cwiseAbs().maxCoeff() <
@@ -98,12 +98,12 @@ TEST_CASE("the permutation is undone within each head") {
   w << 0, 1, 2, 3, 4, 5, 6, 7;
   qlora::RowMatrixXf expected(8, 1);
   expected << 0, 2, 1, 3, 4, 6, 5, 7;
-  REQUIRE(qlora::rows_in_hugging_face_order(w, 4) == expected);
+  REQUIRE(qlora::rows_in_hugging_face_order(w, {4}) == expected);
 }
 
 TEST_CASE("every format loads and comes near the float model") {
   const test::TemporaryFolder folder;
-  const qlora::GgufFile file(folder.write("m.gguf", test::TinyModel().bytes()));
+  const qlora::GgufSource file(folder.write("m.gguf", test::TinyModel().bytes()));
   const std::vector<qlora::Token> ids{70, 100, 3, 250};
   const auto exact = qlora::load_llama(file, {.format = "float"}).logits(ids);
   for (const auto name : qlora::format_names) {

@@ -13,15 +13,15 @@ using qlora::Token;
 
 namespace {
 
-const qlora::GgufFile& file() {
-  static const qlora::GgufFile opened(QLORA_TEST_MODEL);
+const qlora::GgufSource& file() {
+  static const qlora::GgufSource opened(QLORA_TEST_MODEL);
   return opened;
 }
 
 }  // namespace
 
 TEST_CASE("tokens are Hugging Face's on thousands of strings") {
-  const qlora::Tokenizer tokenizer(file());
+  const qlora::Tokenizer tokenizer(file().tokenizer());
   const auto golden = test::golden("tokenizer.json");
   REQUIRE(golden["strings"].size() >= 2000);
   for (const auto& each : golden["strings"]) {
@@ -40,7 +40,7 @@ TEST_CASE("tokens are Hugging Face's on thousands of strings") {
 
 TEST_CASE("the packed q_proj of layer 0 is bitsandbytes' bytes") {
   const auto golden = test::golden("q_projection.json");
-  const auto dense = qlora::load_projection(file(), qlora::llama_config(file()), 0, qlora::q_proj);
+  const auto dense = file().dense(qlora::projection_weight_name(0, qlora::q_proj));
   const auto first = test::floats_of_bits(golden["dequantized_rows"]["first"]);
   REQUIRE(test::same_bits(dense.data(), first.data(), 8));
   const auto w = qlora::quantize<qlora::Nf4>(dense);

@@ -9,8 +9,9 @@ namespace {
 struct Loaded {
   test::TemporaryFolder folder;
   qlora::GgufFile file{folder.write("m.gguf", test::TinyModel().bytes())};
-  qlora::Tokenizer tokenizer{file};
-  qlora::ChatTemplate chat{file, tokenizer};
+  qlora::TokenizerData data = qlora::tokenizer_data(file);
+  qlora::Tokenizer tokenizer{data};
+  qlora::ChatTemplate chat{data, tokenizer};
 
   std::string counted(const qlora::EncodedText& text) const {
     std::string all;
@@ -53,13 +54,15 @@ TEST_CASE("special tokens inside a message are plain text") {
 }
 
 TEST_CASE("a file without a ChatML template is refused") {
-  const test::TemporaryFolder folder;
-  const test::TinyModel tiny;
   const Loaded m;
-  test::GgufBuilder other;
-  other.key("tokenizer.chat_template", "[INST] {{ messages }} [/INST]");
-  const qlora::GgufFile file(folder.write("o.gguf", other.bytes()));
-  const auto text =
-      test::message_of<qlora::FormatError>([&] { qlora::ChatTemplate chat(file, m.tokenizer); });
+  qlora::TokenizerData other;
+  other.name = "o.gguf";
+  const auto refusal = [&] {
+    return test::message_of<qlora::FormatError>(
+        [&] { qlora::ChatTemplate chat(other, m.tokenizer); });
+  };
+  REQUIRE(test::contains(refusal(), "found none"));
+  other.chat_template = "[INST] {{ messages }} [/INST]";
+  const auto text = refusal();
   REQUIRE(test::contains(text, "ChatML"));
 }

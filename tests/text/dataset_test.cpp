@@ -9,8 +9,9 @@ namespace {
 struct Loaded {
   test::TemporaryFolder folder;
   qlora::GgufFile file{folder.write("m.gguf", test::TinyModel().bytes())};
-  qlora::Tokenizer tokenizer{file};
-  qlora::ChatTemplate chat{file, tokenizer};
+  qlora::TokenizerData data = qlora::tokenizer_data(file);
+  qlora::Tokenizer tokenizer{data};
+  qlora::ChatTemplate chat{data, tokenizer};
 
   qlora::Dataset load(const std::string& name, const std::string& text,
                       qlora::Index length = 1000) const {

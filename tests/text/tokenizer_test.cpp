@@ -11,7 +11,7 @@ struct Loaded {
   qlora::GgufFile file;
   qlora::Tokenizer tokenizer;
   explicit Loaded(const test::TinyModel& model = {})
-      : file(folder.write("m.gguf", model.bytes())), tokenizer(file) {}
+      : file(folder.write("m.gguf", model.bytes())), tokenizer(qlora::tokenizer_data(file)) {}
 
   std::vector<std::string> pieces(std::string_view text) const {
     std::vector<std::string> all;

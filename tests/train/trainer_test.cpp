@@ -14,7 +14,7 @@ namespace {
 
 struct Setup {
   test::TemporaryFolder folder;
-  qlora::GgufFile file{folder.write("m.gguf", test::TinyModel().bytes())};
+  qlora::GgufSource file{folder.write("m.gguf", test::TinyModel().bytes())};
   std::vector<qlora::EncodedText> examples = [] {
     std::vector<qlora::Token> ids;
     for (Index i = 0; i < 160; ++i) ids.push_back(static_cast<qlora::Token>(70 + i * i % 17));

@@ -29,8 +29,8 @@ struct PackedState {
   std::string format;  ///< nf4 or fp4; a name of visit_format; or a user's own
   Index block_size = 0;
   Index rows = 0, cols = 0;
-  std::string dtype;    ///< of the weight before: float32, bfloat16 or float16
-  nlohmann::json json;  ///< all of it
+  std::string dtype = {};  ///< of the weight before: float32, bfloat16 or float16
+  nlohmann::json json;     ///< all of it
 };
 
 namespace detail {

@@ -1,7 +1,7 @@
 /// Chats as token ids. The ChatML family of templates is recognized in the file's Jinja text, its
 /// default system message included; other templates are refused.
 ///
-///     qlora::ChatTemplate chat(gguf, tokenizer);
+///     qlora::ChatTemplate chat(data, tokenizer);
 ///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);   // ends where the
 ///     assistant begins to speak
 #pragma once
@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "qlora/io/gguf.hpp"
 #include "qlora/text/regex.hpp"
 #include "qlora/text/tokenizer.hpp"
 
@@ -34,16 +33,16 @@ struct EncodedText {
 
 class ChatTemplate {
  public:
-  /// Throws FormatError for a file without a ChatML template.
-  ChatTemplate(const GgufFile& file, const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {
-    const auto jinja = file.get<std::string>("tokenizer.chat_template");
-    require<FormatError>(
-        jinja.find("<|im_start|>") != std::string::npos &&
-            jinja.find("<|im_end|>") != std::string::npos &&
-            jinja.find("add_generation_prompt") != std::string::npos,
-        file.name(),
-        ": tokenizer.chat_template: expected a ChatML template (<|im_start|>role ... "
-        "<|im_end|>), found another");
+  /// Throws FormatError for a tokenizer without a ChatML template.
+  ChatTemplate(const TokenizerData& data, const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {
+    const std::string& jinja = data.chat_template;
+    require<FormatError>(jinja.find("<|im_start|>") != std::string::npos &&
+                             jinja.find("<|im_end|>") != std::string::npos &&
+                             jinja.find("add_generation_prompt") != std::string::npos,
+                         data.name,
+                         ": chat template: expected a ChatML template (<|im_start|>role ... "
+                         "<|im_end|>), found ",
+                         jinja.empty() ? "none" : "another");
     start_ = tokenizer.special("<|im_start|>");
     end_ = tokenizer.special("<|im_end|>");
     const std::string text = repair_utf8(jinja);  // the match points into it

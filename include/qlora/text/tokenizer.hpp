@@ -1,7 +1,7 @@
-/// Byte-level byte-pair encoding, read from a GGUF file: split by the file's pattern, then merge
-/// pairs of lowest rank. Sennrich et al. 2016; Radford et al. 2019 (bytes).
+/// Byte-level byte-pair encoding: split by the tokenizer's patterns, then merge pairs of lowest
+/// rank. Sennrich et al. 2016; Radford et al. 2019 (bytes).
 ///
-///     qlora::Tokenizer tokenizer(gguf);
+///     qlora::Tokenizer tokenizer(qlora::tokenizer_data(gguf));
 ///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");       // special
 ///     tokens recognized ids = tokenizer.encode_plain("never special: <|im_end|>");
 ///     tokenizer.decode(ids);
@@ -20,9 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/io/gguf.hpp"
-#include "qlora/nn/embedding.hpp"
 #include "qlora/text/regex.hpp"
+#include "qlora/text/tokenizer_data.hpp"
 #include "qlora/text/utf8.hpp"
 
 namespace qlora {
@@ -71,27 +70,14 @@ inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
 
 class Tokenizer {
  public:
-  /// Throws FormatError for a tokenizer that is not byte-level BPE or whose split pattern is not
-  /// known.
-  explicit Tokenizer(const GgufFile& file)
-      : digits_(R"(\p{N})"), words_(word_pattern), special_(make_special(file)) {
-    const auto model = file.get<std::string>("tokenizer.ggml.model");
-    require<FormatError>(model == "gpt2", file.name(),
-                         ": tokenizer.ggml.model: expected gpt2 (byte-level BPE), found ", model);
-    const auto pre = file.find<std::string>("tokenizer.ggml.pre").value_or("gpt-2");
-    require<FormatError>(pre == "smollm" || pre == "gpt-2", file.name(),
-                         ": tokenizer.ggml.pre: expected smollm or gpt-2, found ", pre);
-    split_digits_ = pre == "smollm";
-    const auto tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
-    const auto types = file.get<std::vector<std::int64_t>>("tokenizer.ggml.token_type");
-    require<FormatError>(types.size() == tokens.size(), file.name(), ": expected ", tokens.size(),
-                         " token types, found ", types.size());
+  /// Throws FormatError for a merge whose parts are not in the vocabulary, or a pattern that does
+  /// not compile.
+  explicit Tokenizer(const TokenizerData& data) : special_(make_special(data)), end_(data.end) {
+    for (const auto& split : data.splits) splits_.emplace_back(split);
     byte_ids_.fill(ignored_id);
-    for (std::size_t id = 0; id < tokens.size(); ++id)
-      add_token(tokens[id], types[id], static_cast<Token>(id));
-    for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges"))
-      add_merge(file, merge);
-    end_ = file.find<Token>("tokenizer.ggml.eos_token_id");
+    for (std::size_t id = 0; id < data.tokens.size(); ++id)
+      add_token(data.tokens[id], data.special[id], static_cast<Token>(id));
+    for (const auto& [left, right] : data.merges) add_merge(data.name, left, right);
   }
 
   Index size() const { return static_cast<Index>(pieces_.size()); }
@@ -144,11 +130,6 @@ class Tokenizer {
 
  private:
   static constexpr Token ignored_id = -1;
-  /// GPT-2's split: contractions, words, numbers and signs with the space before them, and white
-  /// space.
-  static constexpr std::string_view word_pattern =
-      R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
   struct Merge {
     int rank;
     Token id;
@@ -159,22 +140,32 @@ class Tokenizer {
            static_cast<std::uint32_t>(right);
   }
 
-  /// Control (3) and user-defined (4) tokens, longest first, each as a literal.
-  static Regex make_special(const GgufFile& file) {
-    const auto tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
-    const auto types = file.get<std::vector<std::int64_t>>("tokenizer.ggml.token_type");
+  /// The special tokens, longest first, each as a literal.
+  static Regex make_special(const TokenizerData& data) {
     std::vector<std::string> texts;
-    for (std::size_t i = 0; i < std::min(tokens.size(), types.size()); ++i)
-      if ((types[i] == 3 || types[i] == 4) && !tokens[i].empty()) texts.push_back(tokens[i]);
+    for (std::size_t i = 0; i < data.tokens.size(); ++i)
+      if (data.special[i] && !data.tokens[i].empty()) texts.push_back(data.tokens[i]);
     std::sort(texts.begin(), texts.end(),
               [](const auto& a, const auto& b) { return a.size() > b.size(); });
     std::string pattern = texts.empty() ? "(?!)" : "";
-    for (const auto& text : texts) pattern += (pattern.empty() ? "\\Q" : "|\\Q") + text + "\\E";
+    for (const auto& text : texts) {
+      if (!pattern.empty()) pattern += '|';
+      append_literal(text, pattern);
+    }
     return Regex(pattern);
   }
 
-  void add_token(const std::string& text, std::int64_t type, Token id) {
-    const bool special = type == 3 || type == 4;
+  /// Text that a pattern takes as it is; ASCII signs are escaped.
+  static void append_literal(const std::string& text, std::string& pattern) {
+    for (const char c : text) {
+      const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 128;
+      if (!plain) pattern += '\\';
+      pattern += c;
+    }
+  }
+
+  void add_token(const std::string& text, bool special, Token id) {
     is_special_.push_back(special);
     if (special) {
       pieces_.push_back(text);
@@ -186,28 +177,26 @@ class Tokenizer {
     if (pieces_.back().size() == 1) byte_ids_[static_cast<unsigned char>(pieces_.back()[0])] = id;
   }
 
-  void add_merge(const GgufFile& file, const std::string& merge) {
-    const auto space = merge.find(' ', 1);
-    require<FormatError>(space != std::string::npos, file.name(), ": merge '", merge,
-                         "': expected two parts");
-    const auto left = detail::bytes_of_stand_ins(std::string_view(merge).substr(0, space));
-    const auto right = detail::bytes_of_stand_ins(std::string_view(merge).substr(space + 1));
+  void add_merge(const std::string& file, const std::string& left_text,
+                 const std::string& right_text) {
+    const auto left = detail::bytes_of_stand_ins(left_text);
+    const auto right = detail::bytes_of_stand_ins(right_text);
     const auto known = [&](const std::optional<std::string>& part) {
       return part && ids_.contains(*part);
     };
-    require<FormatError>(known(left) && known(right) && ids_.contains(*left + *right), file.name(),
-                         ": merge '", merge, "': its parts or its whole are not in the vocabulary");
+    require<FormatError>(known(left) && known(right) && ids_.contains(*left + *right), file,
+                         ": merge '", left_text, " ", right_text,
+                         "': its parts or its whole are not in the vocabulary");
     const int rank = static_cast<int>(merges_.size());
     merges_.emplace(pair_key(ids_.at(*left), ids_.at(*right)),
                     Merge{rank, ids_.at(*left + *right)});
   }
 
-  void encode_valid(std::string_view text, std::vector<Token>& ids) const {
-    const auto words = [&](std::string_view piece) {
-      words_.split(piece, [&](std::string_view word, bool) { encode_word(word, ids); });
-    };
-    if (!split_digits_) return words(text);
-    digits_.split(text, [&](std::string_view piece, bool) { words(piece); });
+  /// The patterns split one after the other, then each piece is a word.
+  void encode_valid(std::string_view text, std::vector<Token>& ids, std::size_t split = 0) const {
+    if (split == splits_.size()) return encode_word(text, ids);
+    splits_[split].split(
+        text, [&](std::string_view piece, bool) { encode_valid(piece, ids, split + 1); });
   }
 
   /// Merges the pair of lowest rank, the leftmost of equals, until none is left: a heap over a
@@ -261,8 +250,8 @@ class Tokenizer {
       ids.push_back(nodes[static_cast<std::size_t>(i)].id);
   }
 
-  Regex digits_, words_, special_;
-  bool split_digits_ = false;
+  Regex special_;
+  std::vector<Regex> splits_;
   std::vector<std::string> pieces_;
   std::vector<bool> is_special_;
   std::unordered_map<std::string, Token> ids_, special_ids_;

@@ -1,0 +1,117 @@
+#include "support/model.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include "qlora/io/json_file.hpp"
+#include "qlora/io/peft.hpp"
+#include "qlora/io/sha256.hpp"
+#include "qlora/model/load_llama.hpp"
+#include "qlora/quant/visit_format.hpp"
+
+namespace program {
+
+CLI::Validator format_names(bool with_float) {
+  std::vector<std::string> names(qlora::format_names.begin(), qlora::format_names.end());
+  names.emplace_back("as-is");
+  if (with_float) names.emplace_back("float");
+  return CLI::IsMember(names);
+}
+
+CLI::Validator block_sizes() {
+  return CLI::IsMember(std::vector<int>{16, 32, 64, 128, 256, 512, 1024, 2048, 4096});
+}
+
+qlora::Index block_size_of(const std::string& format, qlora::Index given) {
+  if (format == "float" || format == "as-is" || given > 0) return given;
+  qlora::visit_format(format, 0, [&]<class Format>() { given = Format::block_size; });
+  return given;
+}
+
+std::unique_ptr<qlora::ModelSource> open_model(const std::string& path) {
+  return qlora::open_model(path);
+}
+
+qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
+                          qlora::Index block_size) {
+  return qlora::load_llama(source, {format, block_size, [](const std::string& text) {
+                                      std::cerr << "warning: " << text << "\n";
+                                    }});
+}
+
+std::string checksum(const qlora::ModelSource& source) {
+  const auto files = source.files();
+  if (files.size() == 1) return qlora::sha256(files.front());
+  std::string all;
+  for (const auto& file : files) all += qlora::sha256(file);
+  return qlora::sha256(std::as_bytes(std::span(all)));
+}
+
+void require_context(const qlora::ModelSource& source, qlora::Index seq_len) {
+  const qlora::Index context = source.config().context;
+  qlora::require<qlora::FormatError>(seq_len <= context, "--seq-len ", seq_len, ": the context of ",
+                                     source.name(), " is ", context);
+}
+
+void ModelOptions::add_to(CLI::App& app) {
+  app.add_option("--model", model, "GGUF file of a Llama model, or a folder as Hugging Face has it")
+      ->required();
+  app.add_option("--adapter", adapter, "folder of a LoRA adapter in PEFT's layout");
+  app.add_option("--format", format,
+                 "format of the projections; as-is: the one they have [the adapter's, else nf4-dq]")
+      ->check(format_names(true));
+  app.add_option("--block-size", block_size,
+                 "weights that share a scale [the adapter's, else the format's]")
+      ->check(block_sizes());
+}
+
+namespace {
+
+// What qlora.json says of the model an adapter was trained on.
+struct Settings {
+  std::string format = "nf4-dq";
+  qlora::Index block_size = 0;
+  std::string model_sha256;
+};
+
+Settings read_settings(const std::filesystem::path& path) {
+  const nlohmann::json json = qlora::read_json_file(path);
+  try {
+    return {json.at("format").get<std::string>(), json.at("block_size").get<qlora::Index>(),
+            json.at("model_sha256").get<std::string>()};
+  } catch (const nlohmann::json::exception& failure) {
+    throw qlora::FormatError(qlora::message(path.string(), ": ", failure.what()));
+  }
+}
+
+}  // namespace
+
+qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source) const {
+  Settings settings;
+  std::optional<qlora::AdapterConfig> config;
+  if (!adapter.empty()) {
+    config = qlora::read_adapter_config(adapter);
+    const auto path = std::filesystem::path(adapter) / "qlora.json";
+    if (std::filesystem::exists(path)) {
+      settings = read_settings(path);
+      if (settings.model_sha256 != checksum(source))
+        std::cerr << "warning: the adapter in " << adapter
+                  << " was trained on another model file than " << model << "\n";
+    }
+  }
+  if (!format.empty() && format != settings.format) settings = {format, 0, ""};
+  if (block_size > 0) settings.block_size = block_size;
+  qlora::Llama<> loaded = load_model(source, settings.format, settings.block_size);
+  if (config) {
+    const double alpha = config->rank_stabilized
+                             ? config->alpha * std::sqrt(static_cast<double>(config->rank))
+                             : config->alpha;
+    loaded.adapt({.rank = config->rank, .alpha = static_cast<float>(alpha)},
+                 config->target_modules);
+    qlora::read_adapter_weights(adapter, loaded.parameters());
+  }
+  return loaded;
+}
+
+}  // namespace program

@@ -1,0 +1,49 @@
+// The options of programs that load a model. The loading itself, which knows every format, is
+// compiled once (model.cpp).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "qlora/model/llama.hpp"
+#include "qlora/model/model_source.hpp"
+#include "support/program.hpp"
+
+namespace program {
+
+// The formats a projection may have, checked when the command line is read; "as-is" and, if asked
+// for, "float" among them.
+CLI::Validator format_names(bool with_float);
+
+// The block sizes of the formats that have a choice, and those of the standards.
+CLI::Validator block_sizes();
+
+// The block size that a format and a size given (0: none) come to.
+qlora::Index block_size_of(const std::string& format, qlora::Index given);
+
+// A GGUF file or a folder in Hugging Face layout.
+std::unique_ptr<qlora::ModelSource> open_model(const std::string& path);
+
+// The model with its projections in a format; warnings go to stderr.
+qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
+                          qlora::Index block_size);
+
+// The SHA-256 of a file's weights, or of those of a folder's files in order.
+std::string checksum(const qlora::ModelSource& source);
+
+// Throws FormatError when sequences of --seq-len are longer than the model's context.
+void require_context(const qlora::ModelSource& source, qlora::Index seq_len);
+
+// --model, --adapter, --format and --block-size of the programs that only read a model.
+struct ModelOptions {
+  std::string model, adapter, format;
+  qlora::Index block_size = 0;
+
+  void add_to(CLI::App& app);
+
+  // Loads the model, with its adapter if one was given.
+  qlora::Llama<> load(const qlora::ModelSource& source) const;
+};
+
+}  // namespace program

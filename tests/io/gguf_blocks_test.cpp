@@ -1,0 +1,115 @@
+#include "qlora/io/gguf_blocks.hpp"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "qlora/io/gguf.hpp"
+#include "qlora/io/sha256.hpp"
+#include "qlora/quant/dequantize.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+#include "support/numbers.hpp"
+
+using qlora::Index;
+using qlora::RowMatrixXf;
+
+namespace {
+
+std::vector<std::byte> bytes_of_hex(const std::string& text) {
+  std::vector<std::byte> bytes;
+  for (std::size_t i = 0; i < text.size(); i += 2)
+    bytes.push_back(static_cast<std::byte>(std::stoi(text.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+std::uint32_t id_of(const std::string& name) {
+  for (const auto& type : qlora::detail::gguf_types)
+    if (type.name == name) return type.id;
+  FAIL(name << " is not known");
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("every type decodes to the gguf package's values bit for bit") {
+  const auto golden = test::golden("gguf_blocks.json");
+  int types = 0;
+  for (const auto& each : golden["cases"]) {
+    const auto name = each["type"].get<std::string>();
+    const auto packed = bytes_of_hex(each["packed"].get<std::string>());
+    const auto expected = test::floats_of_bits(each["decoded"]);
+    std::vector<float> decoded(expected.size());
+    qlora::gguf_decode(id_of(name), packed, decoded);
+    INFO(name);
+    REQUIRE(test::same_bits(decoded.data(), expected.data(), static_cast<Index>(expected.size())));
+    ++types;
+  }
+  REQUIRE(types == 13);
+}
+
+TEST_CASE("blocks become a matrix of the same values, whose blocks are the same bytes") {
+  const auto golden = test::golden("gguf_blocks.json");
+  int formats = 0;
+  for (const auto& each : golden["cases"]) {
+    const auto packed = bytes_of_hex(each["packed"].get<std::string>());
+    const auto expected = test::floats_of_bits(each["decoded"]);
+    const auto count = static_cast<Index>(expected.size());
+    qlora::visit_gguf_format(id_of(each["type"].get<std::string>()), [&]<class F>() {
+      ++formats;
+      for (const Index cols : {count, Index{32}}) {
+        const auto w = qlora::from_gguf_blocks<F>(packed, count / cols, cols);
+        const RowMatrixXf back = qlora::dequantize(w);
+        for (Index i = 0; i < count; ++i)
+          REQUIRE(back.data()[i] == expected[static_cast<std::size_t>(i)]);
+        REQUIRE(qlora::to_gguf_blocks(w) == packed);
+      }
+    });
+  }
+  REQUIRE(formats == 5);
+}
+
+TEST_CASE("rows move whole") {
+  const RowMatrixXf x = test::normal_matrix(4, 64, 3);
+  const auto w = qlora::quantize<qlora::Q4_0>(x);
+  const auto bytes = qlora::to_gguf_blocks(w);
+  const auto turned =
+      qlora::from_gguf_blocks<qlora::Q4_0>(bytes, 4, 64, [](Index row) { return 3 - row; });
+  const RowMatrixXf a = qlora::dequantize(w), b = qlora::dequantize(turned);
+  for (Index row = 0; row < 4; ++row) REQUIRE(a.row(row) == b.row(3 - row));
+  REQUIRE(qlora::to_gguf_blocks(turned, [](Index row) { return 3 - row; }) == bytes);
+}
+
+TEST_CASE("wrong sizes and scales that are not finite are refused") {
+  const std::vector<std::byte> block(18);
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(block, 2, 32), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(block, 1, 33), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(std::span(block).first(17), 1, 32),
+                    qlora::FormatError);
+  auto infinite = block;
+  infinite[1] = std::byte{0x7c};
+  REQUIRE(test::contains(test::message_of<qlora::NumericError>(
+                             [&] { (void)qlora::from_gguf_blocks<qlora::Q4_0>(infinite, 1, 32); }),
+                         "row 0, block 0"));
+  std::vector<std::byte> nan(17, std::byte{255});
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::MxFp4>(nan, 1, 32), qlora::NumericError);
+  REQUIRE_THROWS_AS(qlora::to_gguf_blocks(qlora::quantize<qlora::Q4_0>(RowMatrixXf::Ones(2, 33))),
+                    qlora::ShapeError);
+}
+
+TEST_CASE("the model's own tensors decode to the gguf package's values") {
+  if (!std::filesystem::exists(QLORA_TEST_MODEL)) {
+    WARN("skipped: no " QLORA_TEST_MODEL);
+    return;
+  }
+  const qlora::GgufFile model(QLORA_TEST_MODEL);
+  const auto golden = test::golden("gguf_blocks.json")["model"];
+  REQUIRE(golden.size() == 19);
+  for (const auto& [name, hash] : golden.items()) {
+    const RowMatrixXf w = model.dense(name);
+    INFO(name);
+    REQUIRE(qlora::sha256(std::as_bytes(std::span(w.data(), static_cast<std::size_t>(w.size()))))
+                .substr(0, 16) == hash.get<std::string>());
+  }
+}
