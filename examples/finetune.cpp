@@ -3,6 +3,7 @@
 //   finetune --model SmolLM2-135M-Instruct.Q4_1.gguf --data chats.jsonl --output out --steps 100
 //
 // OUT then holds the adapter in PEFT's layout, metrics.csv, loss.png and qlora.json.
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -164,7 +165,7 @@ void finetune(const Settings& settings) {
   std::optional<qlora::ChatTemplate> chat;
   if (!tokenizer_data.chat_template.empty()) chat.emplace(tokenizer_data, tokenizer);
   const auto load = [&](const std::string& path) {
-    const auto data =
+    auto data =
         qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
     std::cout << path << ": " << data.examples.size() << " examples, " << data.truncated
               << " cut at " << settings.seq_len << " tokens, " << data.dropped << " dropped\n";
@@ -192,7 +193,7 @@ void finetune(const Settings& settings) {
   options.schedule = qlora::schedule_from_name(settings.schedule);
   qlora::Trainer trainer(model, data.examples, options);
   qlora::MetricsFile metrics(output / "metrics.csv");
-  const program::ProgressDisplay display(trainer.total_steps());
+  const program::ProgressBar bar(trainer.total_steps());
   const auto save = [&] {
     qlora::write_adapter(output, settings.adapter(), parameters);
     qlora::write_text_file(output / "qlora.json", settings.json(checksum).dump(2) + "\n");
@@ -200,7 +201,10 @@ void finetune(const Settings& settings) {
   try {
     trainer.run([&](const qlora::StepMetrics& m) {
       metrics.append(m);
-      display.show(m);
+      char text[120];
+      std::snprintf(text, sizeof(text), "step %td/%td  loss %.4f  %.0f tokens/s", m.step,
+                    trainer.total_steps(), m.loss, m.tokens_per_second);
+      bar.show(m.step, text);
       return true;
     });
   } catch (const qlora::NumericError& failure) {

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev libomp-16-dev
 
 fetch_model
 fetch_jargon
@@ -29,6 +29,7 @@ build_and_test() {
   ctest --test-dir "build/$name" --output-on-failure -j "$(nproc)"
 }
 build_and_test asan "core;codebook;quant;linalg;io;text" -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+build_and_test fuzz "fuzz" -DCMAKE_CXX_COMPILER=clang++-16
 
 step "test everything"
 ctest --test-dir build --output-on-failure -j "$(nproc)"

@@ -8,34 +8,34 @@
 #include <cstdio>
 #include <string>
 
-#include "qlora/train/metrics.hpp"
+#include "qlora/core/config.hpp"
 
 namespace program {
 
-class ProgressDisplay {
+class ProgressBar {
  public:
-  explicit ProgressDisplay(qlora::Index total)
-      : total_(total),
+  explicit ProgressBar(qlora::Index total)
+      : total_(std::max<qlora::Index>(1, total)),
         terminal_(::isatty(STDOUT_FILENO) == 1),
         start_(std::chrono::steady_clock::now()) {}
 
-  void show(const qlora::StepMetrics& m) const {
+  // `done` of the total, what to say of it, and the time that is left.
+  void show(qlora::Index done, const std::string& text) const {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
-    const double left =
-        spent.count() / static_cast<double>(m.step) * static_cast<double>(total_ - m.step);
-    char text[160];
-    std::snprintf(text, sizeof(text), "step %td/%td  loss %.4f  %.0f tokens/s  ETA %d:%02d", m.step,
-                  total_, m.loss, m.tokens_per_second, static_cast<int>(left) / 60,
-                  static_cast<int>(left) % 60);
+    const auto left =
+        static_cast<int>(spent.count() / static_cast<double>(std::max<qlora::Index>(1, done)) *
+                         static_cast<double>(total_ - done));
+    char eta[32];
+    std::snprintf(eta, sizeof(eta), "ETA %d:%02d", left / 60, left % 60);
     if (terminal_) {
       constexpr qlora::Index width = 30;
-      const auto filled =
-          static_cast<std::size_t>(width * m.step / std::max<qlora::Index>(1, total_));
-      std::printf("\r[%s%s] %s\033[K", std::string(filled, '#').c_str(),
-                  std::string(static_cast<std::size_t>(width) - filled, '.').c_str(), text);
-      if (m.step == total_) std::printf("\n");
+      const auto filled = static_cast<std::size_t>(width * done / total_);
+      std::printf("\r[%s%s] %s  %s\033[K", std::string(filled, '#').c_str(),
+                  std::string(static_cast<std::size_t>(width) - filled, '.').c_str(), text.c_str(),
+                  eta);
+      if (done == total_) std::printf("\n");
     } else {
-      std::printf("%s\n", text);
+      std::printf("%s  %s\n", text.c_str(), eta);
     }
     std::fflush(stdout);
   }

@@ -139,7 +139,7 @@ class GgufFile {
   template <class T>
   T get(const std::string& key) const {
     auto value = find<T>(key);
-    require<FormatError>(value.has_value(), name_, ": expected the key '", key, "', found none");
+    if (!value) throw FormatError(message(name_, ": expected the key '", key, "', found none"));
     return *std::move(value);
   }
 
@@ -275,8 +275,7 @@ class GgufFile {
     std::vector<std::string> text;
     for (std::uint64_t i = 0; i < count; ++i) {
       std::visit(
-          [&](auto&& value) {
-            using V = std::remove_cvref_t<decltype(value)>;
+          [&]<class V>(V value) {
             if constexpr (std::is_same_v<V, std::string>) {
               text.push_back(std::move(value));
             } else if constexpr (std::is_same_v<V, double>) {

@@ -117,6 +117,7 @@ class FolderSource final : public ModelSource {
       return false;
     return weights_.has(weight);
   }
+  std::string where(const std::string& weight) const override { return weights_.where(weight); }
   RowMatrixXf dense(const std::string& weight) const override {
     const auto state = find_packed_state(weights_, weight);
     if (!state) return weights_.dense(weight);

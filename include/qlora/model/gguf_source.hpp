@@ -56,6 +56,9 @@ class GgufSource final : public ModelSource {
     const auto name = gguf_name(weight);
     return name && file_.has(*name);
   }
+  std::string where(const std::string& weight) const override {
+    return file_.name() + ": tensor '" + own_name(weight) + "'";
+  }
   RowMatrixXf dense(const std::string& weight) const override {
     return rows_in_hugging_face_order(file_.dense(own_name(weight)), order_of(weight));
   }
@@ -70,7 +73,7 @@ class GgufSource final : public ModelSource {
             AnyLinear<float>(from_gguf_blocks<F>(tensor.bytes, tensor.rows(), tensor.cols(),
                                                  [&](Index row) { return order.gguf_row(row); }));
       } catch (const NumericError& failure) {
-        throw NumericError(message(name(), ": ", own_name(weight), ": ", failure.what()));
+        throw NumericError(message(where(weight), ": ", failure.what()));
       }
     });
     return packed ? std::move(linear) : AnyLinear<float>(dense(weight));

@@ -40,8 +40,10 @@ struct LlamaConfig {
 inline std::vector<std::string> target_modules(std::string_view name) {
   require<FormatError>(name == "all" || name == "attention", "targets '", name,
                        "': expected all or attention");
+  const int count = name == "all" ? projection_count : o_proj + 1;
   std::vector<std::string> modules;
-  for (int p = 0; p < (name == "all" ? projection_count : o_proj + 1); ++p)
+  modules.reserve(static_cast<std::size_t>(count));
+  for (int p = 0; p < count; ++p)
     modules.emplace_back(module_name(static_cast<Projection>(p)));
   return modules;
 }

@@ -39,13 +39,12 @@ inline std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path
 inline RowMatrixXf load_weights(const ModelSource& source, const std::string& name, Index rows,
                                 Index cols) {
   RowMatrixXf w = source.dense(name);
-  require_shape((source.name() + ": " + name).c_str(), w, rows, cols);
+  require_shape(source.where(name).c_str(), w, rows, cols);
   const float *begin = w.data(), *end = begin + w.size();
   const float* bad = std::find_if_not(begin, end, is_finite);
   if (bad != end)
-    throw NumericError(message(source.name(), ": ", name, ": row ", (bad - begin) / cols,
-                               ", column ", (bad - begin) % cols,
-                               ": expected a finite weight, found ", *bad));
+    throw NumericError(message(source.where(name), ": row ", (bad - begin) / cols, ", column ",
+                               (bad - begin) % cols, ": expected a finite weight, found ", *bad));
   return w;
 }
 
@@ -59,7 +58,7 @@ inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaCo
   const std::string name = projection_weight_name(layer, which);
   if (options.format == "as-is") {
     AnyLinear<float> linear = source.as_is(name, options.warn);
-    require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.name(), ": ", name,
+    require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.where(name),
                         ": expected shape [", rows, ", ", cols, "], found [", linear.rows(), ", ",
                         linear.cols(), "]");
     return linear;

@@ -28,6 +28,8 @@ class ModelSource {
   virtual TokenizerData tokenizer() const = 0;
 
   virtual bool has(const std::string& weight) const = 0;
+  /// A weight's file and the name it has there, for messages.
+  virtual std::string where(const std::string& weight) const = 0;
   /// A weight decoded to floats; a vector is one row. Throws FormatError when it is missing.
   virtual RowMatrixXf dense(const std::string& weight) const = 0;
   /// A weight in the format that it has, packed weights as they are. `warn` hears what is worth

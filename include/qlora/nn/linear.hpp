@@ -59,10 +59,8 @@ class AnyLinear {
 
   /// Takes a QuantizedMatrix of any format, or a dense RowMatrix<T>. weight: [out, in].
   template <class Weight>
-  requires(!std::is_same_v<std::remove_cvref_t<Weight>, AnyLinear>) explicit AnyLinear(
-      Weight&& weight)
-      : weight_(
-            std::make_unique<Model<std::remove_cvref_t<Weight>>>(std::forward<Weight>(weight))) {}
+  requires(!std::is_same_v<Weight, AnyLinear>) explicit AnyLinear(Weight weight)
+      : weight_(std::make_unique<Model<Weight>>(std::move(weight))) {}
 
   Index rows() const { return weight_->rows(); }
   Index cols() const { return weight_->cols(); }

@@ -73,7 +73,13 @@ class Tokenizer {
   /// Throws FormatError for a merge whose parts are not in the vocabulary, or a pattern that does
   /// not compile.
   explicit Tokenizer(const TokenizerData& data) : special_(make_special(data)), end_(data.end) {
-    for (const auto& split : data.splits) splits_.emplace_back(split);
+    for (const auto& split : data.splits) {
+      try {
+        splits_.emplace_back(split);
+      } catch (const FormatError& failure) {
+        throw FormatError(message(data.name, ": ", failure.what()));
+      }
+    }
     byte_ids_.fill(ignored_id);
     for (std::size_t id = 0; id < data.tokens.size(); ++id)
       add_token(data.tokens[id], data.special[id], static_cast<Token>(id));
@@ -181,15 +187,15 @@ class Tokenizer {
                  const std::string& right_text) {
     const auto left = detail::bytes_of_stand_ins(left_text);
     const auto right = detail::bytes_of_stand_ins(right_text);
-    const auto known = [&](const std::optional<std::string>& part) {
-      return part && ids_.contains(*part);
-    };
-    require<FormatError>(known(left) && known(right) && ids_.contains(*left + *right), file,
+    // Text that no byte stands for is in no vocabulary, nor is its merge.
+    const auto first = ids_.find(left.value_or(left_text));
+    const auto second = ids_.find(right.value_or(right_text));
+    const auto whole = ids_.find(left.value_or(left_text) + right.value_or(right_text));
+    require<FormatError>(first != ids_.end() && second != ids_.end() && whole != ids_.end(), file,
                          ": merge '", left_text, " ", right_text,
                          "': its parts or its whole are not in the vocabulary");
-    const int rank = static_cast<int>(merges_.size());
-    merges_.emplace(pair_key(ids_.at(*left), ids_.at(*right)),
-                    Merge{rank, ids_.at(*left + *right)});
+    merges_.emplace(pair_key(first->second, second->second),
+                    Merge{static_cast<int>(merges_.size()), whole->second});
   }
 
   /// The patterns split one after the other, then each piece is a word.

@@ -28,7 +28,9 @@ class TokenizerJson {
   }
 
   TokenizerData read() {
-    const nlohmann::json& model = json_.at("model");
+    expect(json_.is_object() && json_.contains("model") && json_["model"].is_object(),
+           "expected an object with 'model'");
+    const nlohmann::json& model = json_["model"];
     const auto type = model.value("type", std::string("BPE"));
     expect(type == "BPE", "model.type: expected BPE, found ", type);
     expect(!json_.contains("normalizer") || json_["normalizer"].is_null(),

@@ -1,0 +1,241 @@
+// Quantizes a model or a file of tensors:
+//
+//   quantize SmolLM2-135M-Instruct.Q4_1.gguf out --format nf4 --double-quant
+//
+// makes a folder that transformers and bitsandbytes load. OUTPUT may also be one .safetensors file,
+// or a .gguf file for GGUF's own types. It appears whole or not at all.
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "qlora/quant/error_metrics.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "qlora/quant/visit_format.hpp"
+#include "support/model.hpp"
+#include "support/progress.hpp"
+#include "support/tensor_output.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using program::TensorInput;
+using qlora::Index;
+
+struct Settings {
+  std::string input, output, format, report;
+  std::vector<std::string> skip{"embed_tokens", "token_embd", "lm_head", "output"};
+  Index block_size = 0;
+  bool double_quant = false;
+  program::Dtype dtype = program::Dtype::as_it_is;
+
+  void add_to(CLI::App& app) {
+    app.add_option("INPUT", input,
+                   "a .safetensors or .gguf file, or a folder as Hugging Face has it")
+        ->required();
+    app.add_option("OUTPUT", output, "a .safetensors or .gguf file, or a new folder")->required();
+    app.add_option("--format", format, "format of the weights; float: decode packed ones")
+        ->required()
+        ->check(CLI::IsMember([] {
+          std::vector<std::string> names(qlora::format_names.begin(), qlora::format_names.end());
+          names.emplace_back("float");
+          return names;
+        }()));
+    app.add_option("--block-size", block_size, "weights that share a scale [the format's]")
+        ->check(program::block_sizes());
+    app.add_flag("--double-quant", double_quant, "quantize the scales too");
+    app.add_option("--report", report, "write the errors of each tensor as CSV");
+    app.add_option("--skip", skip,
+                   "tensors with such a part in their dotted name are copied, not quantized")
+        ->capture_default_str();
+    app.add_option("--dtype", dtype,
+                   "of copied tensors, and of what bitsandbytes decodes to [as it is]")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, program::Dtype>{{"float32", program::Dtype::float32},
+                                                  {"float16", program::Dtype::float16},
+                                                  {"bfloat16", program::Dtype::bfloat16}}));
+  }
+
+  // The format's name with --double-quant taken in. Throws for a format that has none.
+  std::string full_format() const {
+    if (!double_quant) return format;
+    const std::string nested = format + "-dq";
+    for (const auto name : qlora::format_names)
+      if (name == nested) return nested;
+    throw CLI::ValidationError("--double-quant", "the format " + format + " has no such variant");
+  }
+};
+
+// Whole dotted parts: "output" skips output.weight and not blk.0.attn_output.weight.
+bool is_skipped(const std::string& name, const std::vector<std::string>& skip) {
+  std::stringstream parts(name);
+  for (std::string part; std::getline(parts, part, '.');)
+    if (std::find(skip.begin(), skip.end(), part) != skip.end()) return true;
+  return false;
+}
+
+// A line of the report.
+struct Line {
+  std::string name, format;
+  std::vector<Index> shape;
+  std::size_t before = 0, after = 0;
+  std::optional<qlora::QuantizationError> error;
+
+  std::string csv() const {
+    std::ostringstream text;
+    text.precision(9);
+    text << name << "," << format << "," << (shape.size() == 2 ? shape[0] : 1) << ","
+         << (shape.empty() ? 1 : shape.back()) << "," << before << "," << after;
+    if (error) {
+      text << "," << error->mean_squared << "," << error->largest << ","
+           << error->signal_to_noise_db;
+    } else {
+      text << ",,,";
+    }
+    return text.str();
+  }
+  static const char* csv_head() {
+    return "tensor,format,rows,cols,bytes_before,bytes_after,mean_squared_error,largest_error,"
+           "signal_to_noise_db";
+  }
+};
+
+void print_table(const std::vector<Line>& lines) {
+  std::size_t width = 6, before = 0, after = 0;
+  for (const Line& line : lines) width = std::max(width, line.name.size());
+  const int w = static_cast<int>(width);
+  std::printf("%-*s  %12s  %12s  %8s\n", w, "tensor", "mean sq. err", "largest err", "SNR dB");
+  for (const Line& line : lines) {
+    before += line.before;
+    after += line.after;
+    if (line.error)
+      std::printf("%-*s  %12.4g  %12.4g  %8.2f\n", w, line.name.c_str(), line.error->mean_squared,
+                  line.error->largest, line.error->signal_to_noise_db);
+  }
+  std::printf("size before %.1f MiB, after %.1f MiB\n", static_cast<double>(before) / 1048576,
+              static_cast<double>(after) / 1048576);
+}
+
+// What config.json says, in transformers' words for bitsandbytes' formats.
+nlohmann::json quantization_config(const Settings& settings, const std::string& format,
+                                   Index block_size) {
+  if (format == "float") return nullptr;
+  const bool nested = format.ends_with("-dq");
+  const std::string type = format.substr(0, 3);
+  const std::string dtype = program::torch_name(program::safetensors_name(settings.dtype));
+  if (format == type || format == type + "-dq") {
+    if (type == "nf4" || type == "fp4")
+      return {{"quant_method", "bitsandbytes"},
+              {"load_in_4bit", true},
+              {"load_in_8bit", false},
+              {"bnb_4bit_quant_type", type},
+              {"bnb_4bit_use_double_quant", nested},
+              {"bnb_4bit_compute_dtype", dtype},
+              {"bnb_4bit_quant_storage", "uint8"},
+              {"llm_int8_skip_modules", settings.skip}};
+  }
+  return {{"quant_method", "qlora"},
+          {"format", format},
+          {"block_size", block_size},
+          {"skip_modules", settings.skip}};
+}
+
+// Plans every tensor, then writes one after the other.
+template <class F, class Output>
+std::vector<Line> convert(const program::ModelInput& input, const Settings& settings,
+                          const std::string& format, Output& output) {
+  const std::vector<TensorInput> tensors = input.tensors();
+  const auto is_packed = [&](const TensorInput& tensor) {
+    if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float" ||
+        is_skipped(tensor.name, settings.skip))
+      return false;
+    if constexpr (std::is_same_v<Output, program::GgufOutput>) {
+      if (tensor.shape[1] % F::block_size != 0) return false;  // copied: blocks end with rows there
+    }
+    return true;
+  };
+  for (const TensorInput& tensor : tensors) {
+    if (is_packed(tensor)) {
+      output.template plan_packed<F>(tensor, format);
+    } else {
+      output.plan_copy(tensor);
+    }
+  }
+  output.open();
+  std::vector<Line> lines;
+  const program::ProgressBar bar(static_cast<Index>(tensors.size()));
+  for (const TensorInput& tensor : tensors) {
+    Line line{tensor.name, is_packed(tensor) ? format : "copied", tensor.shape, tensor.size, 0, {}};
+    if (is_packed(tensor)) {
+      const qlora::RowMatrixXf dense = output.weights(tensor);
+      try {
+        const auto w = qlora::quantize<F>(dense, {.block_size = settings.block_size});
+        line.error = qlora::quantization_error(dense, w.view());
+        line.after = output.write_packed(tensor, format, w);
+      } catch (const qlora::NumericError& failure) {
+        throw qlora::NumericError(
+            qlora::message(settings.input, ": tensor '", tensor.name, "': ", failure.what()));
+      }
+    } else {
+      line.after = output.copy(tensor);
+    }
+    lines.push_back(line);
+    bar.show(static_cast<Index>(lines.size()), tensor.name);
+    input.release_pages();
+  }
+  return lines;
+}
+
+void run_quantize(const Settings& settings) {
+  const std::string format = settings.full_format();
+  const program::ModelInput input(settings.input);
+  const fs::path target(settings.output);
+  const Index block_size = program::block_size_of(format, settings.block_size);
+  std::optional<qlora::AtomicFile> report;
+  if (!settings.report.empty()) report.emplace(settings.report);
+  std::vector<Line> lines;
+  const auto run = [&]<class F>() {
+    if (target.extension() == ".gguf") {
+      if constexpr (qlora::GgufFormat<F>) {
+        program::GgufOutput output(input, target, settings.dtype);
+        lines = convert<F>(input, settings, format, output);
+        output.commit({});
+      } else {
+        throw qlora::FormatError(qlora::message(
+            settings.output, ": GGUF has no type for ", format,
+            "; expected q4_0, q4_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
+      }
+    } else {
+      program::SafetensorsOutput output(input, target, target.extension() != ".safetensors",
+                                        settings.dtype);
+      lines = convert<F>(input, settings, format, output);
+      output.commit(quantization_config(settings, format, block_size));
+    }
+  };
+  if (format == "float") {
+    run.operator()<qlora::Q8_0>();  // nothing is packed
+  } else {
+    qlora::visit_format(format, settings.block_size, run);
+  }
+  print_table(lines);
+  if (report) {
+    std::string text = std::string(Line::csv_head()) + "\n";
+    for (const Line& line : lines) text += line.csv() + "\n";
+    report->write(text.data(), text.size());
+    report->commit();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Quantize a model or a file of tensors", "quantize");
+  Settings settings;
+  settings.add_to(app);
+  app.callback([&] { (void)settings.full_format(); });  // wrong usage, not bad input
+  return program::run(app, argc, argv, [&] { run_quantize(settings); });
+}

@@ -1,0 +1,275 @@
+// Where quantized and copied tensors go: a safetensors file, a folder that is a whole model, or a
+// GGUF file. Each is planned first and then written tensor by tensor.
+#pragma once
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "qlora/io/atomic_folder.hpp"
+#include "qlora/io/bitsandbytes.hpp"
+#include "qlora/io/gguf_blocks.hpp"
+#include "qlora/io/gguf_writer.hpp"
+#include "qlora/io/packed_file.hpp"
+#include "qlora/io/safetensors_writer.hpp"
+#include "qlora/model/llama_names.hpp"
+#include "qlora/model/model_files.hpp"
+#include "qlora/text/tokenizer_json.hpp"
+#include "support/tensor_input.hpp"
+
+namespace program {
+
+// The element types that tensors may be copied to.
+enum class Dtype { as_it_is, float32, float16, bfloat16 };
+
+inline const char* safetensors_name(Dtype dtype) {
+  return dtype == Dtype::float16 ? "F16" : dtype == Dtype::bfloat16 ? "BF16" : "F32";
+}
+// As torch calls it.
+inline std::string torch_name(const std::string& dtype) {
+  return dtype == "F16" ? "float16" : dtype == "BF16" ? "bfloat16" : "float32";
+}
+
+// Floats as bytes of a type.
+inline std::vector<std::byte> bytes_as(const qlora::RowMatrixXf& values, const std::string& dtype) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(values.size()) * (dtype == "F32" ? 4 : 2));
+  for (Index i = 0; i < values.size(); ++i) {
+    const float value = values.data()[i];
+    if (dtype == "F32") {
+      std::memcpy(bytes.data() + 4 * i, &value, 4);
+    } else {
+      const std::uint16_t bits =
+          dtype == "F16" ? qlora::float16(value).bits : qlora::bfloat16(value).bits;
+      std::memcpy(bytes.data() + 2 * i, &bits, 2);
+    }
+  }
+  return bytes;
+}
+
+// The type that a copied tensor has in the output: its own where floats stay what they are, float32
+// for GGUF's packed blocks and packed weights.
+inline std::string copied_dtype(const TensorInput& tensor, Dtype wanted) {
+  const bool plain = tensor.dtype == "F32" || tensor.dtype == "F16" || tensor.dtype == "BF16";
+  if (!tensor.is_float()) return tensor.dtype;
+  if (wanted != Dtype::as_it_is) return safetensors_name(wanted);
+  return plain ? tensor.dtype : "F32";
+}
+
+// The number of heads' rows to turn for tensors of a GGUF file that is a Llama.
+inline Index head_width_of(const ModelInput& input) {
+  if (input.gguf && input.gguf->find<std::string>("general.architecture") == "llama")
+    return qlora::llama_config(*input.gguf).head_width();
+  return input.folder ? input.folder->config().head_width() : 0;
+}
+
+// One safetensors file; with a folder around it that transformers loads, or by itself.
+class SafetensorsOutput {
+ public:
+  SafetensorsOutput(const ModelInput& input, const std::filesystem::path& target, bool whole_model,
+                    Dtype dtype)
+      : input_(input), dtype_(dtype), target_(target), head_width_(head_width_of(input)) {
+    if (whole_model) {
+      qlora::require<qlora::FormatError>(
+          input.gguf || input.folder, target.string(),
+          ": a folder is made from a GGUF file or a folder; name a .safetensors file");
+      if (input.gguf) (void)qlora::llama_config(*input.gguf);  // refuses other architectures
+      folder_.emplace(target);
+      target_ = folder_->path() / "model.safetensors";
+    }
+  }
+
+  // The name that a tensor gets: Hugging Face's for those of a Llama.
+  std::string name_of(const TensorInput& tensor) const {
+    return input_.gguf && head_width_ > 0
+               ? qlora::hugging_face_name(tensor.name).value_or(tensor.name)
+               : tensor.name;
+  }
+
+  template <class F>
+  void plan_packed(const TensorInput& tensor, const std::string& format) {
+    const auto names = [&] {
+      if constexpr (qlora::BitsandbytesFormat<F>) {
+        return qlora::bitsandbytes_names<F>(name_of(tensor));
+      } else {
+        return qlora::packed_names<F>(name_of(tensor), format);
+      }
+    }();
+    names_.insert(names_.end(), names.begin(), names.end());
+  }
+  void plan_copy(const TensorInput& tensor) { names_.push_back(name_of(tensor)); }
+
+  void open() {
+    file_.emplace(target_, names_, qlora::SafetensorsWriter::Metadata{{"format", "pt"}});
+  }
+
+  bool turns_rows(const TensorInput& tensor) const {
+    return input_.gguf && qlora::row_order(tensor.name, head_width_).head_width > 0;
+  }
+  // A weight in the order of rows that the output has.
+  qlora::RowMatrixXf weights(const TensorInput& tensor) const {
+    return input_.gguf ? qlora::rows_in_hugging_face_order(
+                             tensor.dense(), qlora::row_order(tensor.name, head_width_))
+                       : tensor.dense();
+  }
+
+  template <class F>
+  std::size_t write_packed(const TensorInput& tensor, const std::string& format,
+                           const qlora::QuantizedMatrix<F>& w) {
+    const std::string dtype = torch_name(copied_dtype(tensor, dtype_));
+    if constexpr (qlora::BitsandbytesFormat<F>) {
+      qlora::write_bitsandbytes(*file_, name_of(tensor), w, dtype);
+    } else {
+      qlora::write_packed(*file_, name_of(tensor), format, w, dtype);
+    }
+    return static_cast<std::size_t>(w.bytes());
+  }
+
+  std::size_t copy(const TensorInput& tensor) {
+    const std::string dtype = copied_dtype(tensor, dtype_);
+    if (dtype == tensor.dtype && !turns_rows(tensor)) {
+      file_->add(name_of(tensor), dtype, tensor.shape, tensor.bytes);
+      return tensor.bytes.size();
+    }
+    const auto bytes = bytes_as(weights(tensor), dtype);
+    file_->add(name_of(tensor), dtype, tensor.shape, bytes);
+    return bytes.size();
+  }
+
+  // quantization: what config.json says of it.
+  void commit(const nlohmann::json& quantization) {
+    file_->commit();
+    if (!folder_) return;
+    nlohmann::json config;
+    if (input_.gguf) {
+      const qlora::TokenizerData tokenizer = qlora::tokenizer_data(*input_.gguf);
+      config = qlora::config_json(qlora::llama_config(*input_.gguf), tokenizer,
+                                  !input_.gguf->has("output.weight"),
+                                  torch_name(safetensors_name(dtype_)));
+      qlora::write_tokenizer_folder(folder_->path(), tokenizer);
+    } else {
+      config = input_.folder->config_json();
+      copy_other_files(input_.folder->name());
+    }
+    config.erase("quantization_config");
+    if (!quantization.is_null()) config["quantization_config"] = quantization;
+    qlora::write_text_file(folder_->path() / "config.json", config.dump(2) + "\n");
+    folder_->commit();
+  }
+
+ private:
+  // Everything that holds no weights: tokenizer, templates, license.
+  void copy_other_files(const std::filesystem::path& from) const {
+    for (const auto& entry : std::filesystem::directory_iterator(from)) {
+      const std::string name = entry.path().filename().string();
+      const std::string kind = entry.path().extension().string();
+      const bool weights = kind == ".safetensors" || kind == ".bin" || kind == ".pt" ||
+                           kind == ".pth" || kind == ".gguf" || kind == ".h5" ||
+                           kind == ".msgpack" || kind == ".onnx";
+      if (!entry.is_regular_file() || weights || name == "config.json" ||
+          name.ends_with(".index.json"))
+        continue;
+      std::filesystem::copy_file(entry.path(), folder_->path() / name);
+    }
+  }
+
+  const ModelInput& input_;
+  Dtype dtype_;
+  std::filesystem::path target_;
+  Index head_width_;
+  std::vector<std::string> names_;
+  std::optional<qlora::AtomicFolder> folder_;
+  std::optional<qlora::SafetensorsWriter> file_;
+};
+
+// A GGUF file; from a folder in GGUF's names and order of rows.
+class GgufOutput {
+ public:
+  GgufOutput(const ModelInput& input, const std::filesystem::path& target, Dtype dtype)
+      : input_(input), dtype_(dtype), target_(target), head_width_(head_width_of(input)) {
+    if (input.gguf) {
+      for (const auto& [key, value] : input.gguf->raw_values()) file_.set_raw(key, value);
+    } else if (input.folder) {
+      qlora::set_llama_keys(file_, input.folder->config(), input.folder->tokenizer());
+    }
+  }
+
+  template <class F>
+  void plan_packed(const TensorInput& tensor, const std::string&) {
+    file_.declare(name_of(tensor), tensor.shape, qlora::GgufTypeOf<F>::id);
+    file_type_ = qlora::GgufTypeOf<F>::id;
+  }
+  void plan_copy(const TensorInput& tensor) {
+    file_.declare(name_of(tensor), tensor.shape, type_of(tensor));
+  }
+
+  void open() {
+    // What llama.cpp calls a file whose tensors are mostly of a type.
+    static const std::map<std::uint32_t, std::uint32_t> kinds{
+        {2, 2}, {3, 3}, {8, 7}, {20, 25}, {39, 38}};
+    if (const auto kind = kinds.find(file_type_); kind != kinds.end())
+      file_.set("general.file_type", kind->second);
+    file_.open(target_);
+  }
+
+  qlora::RowMatrixXf weights(const TensorInput& tensor) const {
+    const qlora::RowOrder order =
+        input_.gguf ? qlora::RowOrder{} : qlora::row_order(tensor.name, head_width_);
+    if (order.head_width == 0) return tensor.dense();
+    const qlora::RowMatrixXf w = tensor.dense();
+    qlora::RowMatrixXf ordered(w.rows(), w.cols());
+    for (Index row = 0; row < w.rows(); ++row) ordered.row(order.gguf_row(row)) = w.row(row);
+    return ordered;
+  }
+
+  template <class F>
+  std::size_t write_packed(const TensorInput&, const std::string&,
+                           const qlora::QuantizedMatrix<F>& w) {
+    const auto bytes = qlora::to_gguf_blocks(w);
+    file_.write(bytes);
+    return bytes.size();
+  }
+
+  std::size_t copy(const TensorInput& tensor) {
+    const std::string dtype = dtype_of(tensor);
+    const bool turned = !input_.gguf && qlora::row_order(tensor.name, head_width_).head_width > 0;
+    if (dtype == tensor.dtype && !turned) {
+      file_.write(tensor.bytes);
+      return tensor.bytes.size();
+    }
+    const auto bytes = bytes_as(weights(tensor), dtype);
+    file_.write(bytes);
+    return bytes.size();
+  }
+
+  void commit(const nlohmann::json&) { file_.commit(); }
+
+ private:
+  std::string name_of(const TensorInput& tensor) const {
+    return input_.gguf ? tensor.name : qlora::gguf_name(tensor.name).value_or(tensor.name);
+  }
+  // Vectors are float32 there; GGUF's own types stay what they are.
+  std::string dtype_of(const TensorInput& tensor) const {
+    if (input_.gguf && dtype_ == Dtype::as_it_is) return tensor.dtype;
+    if (tensor.shape.size() < 2) return "F32";
+    return copied_dtype(tensor, dtype_);
+  }
+  std::uint32_t type_of(const TensorInput& tensor) const {
+    const std::string dtype = dtype_of(tensor);
+    for (const auto& type : qlora::detail::gguf_types)
+      if (type.name == dtype) return type.id;
+    throw qlora::FormatError(
+        qlora::message("tensor '", tensor.name, "': GGUF has no type ", dtype));
+  }
+
+  const ModelInput& input_;
+  Dtype dtype_;
+  std::filesystem::path target_;
+  Index head_width_;
+  std::uint32_t file_type_ = 0;
+  qlora::GgufWriter file_;
+};
+
+}  // namespace program

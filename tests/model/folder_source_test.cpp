@@ -1,0 +1,153 @@
+#include "qlora/model/folder_source.hpp"
+
+#include <string>
+#include <vector>
+
+#include "qlora/model/load_llama.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/numbers.hpp"
+#include "support/tiny_folder.hpp"
+
+using qlora::Index;
+using qlora::RowMatrixXf;
+
+namespace {
+
+const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71};
+
+struct Tiny {
+  test::TemporaryFolder folder;
+  test::TinyModel shape = [] {
+    test::TinyModel tiny;
+    tiny.hidden = 64;  // rows of whole blocks
+    return tiny;
+  }();
+  qlora::GgufSource source{folder.write("m.gguf", shape.bytes())};
+
+  RowMatrixXf logits(const std::string& format) const {
+    return qlora::load_llama(source, {.format = format}).logits(ids);
+  }
+};
+
+RowMatrixXf logits_of(const std::filesystem::path& path, const std::string& format) {
+  return qlora::load_llama(*qlora::open_model(path), {.format = format}).logits(ids);
+}
+
+}  // namespace
+
+TEST_CASE("a folder gives the model that the GGUF file gives, float and packed") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  for (const std::string format : {"float", "nf4-dq", "as-is"})
+    REQUIRE(test::same_bits(logits_of(tiny.folder / "hf", format), tiny.logits(format)));
+}
+
+TEST_CASE("the tokenizer of a folder gives the GGUF file's ids") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  const auto data = qlora::open_model(tiny.folder / "hf")->tokenizer();
+  REQUIRE(data.tokens == tiny.source.tokenizer().tokens);
+  REQUIRE(data.chat_template == tiny.source.tokenizer().chat_template);
+}
+
+TEST_CASE("bitsandbytes' folders load as they are, and decoded into other formats") {
+  const Tiny tiny;
+  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
+  test::write_packed_folder<qlora::Fp4>(tiny.folder / "fp4", tiny.source, "fp4");
+  REQUIRE(test::same_bits(logits_of(tiny.folder / "dq", "as-is"), tiny.logits("nf4-dq")));
+  REQUIRE(test::same_bits(logits_of(tiny.folder / "fp4", "as-is"), tiny.logits("fp4")));
+  const RowMatrixXf decoded = logits_of(tiny.folder / "dq", "float");
+  REQUIRE((decoded - tiny.logits("nf4-dq")).norm() < 1e-4f * decoded.norm());
+  REQUIRE(!test::same_bits(logits_of(tiny.folder / "dq", "int4"), tiny.logits("int4")));
+}
+
+TEST_CASE("this library's own packed folders load as they are") {
+  const Tiny tiny;
+  test::write_packed_folder<qlora::Nf3>(tiny.folder / "a", tiny.source, "nf3");
+  test::write_packed_folder<qlora::Bof4SOpq>(tiny.folder / "b", tiny.source, "bof4-s-opq");
+  REQUIRE(test::same_bits(logits_of(tiny.folder / "a", "as-is"), tiny.logits("nf3")));
+  REQUIRE(test::same_bits(logits_of(tiny.folder / "b", "as-is"), tiny.logits("bof4-s-opq")));
+}
+
+TEMPLATE_TEST_CASE("a GGUF file's own blocks load as they are", "", qlora::Q4_0, qlora::Q4_1,
+                   qlora::Q8_0, qlora::Iq4Nl, qlora::MxFp4) {
+  const Tiny tiny;
+  test::write_packed_gguf<TestType>(tiny.folder / "p.gguf", tiny.source.file());
+  const qlora::GgufSource packed(tiny.folder / "p.gguf");
+  // Row by row what the file decodes to, q and k back in Hugging Face's order.
+  for (int p = 0; p < qlora::projection_count; ++p) {
+    const std::string name = qlora::projection_weight_name(1, static_cast<qlora::Projection>(p));
+    const RowMatrixXf dense = packed.dense(name);
+    const auto linear = packed.as_is(name, {});
+    const RowMatrixXf decoded = linear.rows_of(0, linear.rows());
+    REQUIRE(linear.bytes() < dense.size() * 2);
+    for (Index i = 0; i < dense.size(); ++i) REQUIRE(decoded.data()[i] == dense.data()[i]);
+  }
+  const RowMatrixXf own = logits_of(tiny.folder / "p.gguf", "as-is");
+  REQUIRE((own - logits_of(tiny.folder / "p.gguf", "float")).norm() < 1e-4f * own.norm());
+}
+
+TEST_CASE("a config that is no Llama of ours is refused by key") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  const auto path = tiny.folder / "hf" / "config.json";
+  const std::string text = qlora::read_text_file(path);
+  const auto expect = [&](const std::string& key, const nlohmann::json& value,
+                          const std::string& part) {
+    auto json = nlohmann::json::parse(text);
+    json[key] = value;
+    if (value.is_discarded()) json.erase(key);
+    qlora::write_text_file(path, json.dump());
+    const auto found = test::message_of<qlora::Error>(
+        [&] { (void)qlora::load_llama(*qlora::open_model(tiny.folder / "hf"), {"float"}); });
+    INFO(key << ": " << found);
+    REQUIRE(test::contains(found, "hf"));
+    REQUIRE(test::contains(found, part));
+  };
+  const nlohmann::json absent(nlohmann::json::value_t::discarded);
+  expect("model_type", "mistral", "model_type: expected llama, found mistral");
+  expect("hidden_size", absent, "hidden_size");
+  expect("hidden_size", "wide", "config.json");
+  expect("num_attention_heads", 3, "do not fit");
+  expect("num_attention_heads", 0, "do not fit");
+  expect("head_dim", 64, "head_dim: expected 8, found 64");
+  expect("attention_bias", true, "attention_bias");
+  expect("rope_scaling", {{"rope_type", "llama3"}}, "rotary");
+  expect("rope_parameters", {{"rope_type", "yarn"}}, "rotary");
+  expect("hidden_act", "gelu", "hidden_act");
+  expect("vocab_size", 7, "model.embed_tokens.weight");
+  expect("num_hidden_layers", 3, "model.layers.2");
+}
+
+TEST_CASE("a base of the rotary embedding among the rope_parameters counts") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  auto json = qlora::read_json_file(tiny.folder / "hf" / "config.json");
+  json.erase("rope_theta");
+  json["rope_parameters"] = {{"rope_theta", 123.0}, {"rope_type", "default"}};
+  qlora::write_text_file(tiny.folder / "hf" / "config.json", json.dump());
+  REQUIRE(qlora::open_model(tiny.folder / "hf")->config().rope_base == 123.0);
+}
+
+TEST_CASE("an own head counts unless the embedding is tied") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  const qlora::FolderSource tied(tiny.folder / "hf");
+  REQUIRE(!tied.has("lm_head.weight"));
+  auto json = qlora::read_json_file(tiny.folder / "hf" / "config.json");
+  json["tie_word_embeddings"] = false;
+  qlora::write_text_file(tiny.folder / "hf" / "config.json", json.dump());
+  std::vector<std::string> names = test::weight_names(tiny.source);
+  names.push_back("lm_head.weight");
+  {
+    qlora::SafetensorsWriter file(tiny.folder / "hf" / "model.safetensors", names);
+    for (const auto& name : names)
+      file.add(name, name == "lm_head.weight"
+                         ? RowMatrixXf(2.f * tiny.source.dense("model.embed_tokens.weight"))
+                         : tiny.source.dense(name));
+    file.commit();
+  }
+  const RowMatrixXf doubled = logits_of(tiny.folder / "hf", "float");
+  REQUIRE((doubled - 2.f * tiny.logits("float")).norm() < 1e-5f * doubled.norm());
+}
