@@ -37,6 +37,10 @@ foreach(way bare installed fetched)
   set_tests_properties("consumer: ${way}" PROPERTIES TIMEOUT 600)
 endforeach()
 
+add_test(NAME "consumer: the same bits whatever the compiler and its flags" COMMAND ${python}
+  ${CMAKE_CURRENT_SOURCE_DIR}/consumer/same_bits.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
+set_tests_properties("consumer: the same bits whatever the compiler and its flags" PROPERTIES TIMEOUT 900)
+
 # The scalar functions and the view on the device's side, where nvcc is found.
 foreach(name device_functions named_formats)
   string(REPLACE "_" " " title ${name})
@@ -45,3 +49,7 @@ foreach(name device_functions named_formats)
       ${PROJECT_SOURCE_DIR}/include 80 90 100 120)
   set_tests_properties("cuda: ${title} compile for sm_80, 90, 100 and 120" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endforeach()
+add_test(NAME "cuda: no product of decode fuses with a caller's sum"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/rounded_apart.cu
+    ${PROJECT_SOURCE_DIR}/include --rounded-apart 80 90)
+set_tests_properties("cuda: no product of decode fuses with a caller's sum" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)

@@ -13,14 +13,16 @@
 #include <string>
 #include <vector>
 
-#include "qlora/train.hpp"
+#include "qlora/text/dataset.hpp"
+#include "qlora/train/trainer.hpp"
+#include "support/model.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app("Speed and memory of a training step", "bench_train_step");
   std::string model_path, format = "nf4-dq";
   qlora::Index steps = 12, batch = 2, length = 256;
   bool checkpoint = false;
-  app.add_option("--model", model_path, "GGUF file")->required();
+  app.add_option("--model", model_path, "GGUF file or folder")->required();
   app.add_option("--format", format, "of the projections")->capture_default_str();
   app.add_option("--steps", steps, "timed steps; two more come before")->capture_default_str();
   app.add_option("--batch", batch, "rows")->capture_default_str();
@@ -28,8 +30,8 @@ int main(int argc, char** argv) {
   app.add_flag("--grad-checkpoint", checkpoint, "keep less and compute more");
   CLI11_PARSE(app, argc, argv);
 
-  const auto source = qlora::open_model(model_path);
-  qlora::Llama<> model = qlora::load_llama(*source, {.format = format});
+  const auto source = program::open_model(model_path);
+  qlora::Llama<> model = program::load_model(*source, format, 0);
   model.adapt({.rank = 16, .alpha = 16});
   std::vector<qlora::Token> ids;
   for (qlora::Index i = 0; i < batch * length; ++i)

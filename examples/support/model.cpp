@@ -78,7 +78,8 @@ struct Settings {
 Settings read_settings(const std::filesystem::path& path) {
   const nlohmann::json json = qlora::read_json_file(path);
   try {
-    return {json.at("format").get<std::string>(), json.at("block_size").get<qlora::Index>(),
+    return {json.at("format").get<std::string>(),
+            qlora::whole_number(json.at("block_size"), path.string() + ": block_size"),
             json.at("model_sha256").get<std::string>()};
   } catch (const nlohmann::json::exception& failure) {
     throw qlora::FormatError(qlora::message(path.string(), ": ", failure.what()));

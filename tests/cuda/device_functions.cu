@@ -1,6 +1,6 @@
 // Scalar encode, decode, scale and packing functions and the view, in device code.
 #include <qlora/core/random.hpp>
-#include <qlora/quant/quantized_view.hpp>
+#include <qlora/quant/named_formats.hpp>
 
 struct Ternary {
   static constexpr std::array<float, 3> values{-1.f, 0.f, 1.f};
@@ -38,8 +38,8 @@ __global__ void narrow(const float* x, qlora::bfloat16* b, qlora::float16* h, fl
   u[i] = qlora::uniform01(7, i) + static_cast<float>(h[i]);
 }
 
-using Nf4 = qlora::BlockFormat<qlora::NF4, 64, qlora::FloatScale<float>>;
-using Nf4Dq = qlora::BlockFormat<qlora::NF4, 64, qlora::DoubleQuant<>>;
+using qlora::Nf4;
+using qlora::Nf4Dq;
 using Fp4 = qlora::BlockFormat<qlora::FP4, 64, qlora::FloatScale<qlora::bfloat16>>;
 using Int4 = qlora::BlockFormat<qlora::Int4, qlora::Dynamic, qlora::FloatScale<float>>;
 using Tern = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>>;

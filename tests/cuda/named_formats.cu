@@ -10,15 +10,17 @@ __global__ void decode_rows(qlora::QuantizedView<Format> w, float* out) {
 }
 
 template <class Format>
-__global__ void encode_row(const float* x, float reciprocal, std::uint8_t* codes,
+__global__ void encode_row(typename qlora::QuantizedView<Format>::CodebookView codebook,
+                           const float* x, float reciprocal, std::uint8_t* codes,
                            qlora::Index count) {
   const auto i = static_cast<qlora::Index>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i < count) codes[i] = qlora::encode<typename Format::CodebookType>(x[i] * reciprocal);
+  if (i < count) codes[i] = codebook.encode(x[i] * reciprocal, 0);
 }
 
-#define QLORA_INSTANTIATE(Format)                                                     \
-  template __global__ void decode_rows<Format>(qlora::QuantizedView<Format>, float*); \
-  template __global__ void encode_row<Format>(const float*, float, std::uint8_t*, qlora::Index);
+#define QLORA_INSTANTIATE(Format)                                                                  \
+  template __global__ void decode_rows<Format>(qlora::QuantizedView<Format>, float*);              \
+  template __global__ void encode_row<Format>(typename qlora::QuantizedView<Format>::CodebookView, \
+                                              const float*, float, std::uint8_t*, qlora::Index);
 
 QLORA_INSTANTIATE(qlora::Nf4)
 QLORA_INSTANTIATE(qlora::Nf4Dq)
@@ -32,6 +34,10 @@ QLORA_INSTANTIATE(qlora::Int4Full)
 QLORA_INSTANTIATE(qlora::Af4)
 QLORA_INSTANTIATE(qlora::Bof4)
 QLORA_INSTANTIATE(qlora::Bof4S)
+// Its codes are those of Bof4S.
+template __global__ void decode_rows<qlora::Bof4SOpq>(qlora::QuantizedView<qlora::Bof4SOpq>,
+                                                      float*);
+QLORA_INSTANTIATE(qlora::Learned4)
 QLORA_INSTANTIATE(qlora::Nf3)
 QLORA_INSTANTIATE(qlora::Nf2)
 QLORA_INSTANTIATE(qlora::Nf8)

@@ -174,7 +174,7 @@ TEST_CASE(
       "blocksize: expected 1 or more");
   expect(refusal(state,
                  [&](auto&, Part& part) { text(part, R"({"blocksize":64,"shape":[-4,640]})"); }),
-         "out of range");
+         "whole number of 0 or more, found -4");
   expect(refusal(state,
                  [&](auto&, Part& part) {
                    text(part, R"({"blocksize":64,"shape":[4294967296,4294967296]})");

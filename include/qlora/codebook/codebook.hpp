@@ -62,7 +62,7 @@ template <Codebook C>
 inline constexpr int code_count = static_cast<int>(C::values.size());
 
 /// Values that are known at run time only, such as learned ones: `bits`, a Storage that owns them
-/// and a View that gives a code's value in a row, on host and device.
+/// and a View that gives a code's value in a row, and the code of a number, on host and device.
 template <class C>
 concept RuntimeCodebook = requires(const typename C::Storage& storage,
                                    const typename C::View& view) {
@@ -70,6 +70,7 @@ concept RuntimeCodebook = requires(const typename C::Storage& storage,
   { storage.view() } -> std::same_as<typename C::View>;
   { storage.bytes() } -> std::convertible_to<Index>;
   { view(std::uint8_t{0}, Index{0}) } -> std::same_as<float>;
+  { view.encode(0.f, Index{0}) } -> std::same_as<std::uint8_t>;
 }
 &&(C::bits >= 1) && (C::bits <= 8) && std::is_trivially_copyable_v<typename C::View>;
 
@@ -238,6 +239,7 @@ template <class C>
 struct codebook_parts {
   struct View {
     QLORA_HD float operator()(std::uint8_t code, Index) const { return decode<C>(code); }
+    QLORA_HD std::uint8_t encode(float x, Index) const { return qlora::encode<C>(x); }
   };
   struct Storage {
     View view() const { return {}; }

@@ -19,6 +19,11 @@ namespace qlora {
 /// How far a table of learned values reaches.
 enum class one_table { per_matrix, per_row };
 
+/// What separates two neighbouring values.
+QLORA_HD constexpr float mid_point(float low, float high) {
+  return static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
+}
+
 /// 2^Bits values in units of a block's scale, one table for the whole matrix or one for each row.
 /// `quantize` learns them as the ones of least squared error of the weights (k-means weighted by
 /// the squares of the scales).
@@ -33,6 +38,13 @@ struct Learned {
     const float* values = nullptr;
     QLORA_HD float operator()(std::uint8_t code, Index row) const {
       return values[(by_row ? row * count : 0) + code];
+    }
+    /// The number of mid-points strictly below `x`, as qlora::encode has it; values ascend.
+    QLORA_HD std::uint8_t encode(float x, Index row) const {
+      const float* table = values + (by_row ? row * count : 0);
+      int below = 0;
+      for (int i = 0; i + 1 < count; ++i) below += mid_point(table[i], table[i + 1]) < x ? 1 : 0;
+      return static_cast<std::uint8_t>(below);
     }
   };
 
@@ -81,13 +93,12 @@ class WeightHistogram {
   std::vector<double> weight_, sum_;
 };
 
-/// Codes of an ascending table by the rule of `encode`: the number of mid-points strictly below.
+/// The same rule with the mid-points of one table computed once.
 class TableEncoder {
  public:
   explicit TableEncoder(std::span<const float> table) {
     for (std::size_t i = 0; i + 1 < table.size(); ++i)
-      thresholds_.push_back(static_cast<float>(
-          (static_cast<double>(table[i]) + static_cast<double>(table[i + 1])) / 2));
+      thresholds_.push_back(mid_point(table[i], table[i + 1]));
   }
 
   std::uint8_t operator()(float x) const {

@@ -165,7 +165,7 @@ struct e4m3 {
     const std::uint32_t size = bits & 0x7fu;
     if (size == 0x7fu) return __builtin_bit_cast(float, sign | 0x7fc00000u);
     if (size >= 8) return __builtin_bit_cast(float, sign | ((size + 960u) << 20));
-    const float value = static_cast<float>(size) * 0.001953125f;
+    const float value = rounded_product(static_cast<float>(size), 0.001953125f);
     return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, value));
   }
   static QLORA_HD constexpr e4m3 from_bits(std::uint8_t bits) {

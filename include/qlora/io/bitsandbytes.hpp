@@ -131,7 +131,9 @@ class BitsandbytesReader {
 
  private:
   Index nested_size() const {
-    const Index size = state_.json.value("nested_blocksize", Index{256});
+    const auto place = state_.json.find("nested_blocksize");
+    if (place == state_.json.end()) return 256;
+    const Index size = whole_number(*place, file_.where(state_.weight) + ": nested_blocksize");
     require<FormatError>(size > 0, file_.where(state_.weight),
                          ": nested_blocksize: expected 1 or more, found ", size);
     return size;

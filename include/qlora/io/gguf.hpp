@@ -6,6 +6,7 @@
 ///     qlora::RowMatrixXf w = file.dense("token_embd.weight");   // any supported type, decoded
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -126,6 +127,12 @@ class GgufFile {
           using V = std::remove_cvref_t<decltype(value)>;
           if constexpr (std::is_same_v<V, T>) {
             return value;
+          } else if constexpr (std::is_same_v<V, double> && std::is_integral_v<T>) {
+            constexpr double end = 2147483648.0;
+            if (value >= -end && value < end && std::floor(value) == value)
+              return static_cast<T>(value);
+            throw FormatError(
+                message(name_, ": key '", key, "': expected a whole number, found ", value));
           } else if constexpr (std::is_arithmetic_v<V> && std::is_arithmetic_v<T>) {
             return static_cast<T>(value);
           } else {

@@ -3,6 +3,7 @@
 ///     nlohmann::json config = qlora::read_json_file("adapter_config.json");
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
 namespace qlora {
@@ -44,6 +46,27 @@ inline nlohmann::json parse_json(const std::string& where, std::string_view text
   } catch (const nlohmann::json::exception& failure) {
     throw FormatError(message(where, ": ", failure.what()));
   }
+}
+
+/// A number of JSON as a size. `where` names it in messages. Throws FormatError for one that is
+/// negative, broken or too large.
+inline Index whole_number(const nlohmann::json& value, const std::string& where) {
+  const bool whole = value.is_number_unsigned() || value.is_number_integer();
+  const bool fits = whole && (value.is_number_unsigned()
+                                  ? value.get<std::uint64_t>() <= std::uint64_t{0x7fffffffffffffff}
+                                  : value.get<std::int64_t>() >= 0);
+  require<FormatError>(fits, where, ": expected a whole number of 0 or more, found ", value.dump());
+  return value.get<Index>();
+}
+
+/// A list of them.
+inline std::vector<Index> whole_numbers(const nlohmann::json& values, const std::string& where) {
+  require<FormatError>(values.is_array(), where, ": expected a list of whole numbers, found ",
+                       values.type_name());
+  std::vector<Index> numbers;
+  numbers.reserve(values.size());
+  for (const auto& value : values) numbers.push_back(whole_number(value, where));
+  return numbers;
 }
 
 /// A JSON file. Throws IoError, or FormatError with the place.

@@ -47,15 +47,14 @@ inline nlohmann::json parse_state(const Checkpoint& file, const std::string& nam
 
 /// rows * cols of a shape: its last dimension, and the product of the others.
 inline void read_shape(const nlohmann::json& json, const std::string& where, PackedState& state) {
-  const auto shape = json.at("shape").get<std::vector<Index>>();
+  const auto shape = whole_numbers(json.at("shape"), where + ": shape");
   require<FormatError>(!shape.empty(), where, ": expected a shape, found none");
   state.rows = 1;
   state.cols = shape.back();
   Index all = 1;
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    require<FormatError>(
-        shape[i] >= 0 && !__builtin_mul_overflow(all, shape[i], &all) && all < (Index{1} << 56),
-        where, ": its shape is out of range");
+    require<FormatError>(!__builtin_mul_overflow(all, shape[i], &all) && all < (Index{1} << 56),
+                         where, ": its shape is out of range");
     if (i + 1 < shape.size()) state.rows *= shape[i];
   }
 }
@@ -79,7 +78,7 @@ inline std::optional<PackedState> find_packed_state(const Checkpoint& file,
   require<FormatError>(state.packer == "bitsandbytes" || state.packer == "qlora", where,
                        ": expected quant_state.bitsandbytes__TYPE or quant_state.qlora__NAME");
   try {
-    state.block_size = state.json.at("blocksize").get<Index>();
+    state.block_size = whole_number(state.json.at("blocksize"), where + ": blocksize");
     state.dtype = state.json.value("dtype", "float32");
     detail::read_shape(state.json, where, state);
   } catch (const nlohmann::json::exception& failure) {

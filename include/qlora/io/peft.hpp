@@ -72,7 +72,7 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& directory)
       require<FormatError>(!json.contains(pattern) || json[pattern].empty(), path.string(), ": ",
                            pattern, " is not supported");
     AdapterConfig config{
-        .rank = json.at("r").get<Index>(),
+        .rank = whole_number(json.at("r"), path.string() + ": r"),
         .alpha = json.at("lora_alpha").get<double>(),
         .dropout = json.value("lora_dropout", 0.0),
         .rank_stabilized = json.value("use_rslora", false),

@@ -135,26 +135,27 @@ class SafetensorsFile {
   std::pair<std::uint64_t, std::uint64_t> add(const std::string& name, const nlohmann::json& entry,
                                               std::span<const std::byte> data) {
     SafeTensor tensor{entry.at("dtype").get<std::string>(), {}, {}};
-    const auto shape = entry.at("shape").get<std::vector<std::uint64_t>>();
-    const auto offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
+    const std::string where = name_ + ": tensor '" + name + "'";
+    tensor.shape = whole_numbers(entry.at("shape"), where + ": shape");
+    const auto offsets = whole_numbers(entry.at("data_offsets"), where + ": data_offsets");
+    require<FormatError>(offsets.size() == 2, where, ": expected two data_offsets, found ",
+                         offsets.size());
+    const auto from = static_cast<std::uint64_t>(offsets[0]);
+    const auto to = static_cast<std::uint64_t>(offsets[1]);
     const std::uint64_t size = detail::safetensors_size(tensor.dtype);
-    require<FormatError>(size > 0, name_, ": tensor '", name, "': the type '", tensor.dtype,
-                         "' is not known");
+    require<FormatError>(size > 0, where, ": the type '", tensor.dtype, "' is not known");
     std::uint64_t expected = size;
-    for (const std::uint64_t n : shape) {
+    for (const Index n : tensor.shape)
       require<FormatError>(
-          n < (std::uint64_t{1} << 48) && !__builtin_mul_overflow(expected, n, &expected), name_,
-          ": tensor '", name, "': its shape is out of range");
-      tensor.shape.push_back(static_cast<Index>(n));
-    }
-    require<FormatError>(offsets[0] <= offsets[1] && offsets[1] <= data.size() &&
-                             offsets[1] - offsets[0] == expected,
-                         name_, ": tensor '", name, "': expected ", expected,
-                         " bytes, found the range ", offsets[0], " to ", offsets[1], " of ",
-                         data.size());
-    tensor.bytes = data.subspan(offsets[0], expected);
+          n < (Index{1} << 48) &&
+              !__builtin_mul_overflow(expected, static_cast<std::uint64_t>(n), &expected),
+          where, ": its shape is out of range");
+    require<FormatError>(from <= to && to <= data.size() && to - from == expected, where,
+                         ": expected ", expected, " bytes, found the range ", from, " to ", to,
+                         " of ", data.size());
+    tensor.bytes = data.subspan(from, expected);
     tensors_.emplace(name, std::move(tensor));
-    return {offsets[0], offsets[1]};
+    return {from, to};
   }
 
   std::string name_;

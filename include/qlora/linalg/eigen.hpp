@@ -20,6 +20,8 @@ namespace qlora {
 /// not.
 template <class F, class T, bool Transposed>
 struct PackedOperand {
+  static_assert(qlora::Scalar<T>,
+                "a product with a packed matrix: the dense side must hold float or double");
   using Scalar = T;
   using RealScalar = typename Eigen::NumTraits<T>::Real;
   using StorageIndex = Index;

@@ -35,16 +35,18 @@ class LlamaJson {
     expect<bool>("attention_bias", false, false);
     expect<bool>("mlp_bias", false, false);
     LlamaConfig config;
-    config.width = json_.at("hidden_size").get<Index>();
-    config.hidden = json_.at("intermediate_size").get<Index>();
-    config.layers = json_.at("num_hidden_layers").get<Index>();
-    config.heads = json_.at("num_attention_heads").get<Index>();
-    config.kv_heads = value("num_key_value_heads", config.heads);
-    config.context = json_.at("max_position_embeddings").get<Index>();
+    config.width = size("hidden_size");
+    config.hidden = size("intermediate_size");
+    config.layers = size("num_hidden_layers");
+    config.heads = size("num_attention_heads");
+    config.kv_heads = is_set("num_key_value_heads") ? size("num_key_value_heads") : config.heads;
+    config.context = size("max_position_embeddings");
     config.norm_epsilon = json_.at("rms_norm_eps").get<double>();
-    config.vocabulary = json_.at("vocab_size").get<Index>();
+    config.vocabulary = size("vocab_size");
     require_sane(config, name_);
-    expect<Index>("head_dim", config.head_width(), config.head_width());
+    if (is_set("head_dim"))
+      require<FormatError>(size("head_dim") == config.head_width(), name_, ": head_dim: expected ",
+                           config.head_width(), ", found ", size("head_dim"));
     // Since transformers 5 the base stands among the rope_parameters.
     const nlohmann::json rope = value("rope_parameters", nlohmann::json::object());
     config.rope_base = rope.value("rope_theta", value("rope_theta", 10000.0));
@@ -57,6 +59,8 @@ class LlamaJson {
   bool ties_embeddings() const { return value("tie_word_embeddings", false); }
 
  private:
+  bool is_set(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
+  Index size(const char* key) const { return whole_number(json_.at(key), name_ + ": " + key); }
   template <class T>
   T value(const char* key, T otherwise) const {
     const auto place = json_.find(key);

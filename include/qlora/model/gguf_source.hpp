@@ -90,8 +90,7 @@ class GgufSource final : public ModelSource {
     return *name;
   }
   RowOrder order_of(const std::string& weight) const {
-    return row_order(weight, file_.get<Index>("llama.embedding_length") /
-                                 file_.get<Index>("llama.attention.head_count"));
+    return row_order(weight, config().head_width());
   }
 
   GgufFile file_;

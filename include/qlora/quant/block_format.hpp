@@ -45,6 +45,16 @@ inline constexpr float reference_value = [] {
   }
 }();
 
+/// Whether a codebook's values are steps up from 0, or the normalization needs none such.
+template <class C, class N>
+constexpr bool steps_from_zero() {
+  if constexpr (std::is_same_v<ReferenceOf<N>, Range>) {
+    if constexpr (SortedCodebook<C>) return C::values[0] == 0;
+    return false;
+  }
+  return true;
+}
+
 /// Whether a Scale refuses a codebook of that largest value.
 template <class S>
 constexpr bool refuses_largest(float largest) {
@@ -80,6 +90,9 @@ struct BlockFormat {
                 "BlockFormat: PowerOfTwoScale rounds scales down, which would saturate every block "
                 "of this codebook; use PowerOfTwoScale<round_scale::up>");
 
+  static_assert(detail::steps_from_zero<Code, NormalizationPolicy>(),
+                "BlockFormat: a scale with a minimum counts steps up from it: the codebook's "
+                "values must begin at 0 and be sorted, as UInt<4>'s are");
   static_assert(!RuntimeCodebook<Code> || std::is_same_v<NormalizationPolicy, AbsoluteMaximum> ||
                     std::is_same_v<NormalizationPolicy, SignedAbsoluteMaximum>,
                 "BlockFormat: values known at run time are in units of one scale; they need "

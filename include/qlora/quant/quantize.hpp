@@ -8,17 +8,18 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "qlora/codebook/learned.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/quant/finite.hpp"
+#include "qlora/quant/learn.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
+#include "qlora/quant/split_outliers.hpp"
 
 namespace qlora {
 
@@ -83,12 +84,6 @@ Range encode_by_reference(const float* x, Index begin, Index count, bool, Range 
   return reference;
 }
 
-/// The inverse of `scaled`, 0 where the scale is 0.
-inline float unscaled(float weight, float scale) { return scale == 0 ? 0.f : weight / scale; }
-inline float unscaled(float weight, TwoFactors scale) {
-  return unscaled(weight, rounded_product(scale.block, scale.tensor));
-}
-
 /// Whether the codes of a format depend on its scales as stored.
 template <class F>
 inline constexpr bool codes_follow_stored = [] {
@@ -96,15 +91,6 @@ inline constexpr bool codes_follow_stored = [] {
     return F::ScaleType::codes_follow_stored;
   return false;
 }();
-
-/// Throws NumericError at the first weight of a block that is not finite.
-inline void require_finite(const float* weights, Index begin, Index count, Index cols) {
-  const float* end = weights + begin + count;
-  const float* bad = std::find_if_not(weights + begin, end, is_finite);
-  if (bad != end)
-    throw NumericError(message("quantize: row ", (bad - weights) / cols, ", column ",
-                               (bad - weights) % cols, ": expected a finite weight, found ", *bad));
-}
 
 /// NaN as 0, infinities as the largest finite float.
 inline std::vector<float> saturated(const float* weights, Index count) {
@@ -114,53 +100,7 @@ inline std::vector<float> saturated(const float* weights, Index count) {
   return cleaned;
 }
 
-/// The values of least squared error for weights whose scales are stored: k-means of the weights in
-/// units of their scales. The pieces that are summed do not depend on the number of threads.
-template <class F, class ScaleView>
-typename F::CodebookType::Storage learn(const float* weights, Index rows, Index cols,
-                                        Index block_size, const ScaleView& scale) {
-  using Code = typename F::CodebookType;
-  constexpr std::size_t bins = Code::by_row ? 1024 : 8192;
-  const auto add = [&](WeightHistogram& histogram, Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      const float s = scale(i / block_size);
-      histogram.add(unscaled(weights[i], s), static_cast<double>(s) * static_cast<double>(s));
-    }
-  };
-  typename Code::Storage codebook;
-  if constexpr (Code::by_row) {
-    codebook.values.resize(static_cast<std::size_t>(rows * Code::count));
-    parallel_for(rows, [&](Index row) {
-      WeightHistogram histogram(bins);
-      add(histogram, row * cols, (row + 1) * cols);
-      const auto values = k_means(histogram.points(), static_cast<std::size_t>(Code::count));
-      std::copy(values.begin(), values.end(), codebook.values.begin() + row * Code::count);
-    });
-  } else {
-    constexpr Index pieces = 16;
-    std::vector<WeightHistogram> histograms(pieces, WeightHistogram(bins));
-    const Index count = rows * cols, piece = (count + pieces - 1) / pieces;
-    parallel_for(pieces, [&](Index p) {
-      add(histograms[static_cast<std::size_t>(p)], std::min(count, p * piece),
-          std::min(count, (p + 1) * piece));
-    });
-    for (std::size_t p = 1; p < pieces; ++p) histograms[0].add(histograms[p]);
-    codebook.values = k_means(histograms[0].points(), static_cast<std::size_t>(Code::count));
-  }
-  return codebook;
-}
-
-/// Codes of weights [begin, begin + count), all of one block, by learned values.
-template <class F, class S>
-void encode_learned(const float* weights, Index begin, Index count, Index cols,
-                    const std::vector<TableEncoder>& encoders, S scale, std::uint8_t* codes) {
-  for (Index i = begin; i < begin + count; ++i) {
-    const Index table = F::CodebookType::by_row ? i / cols : 0;
-    write_code<F::code_bits>(
-        codes, i, encoders[static_cast<std::size_t>(table)](unscaled(weights[i], scale)));
-  }
-}
-
+/// Quantizes block by block.
 template <class F>
 QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
                                    const QuantizeOptions& options) {
@@ -224,37 +164,6 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
   const Index filled = static_cast<Index>(codes.size()) * 8 / F::code_bits;
   for (Index i = count; i < filled; ++i) write_code<F::code_bits>(codes.data(), i, code_of_zero);
   return {std::move(codes), std::move(scale), rows, cols, block_size, std::move(codebook)};
-}
-
-/// The matrix with zeros for its weights of largest magnitude, and those; the first of equals.
-inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weights, Index rows,
-                                                              Index cols, double share) {
-  require<ShapeError>(cols <= Index{0xffffffff}, "quantize: outliers have 32-bit columns, found ",
-                      cols, " columns");
-  const Index count = rows * cols;
-  for (Index row = 0; row < rows; ++row) require_finite(weights, row * cols, cols, cols);
-  const auto kept = static_cast<Index>(share * static_cast<double>(count));
-  std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
-  auto& [rest, outliers] = result;
-  outliers.row_start.assign(static_cast<std::size_t>(rows) + 1, 0);
-  if (kept == 0) return result;
-  std::vector<float> sizes(static_cast<std::size_t>(count));
-  std::transform(weights, weights + count, sizes.begin(), [](float w) { return magnitude(w); });
-  std::nth_element(sizes.begin(), sizes.begin() + (kept - 1), sizes.end(), std::greater<>());
-  const float least = sizes[static_cast<std::size_t>(kept - 1)];
-  Index larger =
-      std::count_if(weights, weights + count, [=](float w) { return magnitude(w) > least; });
-  for (Index i = 0; i < count; ++i) {
-    const float size = magnitude(weights[i]);
-    if (size < least || (size == least && larger++ >= kept)) continue;
-    rest[static_cast<std::size_t>(i)] = 0;
-    outliers.column.push_back(static_cast<std::uint32_t>(i % cols));
-    outliers.value.emplace_back(weights[i]);
-    ++outliers.row_start[static_cast<std::size_t>(i / cols) + 1];
-  }
-  for (std::size_t row = 1; row < outliers.row_start.size(); ++row)
-    outliers.row_start[row] += outliers.row_start[row - 1];
-  return result;
 }
 
 }  // namespace detail

@@ -53,6 +53,7 @@ class QuantizedView {
   QLORA_HD Index block_count() const { return (size() + block_size() - 1) / block_size(); }
   QLORA_HD const std::uint8_t* codes() const { return codes_; }
   QLORA_HD const ScaleView& scale() const { return scale_; }
+  QLORA_HD const CodebookView& codebook() const { return codebook_; }
 
   /// One weight: its code's value scaled as its block's scale says, each step rounded to float.
   QLORA_HD float operator()(Index row, Index col) const {

@@ -38,6 +38,14 @@ QLORA_HD constexpr float scaled(float value, TwoFactors scale) {
   return rounded_product(rounded_product(value, scale.block), scale.tensor);
 }
 
+/// The inverse of `scaled`, 0 where the scale is 0.
+QLORA_HD constexpr float unscaled(float weight, float scale) {
+  return scale == 0 ? 0.f : weight / scale;
+}
+QLORA_HD constexpr float unscaled(float weight, TwoFactors scale) {
+  return unscaled(weight, rounded_product(scale.block, scale.tensor));
+}
+
 namespace detail {
 template <class S>
 concept stores_references = requires(std::span<const float> references) {

@@ -65,11 +65,10 @@ class TokenizerJson {
     data_.special.assign(most, false);
     std::size_t count = 0;
     const auto put = [&](const std::string& text, const nlohmann::json& number, bool special) {
-      const auto id = number.get<std::int64_t>();
-      expect(id >= 0 && static_cast<std::uint64_t>(id) < most, "token '", text,
-             "': expected an id below ", most, ", found ", id);
-      const auto i = static_cast<std::size_t>(id);
-      expect(!known[i] || (special && data_.tokens[i] == text), "the id ", id, " stands for '",
+      const auto i = static_cast<std::size_t>(
+          whole_number(number, data_.name + ": the id of token '" + text + "'"));
+      expect(i < most, "token '", text, "': expected an id below ", most, ", found ", i);
+      expect(!known[i] || (special && data_.tokens[i] == text), "the id ", i, " stands for '",
              data_.tokens[i], "' and for '", text, "'");
       count += known[i] ? 0 : 1;
       known[i] = true;

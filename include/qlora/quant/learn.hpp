@@ -1,0 +1,62 @@
+/// Values of codes learned from the weights that they will stand for, and the codes.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "qlora/codebook/learned.hpp"
+#include "qlora/core/parallel.hpp"
+#include "qlora/quant/block_format.hpp"
+#include "qlora/quant/packing.hpp"
+
+namespace qlora::detail {
+
+/// The values of least squared error for weights whose scales are stored: k-means of the weights in
+/// units of their scales. The pieces that are summed do not depend on the number of threads.
+template <class F, class ScaleView>
+typename F::CodebookType::Storage learn(const float* weights, Index rows, Index cols,
+                                        Index block_size, const ScaleView& scale) {
+  using Code = typename F::CodebookType;
+  constexpr std::size_t bins = Code::by_row ? 1024 : 8192;
+  const auto add = [&](WeightHistogram& histogram, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const float s = scale(i / block_size);
+      histogram.add(unscaled(weights[i], s), static_cast<double>(s) * static_cast<double>(s));
+    }
+  };
+  typename Code::Storage codebook;
+  if constexpr (Code::by_row) {
+    codebook.values.resize(static_cast<std::size_t>(rows * Code::count));
+    parallel_for(rows, [&](Index row) {
+      WeightHistogram histogram(bins);
+      add(histogram, row * cols, (row + 1) * cols);
+      const auto values = k_means(histogram.points(), static_cast<std::size_t>(Code::count));
+      std::copy(values.begin(), values.end(), codebook.values.begin() + row * Code::count);
+    });
+  } else {
+    constexpr Index pieces = 16;
+    std::vector<WeightHistogram> histograms(pieces, WeightHistogram(bins));
+    const Index count = rows * cols, piece = (count + pieces - 1) / pieces;
+    parallel_for(pieces, [&](Index p) {
+      add(histograms[static_cast<std::size_t>(p)], std::min(count, p * piece),
+          std::min(count, (p + 1) * piece));
+    });
+    for (std::size_t p = 1; p < pieces; ++p) histograms[0].add(histograms[p]);
+    codebook.values = k_means(histograms[0].points(), static_cast<std::size_t>(Code::count));
+  }
+  return codebook;
+}
+
+/// Codes of weights [begin, begin + count), all of one block, by learned values.
+template <class F, class S>
+void encode_learned(const float* weights, Index begin, Index count, Index cols,
+                    const std::vector<TableEncoder>& encoders, S scale, std::uint8_t* codes) {
+  for (Index i = begin; i < begin + count; ++i) {
+    const Index table = F::CodebookType::by_row ? i / cols : 0;
+    write_code<F::code_bits>(
+        codes, i, encoders[static_cast<std::size_t>(table)](unscaled(weights[i], scale)));
+  }
+}
+
+}  // namespace qlora::detail

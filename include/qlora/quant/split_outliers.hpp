@@ -1,0 +1,47 @@
+/// Which weights are kept in 16 bits.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "qlora/core/error.hpp"
+#include "qlora/quant/finite.hpp"
+#include "qlora/quant/outlier_preserving.hpp"
+
+namespace qlora::detail {
+
+/// The matrix with zeros for its weights of largest magnitude, and those; the first of equals.
+inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weights, Index rows,
+                                                              Index cols, double share) {
+  require<ShapeError>(cols <= Index{0xffffffff}, "quantize: outliers have 32-bit columns, found ",
+                      cols, " columns");
+  const Index count = rows * cols;
+  for (Index row = 0; row < rows; ++row) require_finite(weights, row * cols, cols, cols);
+  const auto kept = static_cast<Index>(share * static_cast<double>(count));
+  std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
+  auto& [rest, outliers] = result;
+  outliers.row_start.assign(static_cast<std::size_t>(rows) + 1, 0);
+  if (kept == 0) return result;
+  std::vector<float> sizes(static_cast<std::size_t>(count));
+  std::transform(weights, weights + count, sizes.begin(), [](float w) { return magnitude(w); });
+  std::nth_element(sizes.begin(), sizes.begin() + (kept - 1), sizes.end(), std::greater<>());
+  const float least = sizes[static_cast<std::size_t>(kept - 1)];
+  Index larger =
+      std::count_if(weights, weights + count, [=](float w) { return magnitude(w) > least; });
+  for (Index i = 0; i < count; ++i) {
+    const float size = magnitude(weights[i]);
+    if (size < least || (size == least && larger++ >= kept)) continue;
+    rest[static_cast<std::size_t>(i)] = 0;
+    outliers.column.push_back(static_cast<std::uint32_t>(i % cols));
+    outliers.value.emplace_back(weights[i]);
+    ++outliers.row_start[static_cast<std::size_t>(i / cols) + 1];
+  }
+  for (std::size_t row = 1; row < outliers.row_start.size(); ++row)
+    outliers.row_start[row] += outliers.row_start[row - 1];
+  return result;
+}
+
+}  // namespace qlora::detail
