@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds everything with the release preset into build/, and runs every test;
-# before that the tests of the parts under the address and undefined-behaviour sanitizers.
+# before that the tests of the parts under the address and undefined-behaviour sanitizers, for x86-64-v3 and without
+# Highway, and the fuzzers.
 # Ends with ctest's summary. What takes longer is in tests/long.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,7 +29,10 @@ build_and_test() {
   step "test $folders: $name"
   ctest --test-dir "build/$name" --output-on-failure -j "$(nproc)"
 }
-build_and_test asan "core;codebook;quant;linalg;io;text" -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+build_and_test asan "core;codebook;quant;linalg;io;text" -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
+few="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
+build_and_test v3 "quant;linalg" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
+build_and_test plain "quant;linalg" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few -DQLORA_NO_HIGHWAY"
 build_and_test fuzz "fuzz" -DCMAKE_CXX_COMPILER=clang++-16
 
 step "test everything"

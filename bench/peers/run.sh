@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# This library and torch + PEFT + bitsandbytes in turn on the same training step; builds first, and sets up the peers' own
+# This library beside torch, OpenBLAS, Eigen and bitsandbytes, in turn on the same products, codes and training step; builds first, and sets up the peers' own
 # virtual environment (several GB) the first time.
 #
 #   bash bench/peers/run.sh [ROUNDS]
@@ -17,6 +17,10 @@ if [ ! -f "$peers/ready" ]; then
   "$peers/bin/pip" install --quiet --disable-pip-version-check torch transformers peft bitsandbytes gguf accelerate
   touch "$peers/ready"
 fi
+for threads in 1 2; do
+  step "products and codes on $threads thread(s), in turn"
+  "$peers/bin/python" bench/peers/compare.py "$peers/bin/python" --threads "$threads" --rounds "${1:-3}"
+done
 step "training step, in turn"
 grep -m1 "model name" /proc/cpuinfo
 for _ in $(seq "${1:-3}"); do

@@ -1,5 +1,5 @@
-// Every hand-made broken file of tests/corpus is refused with a message that names the file and says
-// what is wrong.
+// Every hand-made broken file of tests/corpus is refused with a message that names the file and
+// says what is wrong.
 #include <filesystem>
 #include <string>
 

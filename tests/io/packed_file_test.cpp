@@ -5,7 +5,6 @@
 
 #include "qlora/quant/dequantize.hpp"
 #include "qlora/quant/quantize.hpp"
-#include "qlora/quant/visit_format.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/formats.hpp"
@@ -74,13 +73,12 @@ struct OneScale {
 
 TEST_CASE("every named format comes back from its file as it was") {
   const test::TemporaryFolder folder;
-  for (const auto name : qlora::format_names)
-    qlora::visit_format(name, 0, [&]<class F>() {
-      INFO(name);
-      round_trip<F>(folder, 6, 320);
-      round_trip<F>(folder, 3, 37);
-      round_trip<F>(folder, 0, 5);
-    });
+  test::for_each_format([&]<class F>(const std::string& name) {
+    INFO(name);
+    round_trip<F>(folder, 6, 320);
+    round_trip<F>(folder, 3, 37);
+    round_trip<F>(folder, 0, 5);
+  });
 }
 
 TEMPLATE_TEST_CASE("a user's own formats come back too", "", QLORA_TEST_FORMATS, LearnedByRow,

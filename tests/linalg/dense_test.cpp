@@ -33,6 +33,53 @@ TEST_CASE("every dense product is what its formula says") {
             });
 }
 
+TEST_CASE("dense products in float are as exact as float sums are") {
+  test::law(
+      "float", [](std::uint64_t seed, std::uint16_t tokens, std::uint16_t out, std::uint16_t in) {
+        const Index n = tokens % 90, rows = out % 300 + 1, cols = in % 300 + 1;
+        const RowMatrixXf w = test::normal_matrix(rows, cols, seed),
+                          x = test::normal_matrix(n, cols, seed + 1),
+                          dy = test::normal_matrix(n, rows, seed + 2);
+        RowMatrixXf y(n, rows), dx(n, cols), more = RowMatrixXf::Zero(n, rows),
+                                             dmore = RowMatrixXf::Zero(n, cols),
+                                             grad = RowMatrixXf::Zero(rows, cols);
+        qlora::multiply_transposed<float>(x, w, y);
+        qlora::multiply<float>(dy, w, dx);
+        qlora::accumulate_transposed<float>(x, w, more, 0.5f);
+        qlora::accumulate<float>(dy, w, dmore, 0.5f);
+        qlora::accumulate_outer<float>(dy, x, grad, 0.5f);
+        const RowMatrixXd wd = w.cast<double>(), xd = x.cast<double>(), dyd = dy.cast<double>();
+        for (const auto& error :
+             {test::product_error(xd, wd.transpose(), y), test::product_error(dyd, wd, dx),
+              test::product_error(0.5 * xd, wd.transpose(), more),
+              test::product_error(0.5 * dyd, wd, dmore),
+              test::product_error(0.5 * dyd.transpose(), xd, grad)})
+          if (!error.empty()) RC_FAIL(error);
+      });
+}
+
+TEST_CASE("sums are added to what was there, in parts of larger matrices") {
+  const RowMatrixXf x = test::normal_matrix(70, 40, 1), w = test::normal_matrix(25, 40, 2);
+  RowMatrixXf whole = RowMatrixXf::Ones(70, 60);
+  qlora::accumulate_transposed<float>(x, w, whole.middleCols(20, 25), 1.f);
+  REQUIRE((whole.middleCols(20, 25) - RowMatrixXf::Ones(70, 25) - x * w.transpose()).norm() <
+          1e-3f);
+  REQUIRE(whole.leftCols(20) == RowMatrixXf::Ones(70, 20));
+  REQUIRE(whole.rightCols(15) == RowMatrixXf::Ones(70, 15));
+}
+
+TEST_CASE("an empty depth gives zeros, and adds nothing") {
+  RowMatrixXf y = RowMatrixXf::Ones(20, 30), dx = RowMatrixXf::Ones(20, 30);
+  qlora::accumulate_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y, 1.f);
+  qlora::accumulate<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx, 1.f);
+  REQUIRE(y == RowMatrixXf::Ones(20, 30));
+  REQUIRE(dx == RowMatrixXf::Ones(20, 30));
+  qlora::multiply_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y);
+  qlora::multiply<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx);
+  REQUIRE(y.isZero(0));
+  REQUIRE(dx.isZero(0));
+}
+
 TEST_CASE("dense products refuse shapes that do not fit") {
   RowMatrixXf y(2, 3), w(3, 4), grad(3, 4);
   REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf(2, 5), w, y), qlora::ShapeError);
@@ -43,11 +90,19 @@ TEST_CASE("dense products refuse shapes that do not fit") {
 }
 
 TEST_CASE("the order of sums does not depend on which thread runs what") {
-  const RowMatrixXf w = test::normal_matrix(70, 130, 1), x = test::normal_matrix(90, 130, 2);
-  const auto product = [&] {
-    RowMatrixXf y(90, 70);
-    qlora::multiply_transposed<float>(x, w, y);
-    return y;
-  };
-  REQUIRE(test::same_bits(product(), product()));
+  for (const Index rows : {16, 70, 300}) {
+    const RowMatrixXf w = test::normal_matrix(rows, 130, 1), x = test::normal_matrix(90, 130, 2),
+                      dy = test::normal_matrix(90, rows, 3);
+    const auto [one, four] = test::with_one_and_four_threads([&] {
+      RowMatrixXf y(90, rows), dx(90, 130), grad = RowMatrixXf::Zero(rows, 130);
+      qlora::multiply_transposed<float>(x, w, y);
+      qlora::multiply<float>(dy, w, dx);
+      qlora::accumulate_outer<float>(dy, x, grad, 1.f);
+      RowMatrixXf all(y.size() + dx.size() + grad.size(), 1);
+      all << y.reshaped<Eigen::RowMajor>(), dx.reshaped<Eigen::RowMajor>(),
+          grad.reshaped<Eigen::RowMajor>();
+      return all;
+    });
+    REQUIRE(test::same_bits(one, four));
+  }
 }

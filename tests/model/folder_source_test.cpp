@@ -1,11 +1,10 @@
-#include "qlora/model/folder_source.hpp"
-
+// A folder in Hugging Face layout, through the same door as a GGUF file.
 #include <string>
 #include <vector>
 
-#include "qlora/model/load_llama.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/load.hpp"
 #include "support/numbers.hpp"
 #include "support/tiny_folder.hpp"
 
@@ -26,12 +25,12 @@ struct Tiny {
   qlora::GgufSource source{folder.write("m.gguf", shape.bytes())};
 
   RowMatrixXf logits(const std::string& format) const {
-    return qlora::load_llama(source, {.format = format}).logits(ids);
+    return test::load_model(source, format).logits(ids);
   }
 };
 
 RowMatrixXf logits_of(const std::filesystem::path& path, const std::string& format) {
-  return qlora::load_llama(*qlora::open_model(path), {.format = format}).logits(ids);
+  return test::load_model(*test::open_model(path), format).logits(ids);
 }
 
 }  // namespace
@@ -46,7 +45,7 @@ TEST_CASE("a folder gives the model that the GGUF file gives, float and packed")
 TEST_CASE("the tokenizer of a folder gives the GGUF file's ids") {
   const Tiny tiny;
   test::write_float_folder(tiny.folder / "hf", tiny.source);
-  const auto data = qlora::open_model(tiny.folder / "hf")->tokenizer();
+  const auto data = test::open_model(tiny.folder / "hf")->tokenizer();
   REQUIRE(data.tokens == tiny.source.tokenizer().tokens);
   REQUIRE(data.chat_template == tiny.source.tokenizer().chat_template);
 }
@@ -100,7 +99,7 @@ TEST_CASE("a config that is no Llama of ours is refused by key") {
     if (value.is_discarded()) json.erase(key);
     qlora::write_text_file(path, json.dump());
     const auto found = test::message_of<qlora::Error>(
-        [&] { (void)qlora::load_llama(*qlora::open_model(tiny.folder / "hf"), {"float"}); });
+        [&] { (void)test::load_model(*test::open_model(tiny.folder / "hf"), "float"); });
     INFO(key << ": " << found);
     REQUIRE(test::contains(found, "hf"));
     REQUIRE(test::contains(found, part));
@@ -127,14 +126,13 @@ TEST_CASE("a base of the rotary embedding among the rope_parameters counts") {
   json.erase("rope_theta");
   json["rope_parameters"] = {{"rope_theta", 123.0}, {"rope_type", "default"}};
   qlora::write_text_file(tiny.folder / "hf" / "config.json", json.dump());
-  REQUIRE(qlora::open_model(tiny.folder / "hf")->config().rope_base == 123.0);
+  REQUIRE(test::open_model(tiny.folder / "hf")->config().rope_base == 123.0);
 }
 
 TEST_CASE("an own head counts unless the embedding is tied") {
   const Tiny tiny;
   test::write_float_folder(tiny.folder / "hf", tiny.source);
-  const qlora::FolderSource tied(tiny.folder / "hf");
-  REQUIRE(!tied.has("lm_head.weight"));
+  REQUIRE(!test::open_model(tiny.folder / "hf")->has("lm_head.weight"));
   auto json = qlora::read_json_file(tiny.folder / "hf" / "config.json");
   json["tie_word_embeddings"] = false;
   qlora::write_text_file(tiny.folder / "hf" / "config.json", json.dump());

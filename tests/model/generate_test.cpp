@@ -3,9 +3,10 @@
 #include <array>
 #include <cmath>
 
-#include "qlora/model/load_llama.hpp"
+#include "qlora/model/gguf_source.hpp"
 #include "support/files.hpp"
 #include "support/law.hpp"
+#include "support/load.hpp"
 #include "support/tiny_model.hpp"
 
 using qlora::Token;
@@ -61,7 +62,7 @@ TEST_CASE("top-k and top-p keep what they say and nothing else") {
 TEST_CASE("a seed gives the same answer, another seed another one, and accept stops it") {
   const test::TemporaryFolder folder;
   const qlora::GgufSource file(folder.write("m.gguf", test::TinyModel().bytes()));
-  const auto model = qlora::load_llama(file);
+  const auto model = test::load_model(file);
   const std::vector<Token> prompt{5, 6, 7};
   const qlora::SampleOptions options{.new_tokens = 30, .temperature = 1, .seed = 1};
   auto other = options;

@@ -8,7 +8,7 @@
 
 #include "qlora/quant/dequantize.hpp"
 #include "qlora/quant/quantize.hpp"
-#include "qlora/quant/visit_format.hpp"
+#include "support/formats.hpp"
 #include "support/golden.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
@@ -87,47 +87,45 @@ qlora::float16 half_at(const std::vector<std::uint8_t>& bytes, std::size_t at) {
 }  // namespace
 
 TEST_CASE("every weight comes back within its codebook's gap times its scale, in every format") {
-  for (const auto name : qlora::format_names)
-    qlora::visit_format(name, 0, [&]<class F>() {
-      test::law(std::string(name), [](std::uint64_t seed, std::uint16_t size) {
-        const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 900), seed, 0.02);
-        const auto whole = qlora::quantize<F>(x);
-        const auto& w = packed(whole);
-        using P = typename std::remove_cvref_t<decltype(w)>::FormatType;
-        const RowMatrixXf back = qlora::dequantize(whole);
-        const auto view = w.view();
-        const float widest = std::is_same_v<F, qlora::Q4_1> ? 0.5f : widest_error(w);
-        for (Index begin = 0; begin < x.cols(); begin += F::block_size) {
-          const Index n = std::min<Index>(F::block_size, x.cols() - begin);
-          const float absmax = x.row(0).segment(begin, n).cwiseAbs().maxCoeff();
-          const float stored = size_of(view.scale()(begin / F::block_size));
-          // What the scale lost counts fully at the codebook's end: nested scales lose up to a gap
-          // of the 8-bit map, halves and E4M3 an ulp; a power of two may saturate a quarter.
-          const float spread = x.cwiseAbs().maxCoeff();
-          constexpr bool nested = P::ScaleType::bits_per_scale < 16 && F::block_size == 64;
-          const float lost = std::is_same_v<F, qlora::MxFp4>   ? absmax / 4
-                             : std::is_same_v<F, qlora::NvFp4> ? absmax / 16 + spread / 448 / 512
-                             : nested                          ? spread * 0.9f / 64
-                                                               : absmax * 2e-3f + 1e-7f;
-          RC_ASSERT((x - back).row(0).segment(begin, n).cwiseAbs().maxCoeff() <=
-                    widest * stored + lost);
-        }
-      });
+  test::for_each_format([&]<class F>(const std::string& name) {
+    test::law(name, [](std::uint64_t seed, std::uint16_t size) {
+      const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 900), seed, 0.02);
+      const auto whole = qlora::quantize<F>(x);
+      const auto& w = packed(whole);
+      using P = typename std::remove_cvref_t<decltype(w)>::FormatType;
+      const RowMatrixXf back = qlora::dequantize(whole);
+      const auto view = w.view();
+      const float widest = std::is_same_v<F, qlora::Q4_1> ? 0.5f : widest_error(w);
+      for (Index begin = 0; begin < x.cols(); begin += F::block_size) {
+        const Index n = std::min<Index>(F::block_size, x.cols() - begin);
+        const float absmax = x.row(0).segment(begin, n).cwiseAbs().maxCoeff();
+        const float stored = size_of(view.scale()(begin / F::block_size));
+        // What the scale lost counts fully at the codebook's end: nested scales lose up to a gap
+        // of the 8-bit map, halves and E4M3 an ulp; a power of two may saturate a quarter.
+        const float spread = x.cwiseAbs().maxCoeff();
+        constexpr bool nested = P::ScaleType::bits_per_scale < 16 && F::block_size == 64;
+        const float lost = std::is_same_v<F, qlora::MxFp4>   ? absmax / 4
+                           : std::is_same_v<F, qlora::NvFp4> ? absmax / 16 + spread / 448 / 512
+                           : nested                          ? spread * 0.9f / 64
+                                                             : absmax * 2e-3f + 1e-7f;
+        RC_ASSERT((x - back).row(0).segment(begin, n).cwiseAbs().maxCoeff() <=
+                  widest * stored + lost);
+      }
     });
+  });
 }
 
 TEST_CASE("weights times a power of two give the same codes and that power of the weights") {
-  for (const auto name : qlora::format_names)
-    qlora::visit_format(name, 0, [&]<class F>() {
-      test::law(std::string(name) + " scaled", [](std::uint64_t seed, std::uint16_t size) {
-        const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 500), seed, 0.5);
-        const float power = std::ldexp(1.f, static_cast<int>(seed % 9) - 4);
-        const auto a = qlora::quantize<F>(x), b = qlora::quantize<F>(RowMatrixXf(power * x));
-        RC_ASSERT(packed(a).codes() == packed(b).codes());
-        const RowMatrixXf scaled = power * qlora::dequantize(a);
-        RC_ASSERT(test::same_bits(scaled, qlora::dequantize(b)));
-      });
+  test::for_each_format([&]<class F>(const std::string& name) {
+    test::law(name + " scaled", [](std::uint64_t seed, std::uint16_t size) {
+      const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 500), seed, 0.5);
+      const float power = std::ldexp(1.f, static_cast<int>(seed % 9) - 4);
+      const auto a = qlora::quantize<F>(x), b = qlora::quantize<F>(RowMatrixXf(power * x));
+      RC_ASSERT(packed(a).codes() == packed(b).codes());
+      const RowMatrixXf scaled = power * qlora::dequantize(a);
+      RC_ASSERT(test::same_bits(scaled, qlora::dequantize(b)));
     });
+  });
 }
 
 TEMPLATE_TEST_CASE("quantizing decoded weights again gives the same codes and scales", "",

@@ -3,9 +3,14 @@
 #include <map>
 
 #include "qlora/io/sha256.hpp"
-#include "qlora/train.hpp"
+#include "qlora/model/generate.hpp"
+#include "qlora/model/gguf_source.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "qlora/text/dataset.hpp"
+#include "qlora/train/trainer.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
+#include "support/load.hpp"
 #include "support/numbers.hpp"
 
 using qlora::Index;
@@ -52,7 +57,7 @@ TEST_CASE("the packed q_proj of layer 0 is bitsandbytes' bytes") {
 
 TEST_CASE("logits and a greedy continuation of the float path are transformers'") {
   const auto golden = test::golden("logits.json");
-  const auto model = qlora::load_llama(file(), {.format = "float"});
+  const auto model = test::load_model(file(), "float");
   const auto ids = golden["ids"].get<std::vector<Token>>();
   const auto logits = model.logits(ids);
   const auto columns = golden["columns"].get<std::vector<Index>>();
@@ -78,11 +83,11 @@ TEST_CASE(
     "the reference run starts at the measured loss with the measured number of parameters, and "
     "learns") {
   const auto golden = test::golden("reference_run.json");
-  REQUIRE(qlora::sha256(file().file().bytes()) == golden["model_sha256"].get<std::string>());
+  REQUIRE(qlora::sha256(file().files().front()) == golden["model_sha256"].get<std::string>());
   const auto examples = qlora::windows(golden["ids"].get<std::vector<Token>>(), 256);
   REQUIRE(examples.size() == 2);
   const auto losses = [&] {
-    auto model = qlora::load_llama(file(), {.format = "nf4-dq"});
+    auto model = test::load_model(file(), "nf4-dq");
     model.adapt({.rank = 16, .alpha = 16});
     REQUIRE(qlora::parameter_count(model.parameters()) == 4884480);
     qlora::Trainer trainer(model, examples, {.steps = 3, .batch = 2, .learning_rate = 1e-3});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "qlora/quant/quantized_view.hpp"
 #include "qlora/quant/visit_format.hpp"
@@ -32,5 +33,23 @@ using Int8Rows = qlora::BlockFormat<qlora::Int<8>, 128, qlora::FloatScale<float>
 #define QLORA_TEST_FORMATS                                                           \
   qlora::Nf4, qlora::Nf4Dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, test::Tern32, \
       test::Lopsided16, test::Int8Rows, qlora::Bof4S, qlora::MxFp4, qlora::NvFp4, qlora::Q4_1
+
+// Calls `visit.operator()<Format>(name)` for every named format, or, in builds that take long
+// (QLORA_TEST_FEW_FORMATS), for one of each kind.
+template <class Visit>
+void for_each_format(Visit&& visit) {
+#ifdef QLORA_TEST_FEW_FORMATS
+  visit.template operator()<qlora::Nf4Dq>(std::string("nf4-dq"));
+  visit.template operator()<qlora::Nf3>(std::string("nf3"));
+  visit.template operator()<qlora::Bof4SOpq>(std::string("bof4-s-opq"));
+  visit.template operator()<qlora::Learned4>(std::string("learned4"));
+  visit.template operator()<qlora::NvFp4>(std::string("nvfp4"));
+  visit.template operator()<qlora::Q4_1>(std::string("q4_1"));
+#else
+  for (const auto name : qlora::format_names)
+    qlora::visit_format(name, 0,
+                        [&]<class F>() { visit.template operator()<F>(std::string(name)); });
+#endif
+}
 
 }  // namespace test

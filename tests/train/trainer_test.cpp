@@ -1,9 +1,10 @@
 #include "qlora/train/trainer.hpp"
 
-#include "qlora/model/load_llama.hpp"
+#include "qlora/model/gguf_source.hpp"
 #include "qlora/text/dataset.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/load.hpp"
 #include "support/numbers.hpp"
 #include "support/tiny_model.hpp"
 
@@ -22,7 +23,7 @@ struct Setup {
   }();
 
   qlora::Llama<> model(float dropout = 0) const {
-    auto model = qlora::load_llama(file);
+    auto model = test::load_model(file);
     model.adapt({.rank = 4, .alpha = 8, .dropout = dropout, .seed = 1});
     return model;
   }
@@ -113,7 +114,7 @@ TEST_CASE("a callback that says no cancels; senseless options and empty data are
   const std::vector<qlora::EncodedText> none;
   REQUIRE_THROWS_AS(qlora::Trainer<>(model, none, {}), qlora::FormatError);
   REQUIRE_THROWS_AS(qlora::Trainer<>(model, setup.examples, {.batch = 0}), qlora::FormatError);
-  auto bare = qlora::load_llama(setup.file);
+  auto bare = test::load_model(setup.file);
   REQUIRE_THROWS_AS(qlora::Trainer<>(bare, setup.examples, {}), qlora::FormatError);
 }
 

@@ -7,6 +7,7 @@
 ///     float x = h;                       // 0.0999755859375f
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "qlora/core/config.hpp"
@@ -184,6 +185,17 @@ QLORA_HD constexpr bool is_finite(float value) {
 /// The magnitude, without <cmath> (host and device alike).
 QLORA_HD constexpr float magnitude(float value) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, value) & 0x7fffffffu);
+}
+
+/// The largest magnitude of some numbers, NaN counting as larger than infinity. Magnitudes are
+/// compared by their bits, which compilers do by vectors.
+constexpr float largest_magnitude(const float* x, std::ptrdiff_t count) {
+  std::uint32_t largest = 0;
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const std::uint32_t size = __builtin_bit_cast(std::uint32_t, x[i]) & 0x7fffffffu;
+    largest = size > largest ? size : largest;
+  }
+  return __builtin_bit_cast(float, largest);
 }
 
 }  // namespace qlora

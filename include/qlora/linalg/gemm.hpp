@@ -1,6 +1,6 @@
-/// Products of dense matrices with a packed one. Weights are decoded a panel at a time into a
-/// scratch that stays in cache and handed to Eigen's dense product: the whole matrix never exists
-/// in dense form.
+/// Products of dense matrices with a packed one. Weights are decoded a block at a time into a
+/// scratch that stays in cache, where the micro-kernel takes them (float, blocked.hpp) or Eigen's
+/// dense product (double, or without Highway): the whole matrix never exists in dense form.
 ///
 ///     qlora::multiply_transposed<float>(x, w.view(), y);   // y = x Wᵀ, the forward product of a
 ///     linear layer qlora::multiply<float>(dy, w.view(), dx);            // dx = dy W, its backward
@@ -11,9 +11,11 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/linalg/blocked.hpp"
 #include "qlora/linalg/gemv.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
@@ -46,6 +48,10 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, 
   require_shape("multiply_transposed: x", x, x.rows(), w.cols());
   require_shape("multiply_transposed: y", y, x.rows(), w.rows());
   if (x.rows() <= gemv_rows) return gemv_transposed<T>(x, w, y);
+#if QLORA_VECTOR_DECODE
+  if constexpr (std::is_same_v<T, float>)
+    return detail::blocked_multiply_transposed(x, detail::PackedWeight<F>{w}, y);
+#endif
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index begin, Index end) {
     const Index height = detail::panel_rows(w.cols());
     RowMatrix<T> panel;
@@ -62,6 +68,10 @@ template <class T, class F>
 void multiply(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
   require_shape("multiply: dy", dy, dy.rows(), w.rows());
   require_shape("multiply: dx", dx, dy.rows(), w.cols());
+#if QLORA_VECTOR_DECODE
+  if constexpr (std::is_same_v<T, float>)
+    return detail::blocked_multiply(dy, detail::PackedWeight<F>{w}, dx);
+#endif
   parallel_ranges(w.cols(), grain_for(w.cols(), 16), [&](Index column, Index end) {
     const Index cols = end - column;
     const Index height = detail::panel_rows(cols);

@@ -1,20 +1,112 @@
-/// The product of a few rows with a packed matrix: each row of W is decoded into a buffer in the
+/// The product of a few rows with a packed matrix: rows of W are decoded into a buffer in the
 /// first-level cache and multiplied at once, so the packed bytes are all that memory has to
 /// deliver.
 ///
 ///     qlora::gemv_transposed<float>(x, w.view(), y);   // y = x Wᵀ
 #pragma once
 
+#include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/linalg/micro_kernel.hpp"
+#include "qlora/linalg/scratch.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
 namespace qlora {
 
-/// Up to this many rows of x the product goes row by row of W; above it through panels (gemm.hpp).
-inline constexpr Index gemv_rows = 4;
+/// Up to this many rows of x the product goes row by row of W; above it through blocks (gemm.hpp).
+inline constexpr Index gemv_rows = 8;
+
+#if QLORA_VECTOR_DECODE
+
+namespace detail {
+
+/// Sums of rows of W times tokens of x are kept as vectors between pieces of the depth. A single
+/// token has two of them a row, so that additions need not wait for each other.
+template <int Tokens>
+inline constexpr int sums_a_token = Tokens == 1 ? 2 : 1;
+
+/// sums[row][token] += rows of w times tokens of x, `depth` long; x's tokens lie x_stride apart.
+template <int Rows, int Tokens>
+HWY_INLINE void add_dots(const float* w, Index w_stride, const float* x, Index x_stride,
+                         Index depth, float* sums) {
+  const FloatTag d;
+  constexpr int ways = sums_a_token<Tokens>;
+  constexpr auto rows = std::make_integer_sequence<int, Rows>{};
+  constexpr auto tokens = std::make_integer_sequence<int, Tokens * ways>{};
+  FloatVector sum[Rows][Tokens * ways];
+  unrolled(rows, [&](auto r) HWY_ATTR {
+    unrolled(tokens, [&](auto t) HWY_ATTR {
+      sum[r][t] = hn::Load(d, sums + (r * Tokens * ways + t) * float_lanes);
+    });
+  });
+  Index k = 0;
+  for (; k + ways * float_lanes <= depth; k += ways * float_lanes) {
+    FloatVector weight[Rows][ways];
+    unrolled(rows, [&](auto r) HWY_ATTR {
+      for (int i = 0; i < ways; ++i)
+        weight[r][i] = hn::LoadU(d, w + r * w_stride + k + i * float_lanes);
+    });
+    unrolled(tokens, [&](auto t) HWY_ATTR {
+      const auto each = hn::LoadU(d, x + t / ways * x_stride + k + t % ways * float_lanes);
+      unrolled(rows, [&](auto r) HWY_ATTR {
+        sum[r][t] = hn::MulAdd(weight[r][t % ways], each, sum[r][t]);
+      });
+    });
+  }
+  unrolled(rows, [&](auto r) HWY_ATTR {
+    unrolled(tokens, [&](auto t) HWY_ATTR {
+      hn::Store(sum[r][t], d, sums + (r * Tokens * ways + t) * float_lanes);
+    });
+  });
+  // What does not fill a vector goes into the first lane.
+  for (; k < depth; ++k)
+    for (int r = 0; r < Rows; ++r)
+      for (int t = 0; t < Tokens; ++t)
+        sums[(r * Tokens + t) * ways * float_lanes] += w[r * w_stride + k] * x[t * x_stride + k];
+}
+
+/// Rows [first, last) of W times at most four tokens from `token` on.
+template <int Tokens, class F>
+void dot_rows(const ConstMatrixRef<float>& x, const QuantizedView<F>& w, Index token, Index first,
+              Index last, MatrixRef<float> y) {
+  constexpr int rows_at_once = Tokens <= 2 ? 4 : 2;
+  constexpr Index piece = 1024;
+  constexpr Index vectors = Tokens * sums_a_token<Tokens>;
+  alignas(64) float decoded[rows_at_once * piece];
+  alignas(64) float sums[rows_at_once * vectors * float_lanes];
+  for (Index row = first; row < last;) {
+    const bool several = row + rows_at_once <= last;
+    const Index rows = several ? rows_at_once : 1;
+    std::fill_n(sums, rows * vectors * float_lanes, 0.f);
+    for (Index col = 0; col < w.cols(); col += piece) {
+      const Index depth = std::min(piece, w.cols() - col);
+      for (Index r = 0; r < rows; ++r)
+        w.decode_range((row + r) * w.cols() + col, depth, decoded + r * piece);
+      const float* from = x.data() + token * x.outerStride() + col;
+      if (several) {
+        add_dots<rows_at_once, Tokens>(decoded, piece, from, x.outerStride(), depth, sums);
+      } else {
+        add_dots<1, Tokens>(decoded, piece, from, x.outerStride(), depth, sums);
+      }
+    }
+    for (Index r = 0; r < rows; ++r)
+      for (Index t = 0; t < Tokens; ++t) {
+        const float* lanes = sums + (r * vectors + t * sums_a_token<Tokens>)*float_lanes;
+        float total = 0;
+        for (Index i = 0; i < sums_a_token<Tokens> * float_lanes; ++i) total += lanes[i];
+        y(token + t, row + r) = total;
+      }
+    row += rows;
+  }
+}
+
+}  // namespace detail
+
+#endif
 
 /// y = x Wᵀ. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws ShapeError when the shapes do
 /// not fit.
@@ -23,6 +115,16 @@ void gemv_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, Matr
   require_shape("gemv_transposed: x", x, x.rows(), w.cols());
   require_shape("gemv_transposed: y", y, x.rows(), w.rows());
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
+#if QLORA_VECTOR_DECODE
+    if constexpr (std::is_same_v<T, float>) {
+      Index token = 0;
+      for (; token + 4 <= x.rows(); token += 4) detail::dot_rows<4>(x, w, token, first, last, y);
+      if (x.rows() - token == 3) detail::dot_rows<3>(x, w, token, first, last, y);
+      if (x.rows() - token == 2) detail::dot_rows<2>(x, w, token, first, last, y);
+      if (x.rows() - token == 1) detail::dot_rows<1>(x, w, token, first, last, y);
+      return;
+    }
+#endif
     Vector<T> decoded(w.cols());
     for (Index row = first; row < last; ++row) {
       w.decode_range(row * w.cols(), w.cols(), decoded.data());

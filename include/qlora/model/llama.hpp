@@ -43,8 +43,7 @@ inline std::vector<std::string> target_modules(std::string_view name) {
   const int count = name == "all" ? projection_count : o_proj + 1;
   std::vector<std::string> modules;
   modules.reserve(static_cast<std::size_t>(count));
-  for (int p = 0; p < count; ++p)
-    modules.emplace_back(module_name(static_cast<Projection>(p)));
+  for (int p = 0; p < count; ++p) modules.emplace_back(module_name(static_cast<Projection>(p)));
   return modules;
 }
 

@@ -14,10 +14,7 @@ namespace qlora {
 /// Blocks are divided by their largest magnitude.
 struct AbsoluteMaximum {
   static constexpr float reference(const float* x, Index count) {
-    float largest = 0;
-    for (Index i = 0; i < count; ++i)
-      largest = magnitude(x[i]) > largest ? magnitude(x[i]) : largest;
-    return largest;
+    return largest_magnitude(x, count);
   }
 };
 

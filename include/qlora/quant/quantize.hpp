@@ -16,6 +16,7 @@
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/quant/encode.hpp"
 #include "qlora/quant/finite.hpp"
 #include "qlora/quant/learn.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
@@ -51,8 +52,9 @@ void encode_block(const float* x, Index begin, Index count, std::uint8_t* codes,
     const Index n = std::min(chunk, count - from);
     for (Index i = 0; i < n; ++i) value[i] = to_code_value(x[from + i]);
     for (Index i = 0; i < n; ++i)
-      code[i] = encode<Code>(std::clamp(value[i], -largest_value<Code>, largest_value<Code>));
-    for (Index i = 0; i < n; ++i) write_code<F::code_bits>(codes, begin + from + i, code[i]);
+      value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
+    encode_values<Code>(value, n, code);
+    pack_codes<F::code_bits>(code, begin + from, n, codes);
   }
 }
 

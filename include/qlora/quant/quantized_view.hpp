@@ -8,10 +8,12 @@
 /// rows.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
 #include "qlora/quant/block_format.hpp"
+#include "qlora/quant/decode.hpp"
 #include "qlora/quant/packing.hpp"
 #include "qlora/quant/scale.hpp"
 
@@ -74,6 +76,9 @@ class QuantizedView {
   /// `count` weights from position `begin` of the row-major order into `out`.
   template <class T>
   QLORA_HD void decode_range(Index begin, Index count, T* out) const {
+#if QLORA_VECTOR_DECODE
+    if constexpr (std::is_same_v<T, float>) return decode_vectors(begin, count, out);
+#endif
     const Index end = begin + count;
     while (begin < end) {
       const Index block = begin / block_size();
@@ -90,6 +95,51 @@ class QuantizedView {
   }
 
  private:
+#if QLORA_VECTOR_DECODE
+  /// decode_range by vectors, to the same bits.
+  void decode_vectors(Index begin, Index count, float* out) const {
+    const Index bytes = packed_bytes(F::code_bits, size());
+    if constexpr (!RuntimeCodebook<Code>) {
+      decode_with(
+          detail::VectorDecoder<F::code_bits>(decode_table<Code>.at, detail::lookup_table<Code>),
+          bytes, begin, count, out);
+    } else {
+      // Each table's values, made ready for as long as they serve.
+      const Index row_size = detail::codebook_parts<Code>::by_row ? cols_ : size();
+      for (Index end = begin + count; begin < end;) {
+        const Index row = begin / row_size, stop = std::min(end, (row + 1) * row_size);
+        float values[1 << F::code_bits];
+        for (int i = 0; i < (1 << F::code_bits); ++i)
+          values[i] = codebook_(static_cast<std::uint8_t>(i), row);
+        const detail::LookupTable lookup(values, 1 << F::code_bits);
+        decode_with(detail::VectorDecoder<F::code_bits>(values, lookup), bytes, begin, stop - begin,
+                    out);
+        out += stop - begin;
+        begin = stop;
+      }
+    }
+  }
+
+  void decode_with(const detail::VectorDecoder<F::code_bits>& decoder, Index bytes, Index begin,
+                   Index count, float* out) const {
+    // Blocks that are shorter than a step of the decoder are looked up together and scaled after.
+    const bool together = block_size() < detail::decode_step;
+    if (together) decoder.values(codes_, bytes, begin, count, out);
+    const Index end = begin + count;
+    while (begin < end) {
+      const Index block = begin / block_size();
+      const Index stop = std::min(end, (block + 1) * block_size());
+      if (together) {
+        detail::scale_in_place(out, stop - begin, scale_(block));
+      } else {
+        decoder(codes_, bytes, begin, stop - begin, scale_(block), out);
+      }
+      out += stop - begin;
+      begin = stop;
+    }
+  }
+#endif
+
   /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the
   /// same single rounding. `row` counts only where every row has its own values.
   template <class T, class S>
