@@ -6,6 +6,7 @@
 #include "support/law.hpp"
 #include "support/numbers.hpp"
 #include "support/products.hpp"
+#include "support/threads.hpp"
 
 using qlora::Index;
 using qlora::RowMatrixXf;
@@ -22,6 +23,25 @@ TEMPLATE_TEST_CASE("the product of a few rows is as exact as float sums are", ""
         test::product_error(x.cast<double>(), qlora::dequantize<double>(w).transpose(), y);
     if (!error.empty()) RC_FAIL(error);
   });
+}
+
+// Rows and blocks of whole vectors of codes: the way that never writes decoded weights.
+TEMPLATE_TEST_CASE("whole steps are as exact, for any number of tokens and of threads", "",
+                   qlora::Nf4, qlora::Nf4Dq, qlora::Fp4Dq, qlora::Bof4S, qlora::Learned4,
+                   qlora::Int4Full, qlora::Q4_0) {
+  for (const Index cols : {64, 128, 576})
+    for (Index tokens = 1; tokens <= qlora::gemv_rows; ++tokens) {
+      const auto w = qlora::quantize<TestType>(test::normal_matrix(37, cols, 5));
+      const RowMatrixXf x = test::normal_matrix(tokens, cols, 6);
+      const auto [one, four] = test::with_one_and_four_threads([&] {
+        RowMatrixXf y(tokens, 37);
+        qlora::gemv_transposed<float>(x, w.view(), y);
+        return y;
+      });
+      REQUIRE(test::same_bits(one, four));
+      REQUIRE(test::product_error(x.cast<double>(), qlora::dequantize<double>(w).transpose(),
+                                  one) == "");
+    }
 }
 
 TEST_CASE("rows of x may stand apart in memory") {

@@ -69,6 +69,82 @@ HWY_INLINE void add_dots(const float* w, Index w_stride, const float* x, Index x
         sums[(r * Tokens + t) * ways * float_lanes] += w[r * w_stride + k] * x[t * x_stride + k];
 }
 
+/// Codes that a step of the fused product takes: the bytes of one vector.
+inline constexpr Index fused_step = 8 * float_lanes;
+
+/// Whether rows of W can be multiplied as they are looked up: 4 bits, one number a scale, and
+/// blocks and rows of whole steps.
+template <class F>
+bool can_fuse(const QuantizedView<F>& w) {
+  if constexpr (requires { w.lookup(); })
+    return w.block_size() % fused_step == 0 && w.cols() % fused_step == 0;
+  return false;
+}
+
+/// x with the columns of each step in the order in which a look-up delivers them: first the codes
+/// in high nibbles, then those in low ones, both as FourBitLookup::plain orders them.
+inline void permute_tokens(const ConstMatrixRef<float>& x, float* permuted) {
+  for (Index token = 0; token < x.rows(); ++token) {
+    const float* row = x.data() + token * x.outerStride();
+    for (Index step = 0; step < x.cols(); step += fused_step)
+      for (Index nibble = 0; nibble < 2; ++nibble)
+        for (Index i = 0; i < fused_step / 2; ++i)
+          *permuted++ = row[step + 2 * plain_byte(i) + nibble];
+  }
+}
+
+/// Rows [first, last) of W times `Tokens` tokens, whose permuted columns are at `x`. A block's
+/// codes are looked up and multiplied in registers; its scale is applied once, to the block's sum.
+template <int Tokens, class F>
+void fused_dot_rows(const float* x, const QuantizedView<F>& w, Index token, Index first, Index last,
+                    MatrixRef<float> y) {
+  const FloatTag d;
+  constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
+  constexpr auto vectors = std::make_integer_sequence<int, FourBitLookup::plain_vectors>{};
+  // As many sums as hide the latency of additions.
+  constexpr int ways = Tokens >= 4 ? 1 : Tokens >= 2 ? 2 : 4;
+  const FourBitLookup lookup = w.lookup();
+  const Index cols = w.cols(), block_size = w.block_size();
+  for (Index row = first; row < last; ++row) {
+    FloatVector sum[Tokens];
+    unrolled(tokens, [&](auto t) HWY_ATTR { sum[t] = hn::Zero(d); });
+    const Index begin = row * cols, end = begin + cols;
+    Index block = begin / block_size;
+    const float* here = x;
+    for (Index at = begin; at < end; ++block) {
+      const Index stop = std::min(end, (block + 1) * block_size);
+      FloatVector part[Tokens][ways];
+      unrolled(tokens, [&](auto t) HWY_ATTR {
+        for (int k = 0; k < ways; ++k) part[t][k] = hn::Zero(d);
+      });
+      for (; at < stop; at += fused_step, here += fused_step) {
+        const std::uint8_t* bytes = w.codes() + static_cast<std::size_t>(at) / 2;
+        for (int nibble = 0; nibble < 2; ++nibble) {
+          FloatVector values[FourBitLookup::plain_vectors];
+          lookup.plain(bytes, nibble == 0, values);
+          const float* from = here + nibble * (fused_step / 2);
+          unrolled(tokens, [&](auto t) HWY_ATTR {
+            unrolled(vectors, [&](auto k) HWY_ATTR {
+              part[t][k % ways] = hn::MulAdd(
+                  values[k], hn::LoadU(d, from + t * cols + k * float_lanes), part[t][k % ways]);
+            });
+          });
+        }
+      }
+      const auto scale = hn::Set(d, w.scale()(block));
+      unrolled(tokens, [&](auto t) HWY_ATTR {
+        auto all = part[t][0];
+        for (int k = 1; k < ways; ++k) all = hn::Add(all, part[t][k]);
+        sum[t] = hn::MulAdd(scale, all, sum[t]);
+      });
+    }
+    unrolled(tokens,
+             [&](auto t) HWY_ATTR { y(token + t, row) = hn::GetLane(hn::SumOfLanes(d, sum[t])); });
+  }
+}
+
+struct PermutedTokens;
+
 /// Rows [first, last) of W times at most four tokens from `token` on.
 template <int Tokens, class F>
 void dot_rows(const ConstMatrixRef<float>& x, const QuantizedView<F>& w, Index token, Index first,
@@ -104,6 +180,24 @@ void dot_rows(const ConstMatrixRef<float>& x, const QuantizedView<F>& w, Index t
   }
 }
 
+/// Columns [first, last) of y, four tokens at a time; with `permuted`, the fused way.
+template <class F>
+void gemv_rows_of(const ConstMatrixRef<float>& x, const QuantizedView<F>& w, const float* permuted,
+                  Index first, Index last, MatrixRef<float> y) {
+  const auto some = [&]<int Tokens>(Index token) {
+    if constexpr (requires { w.lookup(); })
+      if (permuted)
+        return fused_dot_rows<Tokens>(permuted + token * w.cols(), w, token, first, last, y);
+    dot_rows<Tokens>(x, w, token, first, last, y);
+  };
+  Index token = 0;
+  for (; token + 4 <= x.rows(); token += 4) some.template operator()<4>(token);
+  const Index rest = x.rows() - token;
+  if (rest == 3) some.template operator()<3>(token);
+  if (rest == 2) some.template operator()<2>(token);
+  if (rest == 1) some.template operator()<1>(token);
+}
+
 }  // namespace detail
 
 #endif
@@ -114,15 +208,19 @@ template <class T, class F>
 void gemv_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, MatrixRef<T> y) {
   require_shape("gemv_transposed: x", x, x.rows(), w.cols());
   require_shape("gemv_transposed: y", y, x.rows(), w.rows());
+#if QLORA_VECTOR_DECODE
+  const float* permuted = nullptr;
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::can_fuse(w)) {
+      float* buffer = detail::scratch<detail::PermutedTokens>(x.rows() * x.cols());
+      detail::permute_tokens(x, buffer);
+      permuted = buffer;
+    }
+#endif
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
 #if QLORA_VECTOR_DECODE
     if constexpr (std::is_same_v<T, float>) {
-      Index token = 0;
-      for (; token + 4 <= x.rows(); token += 4) detail::dot_rows<4>(x, w, token, first, last, y);
-      if (x.rows() - token == 3) detail::dot_rows<3>(x, w, token, first, last, y);
-      if (x.rows() - token == 2) detail::dot_rows<2>(x, w, token, first, last, y);
-      if (x.rows() - token == 1) detail::dot_rows<1>(x, w, token, first, last, y);
-      return;
+      return detail::gemv_rows_of(x, w, permuted, first, last, y);
     }
 #endif
     Vector<T> decoded(w.cols());

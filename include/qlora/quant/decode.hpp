@@ -26,6 +26,8 @@
 
 #if QLORA_VECTOR_DECODE
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -107,6 +109,18 @@ class FourBitLookup {
 
   explicit FourBitLookup(const LookupTable& table) : table_(hn::Load(Tag(), table.values())) {}
 
+  /// The high or the low nibbles of 4 * float_lanes bytes, in the order of plain_byte.
+  static constexpr int plain_vectors = 4;
+  HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[4]) const {
+    const hn::RebindToUnsigned<Tag> d32;
+    const hn::Rebind<std::uint8_t, Tag> d8;
+    for (int k = 0; k < 4; ++k) {
+      const auto wide = hn::PromoteTo(d32, hn::LoadU(d8, bytes + 16 * k));
+      const auto codes = high ? hn::ShiftRight<4>(wide) : hn::And(wide, hn::Set(d32, 0x0f));
+      out[k] = hn::TableLookupLanes(table_, hn::IndicesFromVec(Tag(), codes));
+    }
+  }
+
   /// 16 codes of a byte each.
   HWY_INLINE void bytes(const std::uint8_t* codes, FloatVector (&out)[1]) const {
     const hn::RebindToUnsigned<Tag> d32;
@@ -165,6 +179,16 @@ class FourBitLookup {
     const ByteTag d;
     for (int byte = 0; byte < 4; ++byte) planes_[byte] = hn::LoadDup128(d, table.plane(byte));
     order_ = hn::Load(d, order_of_bytes.at);
+  }
+
+  /// The high or the low nibbles of 4 * float_lanes bytes, in the order of plain_byte.
+  static constexpr int plain_vectors = 4;
+  HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[4]) const {
+    const ByteTag d8;
+    const PairTag d16;
+    const auto all = hn::LoadU(d8, bytes);
+    const auto moved = high ? hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(d16, all))) : all;
+    look_up(hn::And(moved, hn::Set(d8, 0x0f)), out);
   }
 
   /// 4 * float_lanes codes of a byte each.
@@ -253,8 +277,15 @@ HWY_INLINE void unpack_codes(const std::uint8_t* codes, Index begin, Index count
   for (Index i = 0; i < count; ++i) out[i] = read_code<Bits>(codes, begin + i);
 }
 
-/// Decodes runs of codes. `table` holds the values by code, 2^Bits of them; both tables must live
-/// as long as the decoder.
+/// The byte whose nibble is lane i % float_lanes of vector i / float_lanes of FourBitLookup::plain.
+constexpr Index plain_byte(Index i) {
+  if constexpr (float_lanes >= 16) return i;
+  const Index vector = i / float_lanes, lane = i % float_lanes;
+  return lane / 4 * 16 + vector * 4 + lane % 4;
+}
+
+/// Decodes runs of codes. `table` holds the values by code, 2^Bits of them, and must live as long
+/// as the decoder.
 template <int Bits>
 class VectorDecoder {
  public:
@@ -297,14 +328,13 @@ class VectorDecoder {
   HWY_INLINE void four_bit_codes(const std::uint8_t* codes, Index bytes, Index begin, Index count,
                                  float* out, Scale scale) const {
     const FloatTag d;
-    const FourBitLookup lookup(lookup_);
     const Index end = begin + count;
     if (begin < end && begin % 2 != 0) *out++ = scale(table_[read_code<4>(codes, begin++)]);
     // A step reads 16 bytes; the last ones of the stream go one by one.
-    for (; begin + decode_step <= end && begin / 2 + 16 <= bytes;
-         begin += decode_step, out += decode_step) {
+    const Index last = std::min(2 * (bytes - 16), end - decode_step);
+    for (; begin <= last; begin += decode_step, out += decode_step) {
       FloatVector values[FourBitLookup::vectors];
-      lookup.packed(codes + begin / 2, values);
+      lookup_.packed(codes + static_cast<std::size_t>(begin) / 2, values);
       for (int k = 0; k < FourBitLookup::vectors; ++k)
         hn::StoreU(scale(values[k]), d, out + k * float_lanes);
     }
@@ -315,11 +345,10 @@ class VectorDecoder {
   HWY_INLINE void byte_codes(const std::uint8_t* codes, Index count, float* out,
                              Scale scale) const {
     const FloatTag d;
-    const FourBitLookup lookup(lookup_);
     Index i = 0;
     for (; i + decode_step <= count; i += decode_step) {
       FloatVector values[FourBitLookup::vectors];
-      lookup.bytes(codes + i, values);
+      lookup_.bytes(codes + i, values);
       for (int k = 0; k < FourBitLookup::vectors; ++k)
         hn::StoreU(scale(values[k]), d, out + i + k * float_lanes);
     }
@@ -343,7 +372,7 @@ class VectorDecoder {
   }
 
   const float* table_;
-  const LookupTable& lookup_;
+  FourBitLookup lookup_;
 };
 
 /// Floats in place times their blocks' scales, for blocks shorter than a step.

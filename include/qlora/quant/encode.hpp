@@ -10,6 +10,14 @@
 
 namespace qlora::detail {
 
+/// Whether some numbers beyond what absmax maps to would get a code of their own.
+template <class Code>
+inline constexpr bool has_codes_beyond = [] {
+  for (int t = 0; t + 1 < code_count<Code>; ++t)
+    if (magnitude(thresholds<Code>.at[t]) > largest_value<Code>) return true;
+  return false;
+}();
+
 /// Codes of `count` numbers that are scaled already.
 template <class Code>
 void encode_values(const float* values, Index count, std::uint8_t* codes) {

@@ -51,8 +51,9 @@ void encode_block(const float* x, Index begin, Index count, std::uint8_t* codes,
   for (Index from = 0; from < count; from += chunk) {
     const Index n = std::min(chunk, count - from);
     for (Index i = 0; i < n; ++i) value[i] = to_code_value(x[from + i]);
-    for (Index i = 0; i < n; ++i)
-      value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
+    if constexpr (has_codes_beyond<Code>)
+      for (Index i = 0; i < n; ++i)
+        value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
     encode_values<Code>(value, n, code);
     pack_codes<F::code_bits>(code, begin + from, n, codes);
   }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "qlora/quant/block_format.hpp"
 #include "qlora/quant/decode.hpp"
@@ -94,6 +95,21 @@ class QuantizedView {
     }
   }
 
+#if QLORA_VECTOR_DECODE
+  /// The look-up of 4-bit codes with one table, for products that need no decoded weights.
+  detail::FourBitLookup lookup() const
+      requires(F::code_bits == 4 && !detail::codebook_parts<Code>::by_row &&
+               std::is_same_v<decltype(std::declval<const ScaleView&>()(Index{0})), float>) {
+    if constexpr (RuntimeCodebook<Code>) {
+      float values[16];
+      for (int i = 0; i < 16; ++i) values[i] = codebook_(static_cast<std::uint8_t>(i), 0);
+      return detail::FourBitLookup(detail::LookupTable(values, 16));
+    } else {
+      return detail::FourBitLookup(detail::lookup_table<Code>);
+    }
+  }
+
+#endif
  private:
 #if QLORA_VECTOR_DECODE
   /// decode_range by vectors, to the same bits.
