@@ -165,8 +165,7 @@ void finetune(const Settings& settings) {
   std::optional<qlora::ChatTemplate> chat;
   if (!tokenizer_data.chat_template.empty()) chat.emplace(tokenizer_data, tokenizer);
   const auto load = [&](const std::string& path) {
-    auto data =
-        qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
+    auto data = qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
     std::cout << path << ": " << data.examples.size() << " examples, " << data.truncated
               << " cut at " << settings.seq_len << " tokens, " << data.dropped << " dropped\n";
     return data;
