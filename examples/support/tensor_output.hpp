@@ -70,7 +70,10 @@ class SafetensorsOutput {
  public:
   SafetensorsOutput(const ModelInput& input, const std::filesystem::path& target, bool whole_model,
                     Dtype dtype)
-      : input_(input), dtype_(dtype), target_(target), head_width_(head_width_of(input)) {
+      : input_(input),
+        dtype_(dtype),
+        target_(target),
+        head_width_(input.gguf ? head_width_of(input) : 0) {
     if (whole_model) {
       qlora::require<qlora::FormatError>(
           input.gguf || input.folder, target.string(),

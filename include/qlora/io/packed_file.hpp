@@ -155,7 +155,7 @@ void write_parts(SafetensorsWriter& file, const std::string& weight, const Quant
 inline void write_state(SafetensorsWriter& file, const std::string& name,
                         const nlohmann::json& json) {
   const std::string text = json.dump();
-  file.add("" + name, "U8", {static_cast<Index>(text.size())}, std::as_bytes(std::span(text)));
+  file.add(name, "U8", {static_cast<Index>(text.size())}, std::as_bytes(std::span(text)));
 }
 
 }  // namespace detail
