@@ -262,5 +262,5 @@ names = ("torch", "transformers", "bitsandbytes", "gguf", "tokenizers", "numpy")
     "# Golden files\n\nMade by `make_golden.py` (its head says how) with:\n\n"
     + "".join(f"- {n} {importlib.metadata.version(n)}\n" for n in names)
     + "\n`reference_run.json`: the token ids and the loss of the reference run (SmolLM2-135M-Instruct in nf4-dq, LoRA of rank 16\non all projections), measured with bitsandbytes 0.50.2, PEFT 0.21.2, transformers 5.23 and torch 2.15.\n"
-    "`prequantized.txt`: what `check_prequantized.py` printed, which loads weights written by `quantize` into bitsandbytes.\n"
+    "`prequantized.txt`: what `check_prequantized.py` printed, which loads weights written by `quantize` into bitsandbytes;\n`written_gguf.txt`: what `check_gguf.py` printed.\n"
     "Strings come from the Jargon File (public domain) and a seeded generator.\n")
