@@ -169,8 +169,9 @@ std::vector<Line> convert(const program::ModelInput& input, const Settings& sett
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
   for (const TensorInput& tensor : tensors) {
-    Line line{tensor.name, is_packed(tensor) ? format : "copied", tensor.shape, tensor.size, 0, {}};
-    if (is_packed(tensor)) {
+    const bool packed = is_packed(tensor);
+    Line line{tensor.name, packed ? format : "copied", tensor.shape, tensor.size, 0, {}};
+    if (packed) {
       const qlora::RowMatrixXf dense = output.weights(tensor);
       try {
         const auto w = qlora::quantize<F>(dense, {.block_size = settings.block_size});

@@ -38,8 +38,13 @@ const Weights& weights(Index rows, Index cols) {
   return kept;
 }
 
-void count(benchmark::State& state, Index rows, Index cols, Index tokens, double weight_bytes) {
-  const double each = static_cast<double>(rows) * static_cast<double>(cols);
+enum class Way { nested, plain, dense, eigen };
+
+template <Way way>
+void count(benchmark::State& state, const Weights& w, Index tokens) {
+  const auto each = static_cast<double>(w.dense.size());
+  const bool packed = way == Way::nested || way == Way::plain;
+  const double weight_bytes = packed ? static_cast<double>(w.nested.bytes()) : 4 * each;
   const double flops = 2 * each * static_cast<double>(tokens);
   using benchmark::Counter;
   state.counters["Gflop/s"] = Counter(flops * 1e-9, Counter::kIsIterationInvariantRate);
@@ -49,8 +54,6 @@ void count(benchmark::State& state, Index rows, Index cols, Index tokens, double
   state.counters["of_bandwidth"] =
       Counter(weight_bytes / bench::memory_bandwidth(), Counter::kIsIterationInvariantRate);
 }
-
-enum class Way { nested, plain, dense, eigen };
 
 template <Way way>
 void forward(benchmark::State& state) {
@@ -65,9 +68,7 @@ void forward(benchmark::State& state) {
     if constexpr (way == Way::eigen) y.noalias() = x * w.dense.transpose();
     benchmark::ClobberMemory();
   }
-  const bool packed = way == Way::nested || way == Way::plain;
-  count(state, rows, cols, tokens,
-        packed ? static_cast<double>(w.nested.bytes()) : 4.0 * static_cast<double>(w.dense.size()));
+  count<way>(state, w, tokens);
 }
 
 template <Way way>
@@ -83,9 +84,7 @@ void backward(benchmark::State& state) {
     if constexpr (way == Way::eigen) dx.noalias() = dy * w.dense;
     benchmark::ClobberMemory();
   }
-  const bool packed = way == Way::nested || way == Way::plain;
-  count(state, rows, cols, tokens,
-        packed ? static_cast<double>(w.nested.bytes()) : 4.0 * static_cast<double>(w.dense.size()));
+  count<way>(state, w, tokens);
 }
 
 void register_all() {

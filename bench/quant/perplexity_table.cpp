@@ -37,17 +37,6 @@ std::vector<qlora::EncodedText> windows_of(const std::string& text,
   return chosen;
 }
 
-double perplexity(qlora::Llama<>& model, const std::vector<qlora::EncodedText>& windows) {
-  qlora::CrossEntropy total;
-  for (Index window = 0; window < static_cast<Index>(windows.size()); ++window) {
-    const qlora::Batch batch = qlora::make_batch(windows, {{window}});
-    const qlora::CrossEntropy part = model.loss(batch.ids, batch.targets, batch.layout);
-    total.sum += part.sum;
-    total.counted += part.counted;
-  }
-  return std::exp(total.sum / static_cast<double>(total.counted));
-}
-
 // Bits of a projection's weight, scales included, over the whole model.
 double bits_a_weight(const qlora::Llama<>& model) {
   double bytes = 0, weights = 0;
@@ -84,7 +73,7 @@ int main(int argc, char** argv) {
     double exact = 0;
     for (const auto& format : formats) {
       qlora::Llama<> model = program::load_model(*source, format, 0);
-      const double value = perplexity(model, windows);
+      const double value = std::exp(qlora::mean_loss(model, windows, 1));
       if (format == "float") exact = value;
       std::printf("| %s | %.3f | %.2f | %.3f |\n", format.c_str(), bits_a_weight(model), value,
                   exact > 0 ? value / exact : 1.0);

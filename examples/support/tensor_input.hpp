@@ -88,10 +88,7 @@ struct ModelInput {
         input.shape = {state->rows, state->cols};
         input.dtype = "packed";
         input.dense = [&all_files, state = *state] {
-          qlora::RowMatrixXf values;
-          qlora::read_any_packed(all_files, state,
-                                 [&](const auto& w) { values = qlora::dequantize(w); });
-          return values;
+          return qlora::decode_packed(all_files, state);
         };
       } else if ((tensor.dtype == "F32" || tensor.dtype == "F16" || tensor.dtype == "BF16") &&
                  (tensor.shape.size() == 1 || tensor.shape.size() == 2)) {

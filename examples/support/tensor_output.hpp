@@ -108,14 +108,9 @@ class SafetensorsOutput {
     file_.emplace(target_, names_, qlora::SafetensorsWriter::Metadata{{"format", "pt"}});
   }
 
-  bool turns_rows(const TensorInput& tensor) const {
-    return input_.gguf && qlora::row_order(tensor.name, head_width_).head_width > 0;
-  }
   // A weight in the order of rows that the output has.
   qlora::RowMatrixXf weights(const TensorInput& tensor) const {
-    return input_.gguf ? qlora::rows_in_hugging_face_order(
-                             tensor.dense(), qlora::row_order(tensor.name, head_width_))
-                       : tensor.dense();
+    return qlora::rows_in_hugging_face_order(tensor.dense(), order_of(tensor));
   }
 
   template <class F>
@@ -132,7 +127,7 @@ class SafetensorsOutput {
 
   std::size_t copy(const TensorInput& tensor) {
     const std::string dtype = copied_dtype(tensor, dtype_);
-    if (dtype == tensor.dtype && !turns_rows(tensor)) {
+    if (dtype == tensor.dtype && order_of(tensor).head_width == 0) {
       file_->add(name_of(tensor), dtype, tensor.shape, tensor.bytes);
       return tensor.bytes.size();
     }
@@ -163,6 +158,10 @@ class SafetensorsOutput {
   }
 
  private:
+  // How rows move from a GGUF file's order to Hugging Face's.
+  qlora::RowOrder order_of(const TensorInput& tensor) const {
+    return input_.gguf ? qlora::row_order(tensor.name, head_width_) : qlora::RowOrder{};
+  }
   // Everything that holds no weights: tokenizer, templates, license.
   void copy_other_files(const std::filesystem::path& from) const {
     for (const auto& entry : std::filesystem::directory_iterator(from)) {
@@ -218,13 +217,7 @@ class GgufOutput {
   }
 
   qlora::RowMatrixXf weights(const TensorInput& tensor) const {
-    const qlora::RowOrder order =
-        input_.gguf ? qlora::RowOrder{} : qlora::row_order(tensor.name, head_width_);
-    if (order.head_width == 0) return tensor.dense();
-    const qlora::RowMatrixXf w = tensor.dense();
-    qlora::RowMatrixXf ordered(w.rows(), w.cols());
-    for (Index row = 0; row < w.rows(); ++row) ordered.row(order.gguf_row(row)) = w.row(row);
-    return ordered;
+    return qlora::rows_in_gguf_order(tensor.dense(), order_of(tensor));
   }
 
   template <class F>
@@ -237,8 +230,7 @@ class GgufOutput {
 
   std::size_t copy(const TensorInput& tensor) {
     const std::string dtype = dtype_of(tensor);
-    const bool turned = !input_.gguf && qlora::row_order(tensor.name, head_width_).head_width > 0;
-    if (dtype == tensor.dtype && !turned) {
+    if (dtype == tensor.dtype && order_of(tensor).head_width == 0) {
       file_.write(tensor.bytes);
       return tensor.bytes.size();
     }
@@ -252,6 +244,10 @@ class GgufOutput {
  private:
   std::string name_of(const TensorInput& tensor) const {
     return input_.gguf ? tensor.name : qlora::gguf_name(tensor.name).value_or(tensor.name);
+  }
+  // How rows move from a folder's order to GGUF's.
+  qlora::RowOrder order_of(const TensorInput& tensor) const {
+    return input_.gguf ? qlora::RowOrder{} : qlora::row_order(tensor.name, head_width_);
   }
   // Vectors are float32 there; GGUF's own types stay what they are.
   std::string dtype_of(const TensorInput& tensor) const {

@@ -76,10 +76,6 @@ class BitsandbytesReader {
   BitsandbytesReader(const Checkpoint& file, const PackedState& state)
       : file_(file), state_(state), parts_(file, state.weight, state.json) {}
 
-  Index blocks() const {
-    const Index count = state_.rows * state_.cols;
-    return count / state_.block_size + (count % state_.block_size != 0 ? 1 : 0);
-  }
   bool nested() const { return file_.has(parts_.tensor("nested_absmax")); }
 
   std::vector<float> table(const char* name, Index count) const {
@@ -98,7 +94,7 @@ class BitsandbytesReader {
 
   DoubleQuant<>::Storage double_quant() const {
     DoubleQuant<>::Storage scale;
-    parts_.array("absmax", scale.codes, blocks());
+    parts_.array("absmax", scale.codes, state_.blocks());
     parts_.array("nested_absmax", scale.inner.values, nested_blocks(256));
     parts_.number("nested_offset", scale.offset);
     return scale;
@@ -108,14 +104,14 @@ class BitsandbytesReader {
   FloatScale<float>::Storage floats() const {
     FloatScale<float>::Storage scale;
     if (!nested()) {
-      parts_.array("absmax", scale.values, blocks());
+      parts_.array("absmax", scale.values, state_.blocks());
       return scale;
     }
     const std::vector<float> map = table("nested_quant_map", 256);
     std::vector<std::uint8_t> codes;
     std::vector<float> inner;
     float offset = 0;
-    parts_.array("absmax", codes, blocks());
+    parts_.array("absmax", codes, state_.blocks());
     parts_.array("nested_absmax", inner, nested_blocks(nested_size()));
     parts_.number("nested_offset", offset);
     for (std::size_t i = 0; i < codes.size(); ++i)
@@ -138,7 +134,7 @@ class BitsandbytesReader {
                          ": nested_blocksize: expected 1 or more, found ", size);
     return size;
   }
-  Index nested_blocks(Index size) const { return blocks() / size + (blocks() % size != 0 ? 1 : 0); }
+  Index nested_blocks(Index size) const { return block_count(state_.blocks(), size); }
 
   const Checkpoint& file_;
   const PackedState& state_;

@@ -24,29 +24,26 @@
 
 namespace qlora {
 
+namespace detail {
+template <std::uint32_t Id>
+struct GgufId {
+  static constexpr std::uint32_t id = Id;
+};
+}  // namespace detail
+
 /// The type that a format has in GGUF; only its specializations exist.
 template <class F>
 struct GgufTypeOf;
 template <>
-struct GgufTypeOf<Q4_0> {
-  static constexpr std::uint32_t id = 2;
-};
+struct GgufTypeOf<Q4_0> : detail::GgufId<2> {};
 template <>
-struct GgufTypeOf<Q4_1> {
-  static constexpr std::uint32_t id = 3;
-};
+struct GgufTypeOf<Q4_1> : detail::GgufId<3> {};
 template <>
-struct GgufTypeOf<Q8_0> {
-  static constexpr std::uint32_t id = 8;
-};
+struct GgufTypeOf<Q8_0> : detail::GgufId<8> {};
 template <>
-struct GgufTypeOf<Iq4Nl> {
-  static constexpr std::uint32_t id = 20;
-};
+struct GgufTypeOf<Iq4Nl> : detail::GgufId<20> {};
 template <>
-struct GgufTypeOf<MxFp4> {
-  static constexpr std::uint32_t id = 39;
-};
+struct GgufTypeOf<MxFp4> : detail::GgufId<39> {};
 
 /// A format with blocks of its own in GGUF.
 template <class F>

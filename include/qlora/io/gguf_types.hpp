@@ -10,6 +10,8 @@
 #include <span>
 #include <string>
 
+#include "qlora/codebook/codebook.hpp"
+#include "qlora/codebook/ggml.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/gguf_k_types.hpp"
@@ -41,18 +43,13 @@ inline void decode_affine(const std::byte* codes, std::uint32_t fifth, float sca
     out[i] = rounded_sum(rounded_product(nibble(codes, fifth, i), scale), minimum);
 }
 /// Codes of 4 bits that stand for whole numbers in a table.
-inline void decode_table_of(const std::int8_t* table, const std::byte* codes, float scale,
-                            float* out) {
+inline void decode_table_of(const float* table, const std::byte* codes, float scale, float* out) {
   for (int i = 0; i < 32; ++i)
-    out[i] =
-        rounded_product(static_cast<float>(table[static_cast<int>(nibble(codes, 0, i))]), scale);
+    out[i] = rounded_product(table[static_cast<int>(nibble(codes, 0, i))], scale);
 }
 
-inline constexpr std::int8_t iq4nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                 1,    13,   25,  38,  53,  69,  89,  113};
 /// E2M1 times two, without a negative zero.
-inline constexpr std::int8_t mxfp4_values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
-                                                 0, -1, -2, -3, -4, -6, -8, -12};
+inline constexpr float mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 inline constexpr std::array gguf_types{
     GgufType{0, "F32", 1, 4, [](const std::byte* b, float* out) { *out = load<float>(b); }},
@@ -89,7 +86,7 @@ inline constexpr std::array gguf_types{
     GgufType{14, "Q6_K", 256, 210, decode_q6_k},
     GgufType{20, "IQ4_NL", 32, 18,
              [](const std::byte* b, float* out) {
-               decode_table_of(iq4nl_values, b + 2, load_half(b), out);
+               decode_table_of(decode_table<IQ4NL>.at, b + 2, load_half(b), out);
              }},
     GgufType{23, "IQ4_XS", 256, 136,
              [](const std::byte* b, float* out) {
@@ -98,7 +95,7 @@ inline constexpr std::array gguf_types{
                for (int part = 0; part < 8; ++part) {
                  const unsigned low = std::to_integer<unsigned>(b[4 + part / 2]) >> (part % 2 * 4);
                  const int scale = static_cast<int>((low & 15u) | ((high >> (2 * part)) & 3u) << 4);
-                 decode_table_of(iq4nl_values, b + 8 + 16 * part,
+                 decode_table_of(decode_table<IQ4NL>.at, b + 8 + 16 * part,
                                  rounded_product(d, static_cast<float>(scale - 32)),
                                  out + 32 * part);
                }

@@ -22,6 +22,13 @@
 
 namespace qlora {
 
+namespace detail {
+/// Blocks of `size` that hold `count`, which may be as large as an Index.
+constexpr Index block_count(Index count, Index size) {
+  return count / size + (count % size != 0 ? 1 : 0);
+}
+}  // namespace detail
+
 /// What the JSON text beside a packed weight says.
 struct PackedState {
   std::string weight;  ///< the name of the tensor of codes
@@ -31,6 +38,8 @@ struct PackedState {
   Index rows = 0, cols = 0;
   std::string dtype = {};  ///< of the weight before: float32, bfloat16 or float16
   nlohmann::json json;     ///< all of it
+
+  Index blocks() const { return detail::block_count(rows * cols, block_size); }
 };
 
 namespace detail {
@@ -192,12 +201,10 @@ QuantizedMatrix<F> read_packed(const Checkpoint& file, const PackedState& state)
                        file.where(state.weight), ": expected a block size of ", P::block_size,
                        ", found ", state.block_size);
   auto codes = detail::read_codes_of(file, state, P::code_bits);
-  const Index blocks = state.rows * state.cols / state.block_size +
-                       (state.rows * state.cols % state.block_size != 0);
   detail::PartReader reader(file, state.weight, state.json);
   typename QuantizedMatrix<P>::CodebookStorage codebook;
   typename P::ScaleType::Storage scale;
-  detail::describe_parts<P>(reader, codebook, scale, state.rows, blocks);
+  detail::describe_parts<P>(reader, codebook, scale, state.rows, state.blocks());
   QuantizedMatrix<P> packed(std::move(codes), std::move(scale), state.rows, state.cols,
                             state.block_size, std::move(codebook));
   if constexpr (std::is_same_v<F, P>) {

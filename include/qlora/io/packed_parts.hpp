@@ -17,21 +17,31 @@
 
 namespace qlora::detail {
 
-/// Names of parts: the weight's name and a dot, then "nested_" for each level of nesting.
+/// Names of parts: the weight's name and a dot, then "nested_" for each level of nesting. The base
+/// of what goes through the parts.
+template <class Archive>
 class PartNaming {
  public:
   explicit PartNaming(std::string weight) : prefix_(std::move(weight) + ".") {}
   std::string tensor(const char* name) const { return prefix_ + key(name); }
   std::string key(const char* name) const { return nesting_ + name; }
 
+  /// Calls `body` with the archive one level further in.
+  template <class Body>
+  void nested(Body&& body) {
+    const auto outer = std::exchange(nesting_, nesting_ + "nested_");
+    body(static_cast<Archive&>(*this));
+    nesting_ = outer;
+  }
+
  protected:
   std::string prefix_, nesting_;
 };
 
 /// Collects the names that a matrix's parts will have.
-class PartNames : public PartNaming {
+class PartNames : public PartNaming<PartNames> {
  public:
-  using PartNaming::PartNaming;
+  using PartNaming<PartNames>::PartNaming;
   std::vector<std::string> names = {};
 
   template <class T>
@@ -47,16 +57,10 @@ class PartNames : public PartNaming {
     names.push_back(tensor(name));
   }
   void number(const char*, float) {}
-  template <class Body>
-  void nested(Body&& body) {
-    const auto outer = std::exchange(nesting_, nesting_ + "nested_");
-    body(*this);
-    nesting_ = outer;
-  }
 };
 
 /// Writes the parts; single numbers go into a JSON object.
-class PartWriter : public PartNaming {
+class PartWriter : public PartNaming<PartWriter> {
  public:
   PartWriter(SafetensorsWriter& file, std::string weight, nlohmann::json& numbers)
       : PartNaming(std::move(weight)), file_(file), numbers_(numbers) {}
@@ -76,12 +80,6 @@ class PartWriter : public PartNaming {
     file_.add<float>(tensor(name), {static_cast<Index>(N)}, std::span<const float>(values));
   }
   void number(const char* name, float value) { numbers_[key(name)] = value; }
-  template <class Body>
-  void nested(Body&& body) {
-    const auto outer = std::exchange(nesting_, nesting_ + "nested_");
-    body(*this);
-    nesting_ = outer;
-  }
 
  private:
   SafetensorsWriter& file_;
@@ -90,7 +88,7 @@ class PartWriter : public PartNaming {
 
 /// Reads the parts back; throws FormatError for another type, length, table or a number that is not
 /// finite.
-class PartReader : public PartNaming {
+class PartReader : public PartNaming<PartReader> {
  public:
   PartReader(const Checkpoint& file, std::string weight, const nlohmann::json& numbers)
       : PartNaming(std::move(weight)), file_(file), numbers_(numbers) {}
@@ -118,12 +116,6 @@ class PartReader : public PartNaming {
     value = place->template get<float>();
     require<FormatError>(is_finite(value), file_.name(), ": ", prefix_, "quant_state: '", key(name),
                          "': expected a finite number, found ", value);
-  }
-  template <class Body>
-  void nested(Body&& body) {
-    const auto outer = std::exchange(nesting_, nesting_ + "nested_");
-    body(*this);
-    nesting_ = outer;
   }
 
  private:

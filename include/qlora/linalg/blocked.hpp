@@ -124,13 +124,8 @@ void blocked_multiply_transposed(const ConstMatrixRef<float>& x, const Weight& w
         const Index deep = std::min(block_depth, depth - k);
         const WeightRows part = w.part(row, rows, k, deep, decoded);
         const float* b = packed + k * tile_width;
-        if (k == 0) {
-          multiply_strips<true>(rows, width, deep, part.data, part.stride, b, tile_width,
-                                depth * tile_width, result, width);
-        } else {
-          multiply_strips<false>(rows, width, deep, part.data, part.stride, b, tile_width,
-                                 depth * tile_width, result, width);
-        }
+        multiply_strips(k == 0, rows, width, deep, part.data, part.stride, b, tile_width,
+                        depth * tile_width, result, width);
       }
       for (Index token = 0; token < tokens; ++token) {
         float* to = y.data() + (first + token) * y.outerStride() + row;
@@ -155,13 +150,8 @@ void blocked_multiply(const ConstMatrixRef<float>& dy, const Weight& w, MatrixRe
     for (Index k = 0; k < w.rows(); k += block_depth) {
       const Index deep = std::min(block_depth, w.rows() - k);
       w.pack(k, deep, col, cols, packed);
-      if (k == 0 && !add) {
-        multiply_strips<true>(dy.rows(), cols, deep, dy.data() + k, dy.outerStride(), packed,
-                              tile_width, deep * tile_width, dx.data() + col, dx.outerStride());
-      } else {
-        multiply_strips<false>(dy.rows(), cols, deep, dy.data() + k, dy.outerStride(), packed,
-                               tile_width, deep * tile_width, dx.data() + col, dx.outerStride());
-      }
+      multiply_strips(k == 0 && !add, dy.rows(), cols, deep, dy.data() + k, dy.outerStride(),
+                      packed, tile_width, deep * tile_width, dx.data() + col, dx.outerStride());
     }
     if (w.rows() == 0 && !add) dx.middleCols(col, cols).setZero();
   });

@@ -93,6 +93,14 @@ inline void multiply_strips(Index rows, Index cols, Index depth, const float* a,
   }
 }
 
+/// The same, c cleared first or added to as `clear` says.
+inline void multiply_strips(bool clear, Index rows, Index cols, Index depth, const float* a,
+                            Index a_stride, const float* b, Index b_stride, Index b_strip, float* c,
+                            Index c_stride) {
+  const auto run = clear ? multiply_strips<true> : multiply_strips<false>;
+  run(rows, cols, depth, a, a_stride, b, b_stride, b_strip, c, c_stride);
+}
+
 }  // namespace qlora::detail
 
 #endif  // QLORA_VECTOR_DECODE

@@ -89,6 +89,13 @@ void read_any_packed(const Checkpoint& file, const PackedState& state, Visit&& v
                [&]<class F>() { visit(read_packed<F>(file, state)); });
 }
 
+/// A packed weight decoded to floats.
+inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& state) {
+  RowMatrixXf values;
+  read_any_packed(file, state, [&](const auto& w) { values = dequantize(w); });
+  return values;
+}
+
 class FolderSource final : public ModelSource {
  private:
   /// What a reader of config.json gives; its errors name the file.
@@ -124,10 +131,7 @@ class FolderSource final : public ModelSource {
   std::string where(const std::string& weight) const override { return weights_.where(weight); }
   RowMatrixXf dense(const std::string& weight) const override {
     const auto state = find_packed_state(weights_, weight);
-    if (!state) return weights_.dense(weight);
-    RowMatrixXf values;
-    read_any_packed(weights_, *state, [&](const auto& w) { values = dequantize(w); });
-    return values;
+    return state ? decode_packed(weights_, *state) : weights_.dense(weight);
   }
   AnyLinear<float> as_is(const std::string& weight, const Warn& warn) const override {
     const auto state = find_packed_state(weights_, weight);

@@ -99,6 +99,14 @@ inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, RowOrder ord
   return ordered;
 }
 
+/// Rows of a weight of Hugging Face's in GGUF's order.
+inline RowMatrixXf rows_in_gguf_order(const RowMatrixXf& w, RowOrder order) {
+  if (order.head_width == 0) return w;
+  RowMatrixXf ordered(w.rows(), w.cols());
+  for (Index row = 0; row < w.rows(); ++row) ordered.row(row) = w.row(order.hugging_face_row(row));
+  return ordered;
+}
+
 /// "model.layers.3.mlp.up_proj.weight" of layer and projection.
 inline std::string projection_weight_name(Index layer, Projection which) {
   return "model.layers." + std::to_string(layer) + "." + projection_names[which] + ".weight";

@@ -61,7 +61,7 @@ concept stores_references = requires(std::span<const float> references) {
 /// Affine or TwoFactors; `bits_per_scale` is the cost of one. With `codes_follow_stored` (true),
 /// weights are coded by the scale as it was stored, not as it was. A Storage with
 /// `describe(archive, count)`, which names its parts, can be written to files and read back
-/// (io/format_file.hpp).
+/// (io/packed_file.hpp).
 template <class S>
 concept Scale = detail::stores_references<S> &&
     requires(const typename S::Storage& storage, const typename S::View& view) {

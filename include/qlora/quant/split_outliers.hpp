@@ -19,7 +19,7 @@ inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weigh
   require<ShapeError>(cols <= Index{0xffffffff}, "quantize: outliers have 32-bit columns, found ",
                       cols, " columns");
   const Index count = rows * cols;
-  for (Index row = 0; row < rows; ++row) require_finite(weights, row * cols, cols, cols);
+  require_finite(weights, 0, count, cols);
   const auto kept = static_cast<Index>(share * static_cast<double>(count));
   std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
   auto& [rest, outliers] = result;

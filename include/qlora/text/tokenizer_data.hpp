@@ -31,6 +31,17 @@ struct TokenizerData {
   std::string chat_template;  ///< Jinja; empty without one
 };
 
+namespace detail {
+/// The parts of a merge "left right"; the first character may itself be a space.
+inline std::pair<std::string, std::string> split_merge(const std::string& file,
+                                                       const std::string& merge) {
+  const auto space = merge.find(' ', 1);
+  require<FormatError>(space != std::string::npos, file, ": merge '", merge,
+                       "': expected two parts");
+  return {merge.substr(0, space), merge.substr(space + 1)};
+}
+}  // namespace detail
+
 /// The tokenizer of a GGUF file. Throws FormatError for one that is not byte-level BPE or whose
 /// split pattern is not known.
 inline TokenizerData tokenizer_data(const GgufFile& file) {
@@ -47,12 +58,8 @@ inline TokenizerData tokenizer_data(const GgufFile& file) {
   require<FormatError>(types.size() == data.tokens.size(), file.name(), ": expected ",
                        data.tokens.size(), " token types, found ", types.size());
   for (const auto type : types) data.special.push_back(type == 3 || type == 4);
-  for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges")) {
-    const auto space = merge.find(' ', 1);
-    require<FormatError>(space != std::string::npos, file.name(), ": merge '", merge,
-                         "': expected two parts");
-    data.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
-  }
+  for (const auto& merge : file.get<std::vector<std::string>>("tokenizer.ggml.merges"))
+    data.merges.push_back(detail::split_merge(file.name(), merge));
   if (pre == "smollm") data.splits.emplace_back(digit_split);
   data.splits.emplace_back(gpt2_split);
   data.begin = file.find<Token>("tokenizer.ggml.bos_token_id");

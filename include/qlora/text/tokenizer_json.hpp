@@ -94,10 +94,7 @@ class TokenizerJson {
       data_.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
       return;
     }
-    const auto text = merge.get<std::string>();
-    const auto space = text.find(' ', 1);
-    expect(space != std::string::npos, "merge '", text, "': expected two parts");
-    data_.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+    data_.merges.push_back(split_merge(data_.name, merge.get<std::string>()));
   }
 
   void read_splits(const nlohmann::json& pre) {
