@@ -81,7 +81,7 @@ class LookupTable {
   const std::uint8_t* plane(int byte) const { return planes_[byte]; }
 
  private:
-  alignas(16) float values_[16] = {};
+  alignas(64) float values_[16] = {};
   alignas(16) std::uint8_t planes_[4][16] = {};
 };
 
