@@ -31,8 +31,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "qlora/codebook/codebook.hpp"
 #include "qlora/quant/packing.hpp"
-#include "qlora/quant/scale.hpp"
+#include "qlora/quant/scaled.hpp"
 
 namespace qlora::detail {
 
@@ -68,6 +69,7 @@ HWY_INLINE FloatVector apply(FloatVector v, TwoFactors scale) {
 /// A table of at most 16 floats for look-up by vectors; shorter ones are repeated.
 class LookupTable {
  public:
+  LookupTable() = default;
   explicit constexpr LookupTable(const float* table, int count) {
     for (int i = 0; i < 16; ++i) {
       values_[i] = table[i % count];
@@ -90,16 +92,36 @@ template <class C>
 inline constexpr LookupTable lookup_table(decode_table<C>.at,
                                           code_bits<C> <= 4 ? 1 << code_bits<C> : 16);
 
+/// Whether values are first + code * step, exactly: integers. Those need no look-up.
+struct EvenSteps {
+  bool even = false;
+  float first = 0, step = 0;
+  constexpr EvenSteps(const float* table, int count)
+      : even(count == 256), first(table[0]), step(table[1] - table[0]) {
+    for (int i = 0; i < count && even; ++i) {
+      const float value = static_cast<float>(i) * step;
+      even = value / step == static_cast<float>(i) && value + first == table[i] &&
+             (value + first) - first == value;
+    }
+  }
+};
+
+/// The table of a codebook of 8 bits where its values are even steps.
+template <class C>
+inline constexpr EvenSteps even_steps(decode_table<C>.at, code_bits<C> == 8 ? 256 : 2);
+
 /// Codes that one step of FourBitLookup turns into floats: four vectors of them, or one where
 /// vectors hold 16.
 inline constexpr Index decode_step = float_lanes >= 16 ? 16 : 4 * float_lanes;
 
 #if HWY_MAX_BYTES >= 64
 
-struct EachByteTwice {
-  alignas(16) std::uint8_t at[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
+/// Where each of 16 packed codes lies: the word of 32 bits, and the bits to its right.
+struct CodePlaces {
+  alignas(64) std::int32_t word[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  alignas(64) std::uint32_t shift[16] = {4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24};
 };
-inline constexpr EachByteTwice each_byte_twice;
+inline constexpr CodePlaces code_places;
 
 /// 16 codes of 4 bits at a time.
 class FourBitLookup {
@@ -109,12 +131,12 @@ class FourBitLookup {
 
   explicit FourBitLookup(const LookupTable& table) : table_(hn::Load(Tag(), table.values())) {}
 
-  /// The high or the low nibbles of 4 * float_lanes bytes, in the order of plain_byte.
-  static constexpr int plain_vectors = 4;
-  HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[4]) const {
+  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
+  static constexpr int plain_vectors = 2;
+  HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[2]) const {
     const hn::RebindToUnsigned<Tag> d32;
     const hn::Rebind<std::uint8_t, Tag> d8;
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < 2; ++k) {
       const auto wide = hn::PromoteTo(d32, hn::LoadU(d8, bytes + 16 * k));
       const auto codes = high ? hn::ShiftRight<4>(wide) : hn::And(wide, hn::Set(d32, 0x0f));
       out[k] = hn::TableLookupLanes(table_, hn::IndicesFromVec(Tag(), codes));
@@ -132,20 +154,12 @@ class FourBitLookup {
   /// 8 bytes of packed codes, the first in the high nibble.
   HWY_INLINE void packed(const std::uint8_t* bytes, FloatVector (&out)[1]) const {
     const hn::RebindToUnsigned<Tag> d32;
-    const hn::Rebind<std::uint8_t, Tag> d8;
     std::uint64_t packed = 0;
     std::memcpy(&packed, bytes, 8);
-    // Each byte twice, then the high nibble of the first and the low one of the second.
-    const auto both = hn::LoadDup128(hn::Repartition<std::uint8_t, Tag>(), each_byte_twice.at);
-    const auto word = hn::Set(hn::Repartition<std::uint64_t, Tag>(), packed);
-    const auto twice =
-        hn::TableLookupBytes(hn::BitCast(hn::Repartition<std::uint8_t, Tag>(), word), both);
-    const auto codes = hn::LowerHalf(hn::LowerHalf(twice));
-    const hn::Repartition<std::uint16_t, decltype(d8)> d16;
-    const auto pairs = hn::BitCast(d16, codes);
-    const auto nibbles = hn::Or(hn::And(hn::ShiftRight<4>(pairs), hn::Set(d16, 0x000f)),
-                                hn::And(pairs, hn::Set(d16, 0x0f00)));
-    const auto indices = hn::PromoteTo(d32, hn::BitCast(d8, nibbles));
+    const auto both = hn::BitCast(d32, hn::Set(hn::Repartition<std::uint64_t, Tag>(), packed));
+    const auto words = hn::TableLookupLanes(both, hn::SetTableIndices(d32, code_places.word));
+    const auto moved = hn::Shr(words, hn::Load(d32, code_places.shift));
+    const auto indices = hn::And(moved, hn::Set(d32, 0x0f));
     out[0] = hn::TableLookupLanes(table_, hn::IndicesFromVec(Tag(), indices));
   }
 
@@ -181,7 +195,7 @@ class FourBitLookup {
     order_ = hn::Load(d, order_of_bytes.at);
   }
 
-  /// The high or the low nibbles of 4 * float_lanes bytes, in the order of plain_byte.
+  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
   static constexpr int plain_vectors = 4;
   HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[4]) const {
     const ByteTag d8;
@@ -290,6 +304,9 @@ template <int Bits>
 class VectorDecoder {
  public:
   VectorDecoder(const float* table, const LookupTable& lookup) : table_(table), lookup_(lookup) {}
+  /// The same for values that may be even steps.
+  VectorDecoder(const float* table, const LookupTable& lookup, const EvenSteps& steps)
+      : table_(table), lookup_(lookup), steps_(&steps) {}
 
   /// Codes [begin, begin + count), all of one scale, of a stream of `bytes` bytes.
   template <class S>
@@ -363,6 +380,13 @@ class VectorDecoder {
       const FloatTag d;
       const hn::RebindToSigned<FloatTag> d32;
       const hn::Rebind<std::uint8_t, FloatTag> d8;
+      if (steps_ && steps_->even) {
+        const auto first = hn::Set(d, steps_->first), step = hn::Set(d, steps_->step);
+        for (; i + float_lanes <= count; i += float_lanes) {
+          const auto code = hn::PromoteTo(d32, hn::LoadU(d8, codes + begin + i));
+          hn::StoreU(scale(hn::MulAdd(hn::ConvertTo(d, code), step, first)), d, out + i);
+        }
+      }
       for (; i + float_lanes <= count; i += float_lanes) {
         const auto index = hn::PromoteTo(d32, hn::LoadU(d8, codes + begin + i));
         hn::StoreU(scale(hn::GatherIndex(d, table_, index)), d, out + i);
@@ -373,6 +397,7 @@ class VectorDecoder {
 
   const float* table_;
   FourBitLookup lookup_;
+  const EvenSteps* steps_ = nullptr;
 };
 
 /// Floats in place times their blocks' scales, for blocks shorter than a step.

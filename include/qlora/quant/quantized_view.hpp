@@ -96,19 +96,19 @@ class QuantizedView {
   }
 
 #if QLORA_VECTOR_DECODE
-  /// The look-up of 4-bit codes with one table, for products that need no decoded weights.
-  detail::FourBitLookup lookup() const
+  /// The values of 4-bit codes where one table serves all and a block's scale is one number, for
+  /// products that need no decoded weights.
+  detail::LookupTable lookup_table() const
       requires(F::code_bits == 4 && !detail::codebook_parts<Code>::by_row &&
                std::is_same_v<decltype(std::declval<const ScaleView&>()(Index{0})), float>) {
     if constexpr (RuntimeCodebook<Code>) {
       float values[16];
       for (int i = 0; i < 16; ++i) values[i] = codebook_(static_cast<std::uint8_t>(i), 0);
-      return detail::FourBitLookup(detail::LookupTable(values, 16));
+      return detail::LookupTable(values, 16);
     } else {
-      return detail::FourBitLookup(detail::lookup_table<Code>);
+      return detail::lookup_table<Code>;
     }
   }
-
 #endif
  private:
 #if QLORA_VECTOR_DECODE
@@ -116,9 +116,9 @@ class QuantizedView {
   void decode_vectors(Index begin, Index count, float* out) const {
     const Index bytes = packed_bytes(F::code_bits, size());
     if constexpr (!RuntimeCodebook<Code>) {
-      decode_with(
-          detail::VectorDecoder<F::code_bits>(decode_table<Code>.at, detail::lookup_table<Code>),
-          bytes, begin, count, out);
+      decode_with(detail::VectorDecoder<F::code_bits>(
+                      decode_table<Code>.at, detail::lookup_table<Code>, detail::even_steps<Code>),
+                  bytes, begin, count, out);
     } else {
       // Each table's values, made ready for as long as they serve.
       const Index row_size = detail::codebook_parts<Code>::by_row ? cols_ : size();

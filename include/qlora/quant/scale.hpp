@@ -15,36 +15,11 @@
 
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/quant/encode.hpp"
 #include "qlora/quant/normalization.hpp"
+#include "qlora/quant/scaled.hpp"
 
 namespace qlora {
-
-/// A scale with an offset: weight = code value * scale + offset.
-struct Affine {
-  float scale = 0, offset = 0;
-};
-
-/// A block's factor and the whole matrix's: weight = (code value * block) * tensor.
-struct TwoFactors {
-  float block = 0, tensor = 0;
-};
-
-/// A code value times its block's scale, each operation rounded to float.
-QLORA_HD constexpr float scaled(float value, float scale) { return rounded_product(value, scale); }
-QLORA_HD constexpr float scaled(float value, Affine scale) {
-  return rounded_sum(rounded_product(value, scale.scale), scale.offset);
-}
-QLORA_HD constexpr float scaled(float value, TwoFactors scale) {
-  return rounded_product(rounded_product(value, scale.block), scale.tensor);
-}
-
-/// The inverse of `scaled`, 0 where the scale is 0.
-QLORA_HD constexpr float unscaled(float weight, float scale) {
-  return scale == 0 ? 0.f : weight / scale;
-}
-QLORA_HD constexpr float unscaled(float weight, TwoFactors scale) {
-  return unscaled(weight, rounded_product(scale.block, scale.tensor));
-}
 
 namespace detail {
 template <class S>
@@ -118,6 +93,8 @@ struct DoubleQuant {
   static constexpr double bits_per_scale = 8.0 + Inner::bits_per_scale / BlockSize;
 
   struct View {
+    using MapType = Map;
+    static constexpr Index block_size = BlockSize;
     const std::uint8_t* codes = nullptr;
     typename Inner::View inner{};
     float offset = 0;
@@ -157,17 +134,19 @@ struct DoubleQuant {
     for (const float scale : scales) sum += scale;
     storage.offset =
         scales.empty() ? 0.f : static_cast<float>(sum / static_cast<double>(scales.size()));
-    std::vector<float> inner_references;
+    std::vector<float> inner_references, coded(BlockSize);
     for (std::size_t begin = 0; begin < scales.size(); begin += BlockSize) {
       const auto block = std::span<const float>(scales).subspan(
           begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
       float largest = 0;
       for (const float scale : block)
         largest = std::max(largest, magnitude(scale - storage.offset));
-      for (const float scale : block)
-        storage.codes.push_back(
-            largest > 0 ? encode<Map>((scale - storage.offset) / largest * largest_value<Map>)
-                        : std::uint8_t{0});
+      for (std::size_t i = 0; largest > 0 && i < block.size(); ++i)
+        coded[i] = (block[i] - storage.offset) / largest * largest_value<Map>;
+      storage.codes.resize(begin + block.size(), 0);
+      if (largest > 0)
+        detail::encode_values<Map>(coded.data(), static_cast<Index>(block.size()),
+                                   storage.codes.data() + begin);
       inner_references.push_back(largest);
     }
     storage.inner = Inner::store(inner_references, largest_value<Map>);
