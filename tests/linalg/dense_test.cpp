@@ -19,16 +19,16 @@ TEST_CASE("every dense product is what its formula says") {
               RowMatrixXd y(n, rows), dx(n, cols), more = dy, dmore = x, grad = w;
               qlora::multiply_transposed<double>(x, w, y);
               qlora::multiply<double>(dy, w, dx);
-              qlora::accumulate_transposed<double>(x, w, more, 0.5);
-              qlora::accumulate<double>(dy, w, dmore, 0.5);
+              qlora::multiply_transposed<double>(x, w, more, {.beta = 0.5});
+              qlora::multiply<double>(dy, w, dmore, {.beta = 0.5});
               qlora::accumulate_outer<double>(dy, x, grad, 0.5);
               const auto close = [](const RowMatrixXd& a, const RowMatrixXd& b) {
                 return (a - b).norm() <= 1e-12 * (1 + b.norm());
               };
               RC_ASSERT(close(y, x * w.transpose()));
               RC_ASSERT(close(dx, dy * w));
-              RC_ASSERT(close(more, dy + 0.5 * x * w.transpose()));
-              RC_ASSERT(close(dmore, x + 0.5 * dy * w));
+              RC_ASSERT(close(more, 0.5 * dy + x * w.transpose()));
+              RC_ASSERT(close(dmore, 0.5 * x + dy * w));
               RC_ASSERT(close(grad, w + 0.5 * dy.transpose() * x));
             });
 }
@@ -45,14 +45,13 @@ TEST_CASE("dense products in float are as exact as float sums are") {
                                              grad = RowMatrixXf::Zero(rows, cols);
         qlora::multiply_transposed<float>(x, w, y);
         qlora::multiply<float>(dy, w, dx);
-        qlora::accumulate_transposed<float>(x, w, more, 0.5f);
-        qlora::accumulate<float>(dy, w, dmore, 0.5f);
+        qlora::multiply_transposed<float>(x, w, more, {.beta = 1});
+        qlora::multiply<float>(dy, w, dmore, {.beta = 1});
         qlora::accumulate_outer<float>(dy, x, grad, 0.5f);
         const RowMatrixXd wd = w.cast<double>(), xd = x.cast<double>(), dyd = dy.cast<double>();
         for (const auto& error :
              {test::product_error(xd, wd.transpose(), y), test::product_error(dyd, wd, dx),
-              test::product_error(0.5 * xd, wd.transpose(), more),
-              test::product_error(0.5 * dyd, wd, dmore),
+              test::product_error(xd, wd.transpose(), more), test::product_error(dyd, wd, dmore),
               test::product_error(0.5 * dyd.transpose(), xd, grad)})
           if (!error.empty()) RC_FAIL(error);
       });
@@ -61,7 +60,7 @@ TEST_CASE("dense products in float are as exact as float sums are") {
 TEST_CASE("sums are added to what was there, in parts of larger matrices") {
   const RowMatrixXf x = test::normal_matrix(70, 40, 1), w = test::normal_matrix(25, 40, 2);
   RowMatrixXf whole = RowMatrixXf::Ones(70, 60);
-  qlora::accumulate_transposed<float>(x, w, whole.middleCols(20, 25), 1.f);
+  qlora::multiply_transposed<float>(x, w, whole.middleCols(20, 25), {.beta = 1});
   REQUIRE((whole.middleCols(20, 25) - RowMatrixXf::Ones(70, 25) - x * w.transpose()).norm() <
           1e-3f);
   REQUIRE(whole.leftCols(20) == RowMatrixXf::Ones(70, 20));
@@ -70,8 +69,8 @@ TEST_CASE("sums are added to what was there, in parts of larger matrices") {
 
 TEST_CASE("an empty depth gives zeros, and adds nothing") {
   RowMatrixXf y = RowMatrixXf::Ones(20, 30), dx = RowMatrixXf::Ones(20, 30);
-  qlora::accumulate_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y, 1.f);
-  qlora::accumulate<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx, 1.f);
+  qlora::multiply_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y, {.beta = 1});
+  qlora::multiply<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx, {.beta = 1});
   REQUIRE(y == RowMatrixXf::Ones(20, 30));
   REQUIRE(dx == RowMatrixXf::Ones(20, 30));
   qlora::multiply_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y);
@@ -84,7 +83,6 @@ TEST_CASE("dense products refuse shapes that do not fit") {
   RowMatrixXf y(2, 3), w(3, 4), grad(3, 4);
   REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf(2, 5), w, y), qlora::ShapeError);
   REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf(2, 4), w, y), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::accumulate<float>(RowMatrixXf(2, 4), w, y, 1.f), qlora::ShapeError);
   REQUIRE_THROWS_AS(qlora::accumulate_outer<float>(RowMatrixXf(2, 3), RowMatrixXf(1, 4), grad, 1.f),
                     qlora::ShapeError);
 }

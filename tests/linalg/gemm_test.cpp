@@ -5,6 +5,7 @@
 #include "qlora/quant/dequantize.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "support/formats.hpp"
+#include "support/guarded.hpp"
 #include "support/law.hpp"
 #include "support/memory.hpp"
 #include "support/numbers.hpp"
@@ -87,6 +88,33 @@ TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
   REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf::Ones(2, 8), w.view(), y),
                     qlora::ShapeError);
   REQUIRE(y == RowMatrixXf::Constant(2, 8, 3.f));
+}
+
+// Codes, scales, activations and results that end where a page ends that may not be touched.
+TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::Nf4, qlora::Nf3, qlora::Nf8,
+                   test::Nf4Odd) {
+  using Scales = typename TestType::ScaleType::View;
+  for (const Index rows : {1, 5, 64})
+    for (const Index cols : {1, 31, 64, 100, 192})
+      for (const Index tokens : {1, 4, 9, 33})
+        for (const auto compute : {qlora::Compute::float32, qlora::Compute::bfloat16}) {
+          const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, 1));
+          const test::Guarded<std::uint8_t> codes(w.codes().data(), w.codes().size());
+          const test::Guarded<float> scales(w.scale().values.data(), w.scale().values.size());
+          const qlora::QuantizedView<TestType> view(codes.data(), Scales{scales.data()}, rows, cols,
+                                                    w.block_size());
+          const RowMatrixXf inputs = test::normal_matrix(tokens, std::max(rows, cols), 2);
+          const auto size = [](Index a, Index b) { return static_cast<std::size_t>(a * b); };
+          const test::Guarded<float> x(inputs.data(), size(tokens, cols)),
+              dy(inputs.data(), size(tokens, rows)), y(size(tokens, rows)), dx(size(tokens, cols));
+          using Map = Eigen::Map<RowMatrixXf>;
+          Map y_map(y.data(), tokens, rows), dx_map(dx.data(), tokens, cols);
+          qlora::multiply_transposed<float>(Map(x.data(), tokens, cols), view, y_map,
+                                            {.compute = compute});
+          qlora::multiply<float>(Map(dy.data(), tokens, rows), view, dx_map, {.compute = compute});
+          REQUIRE(y_map.allFinite());
+          REQUIRE(dx_map.allFinite());
+        }
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

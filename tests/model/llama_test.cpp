@@ -22,7 +22,7 @@ qlora::Llama<double> small_model() {
                   .heads = 2,
                   .kv_heads = 1,
                   .context = 32};
-  model.embedding = test::normal_matrix<double>(13, 8, 1);
+  model.embedding = qlora::AnyLinear<double>(test::normal_matrix<double>(13, 8, 1));
   model.final_norm = {test::normal_matrix<double>(1, 8, 2).row(0).transpose(), 1e-5};
   std::uint64_t seed = 10;
   for (int layer = 0; layer < 2; ++layer) {

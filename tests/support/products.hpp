@@ -5,6 +5,7 @@
 #include <string>
 
 #include "qlora/core/matrix.hpp"
+#include "qlora/core/numeric.hpp"
 
 namespace test {
 
@@ -24,6 +25,11 @@ inline std::string product_error(const qlora::RowMatrixXd& x, const qlora::RowMa
                             " of ", factor * magnitude.data()[i]);
   }
   return "";
+}
+
+// Each number rounded to bfloat16.
+inline qlora::RowMatrixXd rounded_to_bfloat16(const qlora::RowMatrixXf& m) {
+  return m.unaryExpr([](float x) { return static_cast<double>(float{qlora::bfloat16(x)}); });
 }
 
 }  // namespace test

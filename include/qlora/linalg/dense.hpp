@@ -5,113 +5,137 @@
 ///     qlora::accumulate_outer<float>(dy, x, grad, 1.f);        // grad += dyᵀ x
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
-#include "qlora/linalg/blocked.hpp"
+#include "qlora/linalg/compute.hpp"
+#include "qlora/linalg/product_options.hpp"
 
 namespace qlora {
 
 namespace detail {
-inline constexpr Index dense_row_grain = 32;
 
-#if QLORA_VECTOR_DECODE
-/// Products of fewer rows than this are left to Eigen's matrix-vector code.
-inline constexpr Index blocked_rows = 5;
-inline DenseWeight dense_weight(const ConstMatrixRef<float>& w) {
-  return {w.data(), w.rows(), w.cols(), w.outerStride()};
+inline constexpr Index dense_row_grain = 32;
+inline constexpr Index few_rows = 64;
+
+/// Shares [0, count) of a product's rows or columns among threads.
+template <class Body>
+void share(Index count, Index grain, Body&& body) {
+  parallel_ranges(count, grain_for(count, grain),
+                  [&](Index first, Index last) { body(first, last - first); });
 }
-#endif
+
+/// Options for rows [first, first + count) of a product.
+template <Scalar T>
+class RowsOfOptions {
+ public:
+  RowsOfOptions(const ProductOptions<T>& options, Index first, Index count) : options_(options) {
+    if (!options.low_rank.present()) return;
+    left_ = options.low_rank.left->middleRows(first, count);
+    options_.low_rank.left = &left_;
+  }
+  const ProductOptions<T>& operator()() const { return options_; }
+
+ private:
+  ProductOptions<T> options_;
+  RowMatrix<T> left_;
+};
+
 }  // namespace detail
 
-/// y = x Wᵀ. x: [tokens, in], w: [out, in], y: [tokens, out].
-template <class T>
-void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y) {
-  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
-  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
-#if QLORA_VECTOR_DECODE
-  if constexpr (std::is_same_v<T, float>) {
-    if (x.rows() >= detail::blocked_rows && x.rows() < w.rows())
-      return detail::blocked_multiply_transposed(x, detail::dense_weight(w), y);
-    if (x.rows() >= detail::blocked_rows)
-      return parallel_ranges(
-          x.rows(), grain_for(x.rows(), detail::dense_row_grain), [&](Index first, Index last) {
-            detail::blocked_multiply_transposed(x.middleRows(first, last - first),
-                                                detail::dense_weight(w),
-                                                y.middleRows(first, last - first));
-          });
-  }
-#endif
-  if (x.rows() < w.rows()) {  // a wide W: threads own columns of y
-    parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
-      if (x.rows() == 1) {
-        y.row(0).segment(first, last - first).noalias() =
-            (w.middleRows(first, last - first) * x.row(0).transpose()).transpose();
-      } else {
-        y.middleCols(first, last - first).noalias() =
-            x * w.middleRows(first, last - first).transpose();
-      }
-    });
-  } else {
-    parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain),
-                    [&](Index first, Index last) {
-                      y.middleRows(first, last - first).noalias() =
-                          x.middleRows(first, last - first) * w.transpose();
-                    });
-  }
-}
+namespace detail {
 
-/// dx = dy W. dy: [tokens, out], w: [out, in], dx: [tokens, in].
+/// y = x W in float32 or double, threads owning columns of a wide W.
 template <class T>
-void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx) {
-  require_shape("multiply: dy", dy, dy.rows(), w.rows());
-  require_shape("multiply: dx", dx, dy.rows(), w.cols());
+void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, MatrixRef<T> y,
+                   const ProductOptions<T>& options) {
 #if QLORA_VECTOR_DECODE
   if constexpr (std::is_same_v<T, float>)
-    if (dy.rows() >= detail::blocked_rows)
-      return detail::blocked_multiply(dy, detail::dense_weight(w), dx);
+    return blocked_multiply<Float32, float>(x, WeightRef(w), y, options);
 #endif
-  parallel_ranges(w.cols(), grain_for(w.cols(), 16), [&](Index first, Index last) {
-    dx.middleCols(first, last - first).noalias() = dy * w.middleCols(first, last - first);
+  options.begin(y);
+  share(w.cols(), 16, [&](Index first, Index count) {
+    y.middleCols(first, count).noalias() += x * w.middleCols(first, count);
   });
+  options.finish(y, false);
 }
 
-/// y += scale x Wᵀ, in parallel over tokens.
-template <class T>
-void accumulate_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
-                           T scale) {
-  require_shape("accumulate_transposed: x", x, x.rows(), w.cols());
-  require_shape("accumulate_transposed: y", y, x.rows(), w.rows());
-  parallel_ranges(x.rows(), grain_for(x.rows(), detail::dense_row_grain),
-                  [&](Index first, Index last) {
-#if QLORA_VECTOR_DECODE
-                    if constexpr (std::is_same_v<T, float>)
-                      return detail::blocked_multiply_transposed(
-                          x.middleRows(first, last - first), detail::dense_weight(w),
-                          y.middleRows(first, last - first), scale, true);
-#endif
-                    y.middleRows(first, last - first).noalias() +=
-                        scale * x.middleRows(first, last - first) * w.transpose();
-                  });
-}
+}  // namespace detail
 
-/// y += scale x W, in parallel over tokens.
+/// dx = dy W, and what `options` adds. dy: [tokens, out], w: [out, in], dx: [tokens, in]. Throws
+/// ShapeError when the shapes do not fit.
 template <class T>
-void accumulate(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y, T scale) {
-  require_shape("accumulate: x", x, x.rows(), w.rows());
-  require_shape("accumulate: y", y, x.rows(), w.cols());
-  parallel_ranges(
-      x.rows(), grain_for(x.rows(), detail::dense_row_grain), [&](Index first, Index last) {
+void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
+              const ProductOptions<T>& options = {}) {
+  require_shape("multiply: dy", dy, dy.rows(), w.rows());
+  require_shape("multiply: dx", dx, dy.rows(), w.cols());
+  options.require_shapes("multiply", dy.rows(), w.cols(), false);
 #if QLORA_VECTOR_DECODE
-        if constexpr (std::is_same_v<T, float>)
-          return detail::blocked_multiply(RowMatrix<T>(scale * x.middleRows(first, last - first)),
-                                          detail::dense_weight(w),
-                                          y.middleRows(first, last - first), true);
-#endif
-        y.middleRows(first, last - first).noalias() +=
-            scale * x.middleRows(first, last - first) * w;
+  if constexpr (std::is_same_v<T, float>) {
+    if (dy.rows() > 1 && dy.rows() < w.cols())
+      return detail::multiply_by_kernels<float>(dy, detail::WeightRef(w), dx, options);
+    if (dy.rows() > 1)
+      return detail::share(dy.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+        const detail::RowsOfOptions<float> own(options, first, count);
+        detail::multiply_by_kernels<float>(dy.middleRows(first, count), detail::WeightRef(w),
+                                           dx.middleRows(first, count), own());
       });
+  }
+#endif
+  options.begin(dx);
+  if (dy.rows() < w.cols()) {
+    detail::share(w.cols(), 16, [&](Index first, Index count) {
+      dx.middleCols(first, count).noalias() += dy * w.middleCols(first, count);
+    });
+  } else {
+    detail::share(dy.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+      dx.middleRows(first, count).noalias() += dy.middleRows(first, count) * w;
+    });
+  }
+  options.finish(dx, false);
+}
+
+/// y = x Wᵀ, and what `options` adds. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws
+/// ShapeError when the shapes do not fit.
+template <class T>
+void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
+                         const ProductOptions<T>& options = {}) {
+  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
+  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
+  options.require_shapes("multiply_transposed", x.rows(), w.rows(), true);
+  // A few rows of W, as an adapter's A has: turning those is less than turning x.
+  if (w.rows() <= detail::few_rows && x.rows() > w.rows() && !options.low_rank.present())
+    return multiply<T>(x, RowMatrix<T>(w.transpose()), y, options);
+#if QLORA_VECTOR_DECODE
+  if constexpr (std::is_same_v<T, float>) {
+    if (x.rows() > 1 && x.rows() < w.rows())
+      return detail::multiply_transposed_by_kernels<float>(x, detail::WeightRef(w), y, options);
+    if (x.rows() > 1)
+      return detail::share(x.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+        const detail::RowsOfOptions<float> own(options, first, count);
+        detail::multiply_transposed_by_kernels<float>(
+            x.middleRows(first, count), detail::WeightRef(w), y.middleRows(first, count), own());
+      });
+  }
+#endif
+  options.begin(y);
+  if (x.rows() == 1) {
+    detail::share(w.rows(), 16, [&](Index first, Index count) {
+      y.row(0).segment(first, count).noalias() +=
+          (w.middleRows(first, count) * x.row(0).transpose()).transpose();
+    });
+  } else if (x.rows() < w.rows()) {  // a wide W: threads own columns of y
+    detail::share(w.rows(), 16, [&](Index first, Index count) {
+      y.middleCols(first, count).noalias() += x * w.middleRows(first, count).transpose();
+    });
+  } else {
+    detail::share(x.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+      y.middleRows(first, count).noalias() += x.middleRows(first, count) * w.transpose();
+    });
+  }
+  options.finish(y, true);
 }
 
 /// grad += scale leftᵀ right, the gradient of a weight. left: [tokens, rows], right: [tokens,
@@ -121,27 +145,16 @@ void accumulate_outer(const ConstMatrixRef<T>& left, const ConstMatrixRef<T>& ri
                       RowMatrix<T>& grad, T scale) {
   require_shape("accumulate_outer: right", right, left.rows(), right.cols());
   require_shape("accumulate_outer: grad", grad, left.cols(), right.cols());
-#if QLORA_VECTOR_DECODE
-  if constexpr (std::is_same_v<T, float>) {
-    const RowMatrix<T> turned = scale * left.transpose();
-    const auto weight = detail::dense_weight(right);
-    if (grad.rows() <= grad.cols()) return detail::blocked_multiply(turned, weight, grad, true);
-    return parallel_ranges(grad.rows(), grain_for(grad.rows(), 16), [&](Index first, Index last) {
-      detail::blocked_multiply(turned.middleRows(first, last - first), weight,
-                               grad.middleRows(first, last - first), true);
-    });
-  }
-#endif
-  if (grad.rows() > grad.cols()) {
-    parallel_ranges(grad.rows(), grain_for(grad.rows(), 16), [&](Index first, Index last) {
-      grad.middleRows(first, last - first).noalias() +=
-          scale * left.middleCols(first, last - first).transpose() * right;
-    });
+  // The narrower one is turned: its columns become the rows of a product with the other.
+  const bool tall = left.cols() > right.cols();
+  const ConstMatrixRef<T>& wide = tall ? left : right;
+  const RowMatrix<T> turned = scale * (tall ? right : left).transpose();
+  if (tall) {
+    RowMatrix<T> transposed(right.cols(), left.cols());
+    detail::multiply_wide<T>(turned, wide, transposed, {});
+    grad += transposed.transpose();
   } else {
-    parallel_ranges(grad.cols(), grain_for(grad.cols(), 16), [&](Index first, Index last) {
-      grad.middleCols(first, last - first).noalias() +=
-          scale * left.transpose() * right.middleCols(first, last - first);
-    });
+    detail::multiply_wide<T>(turned, wide, grad, {.beta = 1});
   }
 }
 

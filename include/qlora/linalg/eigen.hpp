@@ -34,12 +34,12 @@ struct PackedOperand {
   Index rows() const { return Transposed ? view.cols() : view.rows(); }
   Index cols() const { return Transposed ? view.rows() : view.cols(); }
 
-  /// y = x * operand, decoded a panel at a time.
-  void multiply_left(const ConstMatrixRef<T>& x, MatrixRef<T> y) const {
+  /// y = x * operand + beta y, decoded a panel at a time.
+  void multiply_left(const ConstMatrixRef<T>& x, MatrixRef<T> y, T beta = 0) const {
     if constexpr (Transposed) {
-      multiply_transposed<T>(x, view, y);
+      multiply_transposed<T>(x, view, y, {.beta = beta});
     } else {
-      multiply<T>(x, view, y);
+      multiply<T>(x, view, y, {.beta = beta});
     }
   }
 
@@ -171,6 +171,8 @@ struct generic_product_impl<X, qlora::PackedOperand<F, T, Transposed>, Shape, ql
   template <class Destination>
   static void scaleAndAddTo(Destination& destination, const X& x, const Operand& w,
                             const T& alpha) {
+    if constexpr (std::is_same_v<Destination, qlora::RowMatrix<T>>)
+      if (alpha == T(1)) return w.multiply_left(qlora::RowMatrix<T>(x), destination, T(1));
     destination += alpha * product(x, w);
   }
 };

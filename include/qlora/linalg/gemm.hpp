@@ -2,24 +2,31 @@
 /// scratch that stays in cache, where the micro-kernel takes them (float, blocked.hpp) or Eigen's
 /// dense product (double, or without Highway): the whole matrix never exists in dense form.
 ///
-///     qlora::multiply_transposed<float>(x, w.view(), y);   // y = x Wᵀ, the forward product of a
-///     linear layer qlora::multiply<float>(dy, w.view(), dx);            // dx = dy W, its backward
-///     product
+///     // the forward product of a linear layer, y = x Wᵀ
+///     qlora::multiply_transposed<float>(x, w.view(), y);
+///     // its backward product, dx = dy W
+///     qlora::multiply<float>(dy, w.view(), dx);
 ///
 /// W: [out, in]; x, dx: [tokens, in]; y, dy: [tokens, out]. Threads own columns of the result, so
-/// the sums run in one order.
+/// the sums run in one order. ProductOptions add to the output, a bias or a LoRA adapter's share,
+/// and choose the arithmetic. x and dy may hold bfloat16.
 #pragma once
 
 #include <algorithm>
 #include <type_traits>
 
 #include "qlora/core/matrix.hpp"
+#include "qlora/core/numeric.hpp"
 #include "qlora/core/parallel.hpp"
-#include "qlora/linalg/blocked.hpp"
-#include "qlora/linalg/gemv.hpp"
+#include "qlora/linalg/compute.hpp"
+#include "qlora/linalg/product_options.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
 namespace qlora {
+
+/// What products of T are summed in.
+template <class T>
+using SumOf = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
 namespace detail {
 
@@ -40,50 +47,86 @@ void decode_panel(const QuantizedView<F>& w, Index first, Index rows, Index colu
     w.decode_range((first + row) * w.cols() + column, cols, panel.data() + row * cols);
 }
 
-}  // namespace detail
-
-/// y = x Wᵀ. Throws ShapeError when the shapes do not fit.
+/// y += x Wᵀ, a panel of W at a time, by Eigen.
 template <class T, class F>
-void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, MatrixRef<T> y) {
-  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
-  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
-  if (x.rows() <= gemv_rows) return gemv_transposed<T>(x, w, y);
-#if QLORA_VECTOR_DECODE
-  if constexpr (std::is_same_v<T, float>)
-    return detail::blocked_multiply_transposed(x, detail::PackedWeight<F>{w}, y);
-#endif
+void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
+                                MatrixRef<T> y) {
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index begin, Index end) {
-    const Index height = detail::panel_rows(w.cols());
+    const Index height = panel_rows(w.cols());
     RowMatrix<T> panel;
     for (Index first = begin; first < end; first += height) {
       const Index rows = std::min(height, end - first);
-      detail::decode_panel(w, first, rows, 0, w.cols(), panel);
-      y.middleCols(first, rows).noalias() = x * panel.transpose();
+      decode_panel(w, first, rows, 0, w.cols(), panel);
+      y.middleCols(first, rows).noalias() += x * panel.transpose();
     }
   });
 }
 
-/// dx = dy W. Throws ShapeError when the shapes do not fit.
+/// dx += dy W likewise.
 template <class T, class F>
-void multiply(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
-  require_shape("multiply: dy", dy, dy.rows(), w.rows());
-  require_shape("multiply: dx", dx, dy.rows(), w.cols());
-#if QLORA_VECTOR_DECODE
-  if constexpr (std::is_same_v<T, float>)
-    return detail::blocked_multiply(dy, detail::PackedWeight<F>{w}, dx);
-#endif
+void multiply_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
   parallel_ranges(w.cols(), grain_for(w.cols(), 16), [&](Index column, Index end) {
     const Index cols = end - column;
-    const Index height = detail::panel_rows(cols);
+    const Index height = panel_rows(cols);
     RowMatrix<T> panel;
-    auto result = dx.middleCols(column, cols);
-    result.setZero();
     for (Index first = 0; first < w.rows(); first += height) {
       const Index rows = std::min(height, w.rows() - first);
-      detail::decode_panel(w, first, rows, column, cols, panel);
-      result.noalias() += dy.middleCols(first, rows) * panel;
+      decode_panel(w, first, rows, column, cols, panel);
+      dx.middleCols(column, cols).noalias() += dy.middleCols(first, rows) * panel;
     }
   });
+}
+
+inline RowMatrixXf widened(const ConstMatrixRef<bfloat16>& x) {
+  RowMatrixXf wide(x.rows(), x.cols());
+  for (Index row = 0; row < x.rows(); ++row)
+    for (Index col = 0; col < x.cols(); ++col)
+      wide(row, col) = static_cast<float>(x.data()[row * x.outerStride() + col]);
+  return wide;
+}
+
+}  // namespace detail
+
+/// y = x Wᵀ, and what `options` adds. T: float, double, or bfloat16 with y in float. Throws
+/// ShapeError when the shapes do not fit.
+template <class T, class F>
+void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
+                         MatrixRef<SumOf<T>> y, const ProductOptions<SumOf<T>>& options = {}) {
+  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
+  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
+  options.require_shapes("multiply_transposed", x.rows(), w.rows(), true);
+#if QLORA_VECTOR_DECODE
+  if constexpr (std::is_same_v<SumOf<T>, float>)
+    return detail::multiply_transposed_by_kernels<T>(x, detail::WeightRef(w), y, options);
+#endif
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    multiply_transposed<float>(detail::widened(x), w, y, options);
+  } else {
+    options.begin(y);
+    detail::multiply_panels_transposed<T>(x, w, y);
+    options.finish(y, true);
+  }
+}
+
+/// dx = dy W, and what `options` adds. T: float, double, or bfloat16 with dx in float. Throws
+/// ShapeError when the shapes do not fit.
+template <class T, class F>
+void multiply(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<SumOf<T>> dx,
+              const ProductOptions<SumOf<T>>& options = {}) {
+  require_shape("multiply: dy", dy, dy.rows(), w.rows());
+  require_shape("multiply: dx", dx, dy.rows(), w.cols());
+  options.require_shapes("multiply", dy.rows(), w.cols(), false);
+#if QLORA_VECTOR_DECODE
+  if constexpr (std::is_same_v<SumOf<T>, float>)
+    return detail::multiply_by_kernels<T>(dy, detail::WeightRef(w), dx, options);
+#endif
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    multiply<float>(detail::widened(dy), w, dx, options);
+  } else {
+    options.begin(dx);
+    detail::multiply_panels<T>(dy, w, dx);
+    options.finish(dx, false);
+  }
 }
 
 }  // namespace qlora

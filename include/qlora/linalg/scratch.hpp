@@ -9,20 +9,20 @@
 
 namespace qlora::detail {
 
-/// Floats on a boundary of 64 bytes; grows, never shrinks. `Tag` tells the buffers of a thread
+/// Numbers on a boundary of 64 bytes; grows, never shrinks. `Tag` tells the buffers of a thread
 /// apart.
-template <class Tag>
-float* scratch(Index count) {
+template <class Tag, class Number = float>
+Number* scratch(Index count) {
   struct Free {
-    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
+    void operator()(Number* p) const { ::operator delete[](p, std::align_val_t{64}); }
   };
-  thread_local std::unique_ptr<float, Free> buffer;
+  thread_local std::unique_ptr<Number, Free> buffer;
   thread_local Index size = 0;
   if (count > size) {
     buffer.reset();
     size = 0;
-    buffer.reset(static_cast<float*>(
-        ::operator new[](static_cast<std::size_t>(count) * sizeof(float), std::align_val_t{64})));
+    buffer.reset(static_cast<Number*>(
+        ::operator new[](static_cast<std::size_t>(count) * sizeof(Number), std::align_val_t{64})));
     size = count;
   }
   return buffer.get();

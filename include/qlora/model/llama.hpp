@@ -58,8 +58,8 @@ template <Scalar T = float>
 class Llama {
  public:
   LlamaConfig config;
-  RowMatrix<T> embedding;  ///< [vocabulary, width]
-  RowMatrix<T> head;       ///< [vocabulary, width]; empty when the embedding serves
+  AnyLinear<T> embedding;  ///< [vocabulary, width]
+  AnyLinear<T> head;       ///< [vocabulary, width]; without a weight when the embedding serves
   RmsNorm<T> final_norm;
   std::vector<LlamaBlock<T>> blocks;
 
@@ -72,7 +72,15 @@ class Llama {
   /// Call once after the weights are set.
   void finish() { rope_ = Rope<T>(config.head_width(), config.rope_base, config.context); }
 
-  const RowMatrix<T>& output_head() const { return head.size() > 0 ? head : embedding; }
+  const AnyLinear<T>& output_head() const { return head ? head : embedding; }
+
+  /// The arithmetic of products with frozen weights; adapters stay in T.
+  void set_compute(Compute compute) {
+    compute_ = compute;
+    for (auto& block : blocks)
+      for (auto& projection : block.projections) projection.compute = compute;
+  }
+  Compute compute() const { return compute_; }
 
   /// Gives every projection named in `modules` a fresh adapter and the others none. Throws
   /// FormatError for a name that no projection has.
@@ -126,7 +134,7 @@ class Llama {
     final_norm.forward(x, normed);
     const CrossEntropy result =
         cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),
-                         options.backward ? &dnormed : nullptr);
+                         options.backward ? &dnormed : nullptr, compute_);
     if (!options.backward) return result;
     RowMatrix<T> dx = RowMatrix<T>::Zero(x.rows(), x.cols());
     final_norm.backward(x, dnormed, dx);
@@ -198,10 +206,11 @@ class Llama {
 
   RowMatrix<T> project_head(const ConstMatrixRef<T>& hidden) const {
     RowMatrix<T> result(hidden.rows(), output_head().rows());
-    multiply_transposed<T>(hidden, output_head(), result);
+    output_head().forward(hidden, result, {.compute = compute_});
     return result;
   }
 
+  Compute compute_ = Compute::float32;
   Rope<T> rope_;
   std::vector<typename LlamaBlock<T>::Saved>
       saved_;  // kept between steps: the same shapes come again

@@ -34,18 +34,39 @@ inline std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path
   return std::make_unique<GgufSource>(path);
 }
 
+/// Throws NumericError that names the first weight of rows [first_row, ...) that is not finite.
+inline void require_finite_weights(const ModelSource& source, const std::string& name,
+                                   const RowMatrixXf& w, Index first_row = 0) {
+  const float *begin = w.data(), *end = begin + w.size();
+  const float* bad = std::find_if_not(begin, end, is_finite);
+  if (bad != end)
+    throw NumericError(message(source.where(name), ": row ", first_row + (bad - begin) / w.cols(),
+                               ", column ", (bad - begin) % w.cols(),
+                               ": expected a finite weight, found ", *bad));
+}
+
 /// A weight decoded to [rows, cols] floats. Throws FormatError or ShapeError that names it, and
 /// NumericError for a weight that is not finite.
 inline RowMatrixXf load_weights(const ModelSource& source, const std::string& name, Index rows,
                                 Index cols) {
   RowMatrixXf w = source.dense(name);
   require_shape(source.where(name).c_str(), w, rows, cols);
-  const float *begin = w.data(), *end = begin + w.size();
-  const float* bad = std::find_if_not(begin, end, is_finite);
-  if (bad != end)
-    throw NumericError(message(source.where(name), ": row ", (bad - begin) / cols, ", column ",
-                               (bad - begin) % cols, ": expected a finite weight, found ", *bad));
+  require_finite_weights(source, name, w);
   return w;
+}
+
+/// A weight in the format that it has in the file, floats where that is none of a product's. Throws
+/// as load_weights does.
+inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string& name, Index rows,
+                                   Index cols, const LoadOptions& options) {
+  AnyLinear<float> linear = source.as_is(name, options.warn);
+  require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.where(name),
+                      ": expected shape [", rows, ", ", cols, "], found [", linear.rows(), ", ",
+                      linear.cols(), "]");
+  constexpr Index some = 256;
+  for (Index row = 0; row < rows; row += some)
+    require_finite_weights(source, name, linear.rows_of(row, std::min(some, rows - row)), row);
+  return linear;
 }
 
 /// A projection in the format asked for. Throws as load_weights does.
@@ -56,13 +77,7 @@ inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaCo
       config.width, kv_width, kv_width, config.width, config.hidden, config.hidden, config.width};
   const Index rows = all_rows[which], cols = which == down_proj ? config.hidden : config.width;
   const std::string name = projection_weight_name(layer, which);
-  if (options.format == "as-is") {
-    AnyLinear<float> linear = source.as_is(name, options.warn);
-    require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.where(name),
-                        ": expected shape [", rows, ", ", cols, "], found [", linear.rows(), ", ",
-                        linear.cols(), "]");
-    return linear;
-  }
+  if (options.format == "as-is") return load_as_is(source, name, rows, cols, options);
   RowMatrixXf dense = load_weights(source, name, rows, cols);
   if (options.format == "float") return AnyLinear<float>(std::move(dense));
   AnyLinear<float> linear;
@@ -72,8 +87,8 @@ inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaCo
   return linear;
 }
 
-/// Embedding, norms and head stay in float. Throws FormatError, ShapeError or NumericError that
-/// name the tensor.
+/// Embedding and head keep the format that they have in the file, norms are float. Throws
+/// FormatError, ShapeError or NumericError that name the tensor.
 inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& options = {}) {
   Llama<float> model;
   model.config = source.config();
@@ -83,10 +98,11 @@ inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& opt
     const RowMatrixXf w = load_weights(source, name, 1, config.width);
     return RmsNorm<float>{w.row(0).transpose(), epsilon};
   };
-  model.embedding =
-      load_weights(source, "model.embed_tokens.weight", config.vocabulary, config.width);
-  if (source.has("lm_head.weight"))
-    model.head = load_weights(source, "lm_head.weight", config.vocabulary, config.width);
+  const auto table = [&](const std::string& name) {
+    return load_as_is(source, name, config.vocabulary, config.width, options);
+  };
+  model.embedding = table("model.embed_tokens.weight");
+  if (source.has("lm_head.weight")) model.head = table("lm_head.weight");
   model.final_norm = norm("model.norm.weight");
   for (Index layer = 0; layer < config.layers; ++layer) {
     LlamaBlock<float>& block = model.blocks.emplace_back();

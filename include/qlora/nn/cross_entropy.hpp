@@ -3,8 +3,8 @@
 ///
 ///     auto sum = qlora::cross_entropy<float>(hidden, head, targets, 1.f / counted, &dhidden);
 ///
-/// hidden: [tokens, width]; head: [vocabulary, width]; targets[i] is the id that row i should
-/// predict, or `ignored`.
+/// hidden: [tokens, width]; head: [vocabulary, width], packed or dense; targets[i] is the id that
+/// row i should predict, or `ignored`.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,6 @@
 #include <span>
 #include <vector>
 
-#include "qlora/linalg/dense.hpp"
 #include "qlora/nn/embedding.hpp"
 
 namespace qlora {
@@ -27,13 +26,14 @@ struct CrossEntropy {
 
 /// The summed loss; with `dhidden` not null also its gradient times `scale` ([tokens, width], rows
 /// that do not count are 0).
-template <Scalar T>
-CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const RowMatrix<T>& head,
-                           std::span<const Token> targets, T scale, RowMatrix<T>* dhidden) {
+template <Scalar T, class Head>
+CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
+                           std::span<const Token> targets, T scale, RowMatrix<T>* dhidden,
+                           Compute compute = Compute::float32) {
   require<ShapeError>(static_cast<Index>(targets.size()) == hidden.rows(),
                       "cross_entropy: expected ", hidden.rows(), " targets, found ",
                       targets.size());
-  constexpr Index chunk = 64;
+  constexpr Index chunk = 128;
   std::vector<Index> rows;
   for (Index i = 0; i < hidden.rows(); ++i) {
     const Token target = targets[static_cast<std::size_t>(i)];
@@ -52,7 +52,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const RowMatrix<T>& head,
     for (Index i = 0; i < count; ++i)
       x.row(i) = hidden.row(rows[static_cast<std::size_t>(begin + i)]);
     logits.resize(count, head.rows());
-    multiply_transposed<T>(x, head, logits);
+    linear_forward<T>(x, head, logits, {.compute = compute});
     parallel_for(count, [&](Index i) {
       auto row = logits.row(i);
       const Index target =
@@ -72,7 +72,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const RowMatrix<T>& head,
     for (Index i = 0; i < count; ++i) result.sum += losses[static_cast<std::size_t>(i)];
     if (!dhidden) continue;
     dx.resize(count, hidden.cols());
-    multiply<T>(logits, head, dx);
+    linear_backward<T>(logits, head, dx, {.compute = compute});
     for (Index i = 0; i < count; ++i)
       dhidden->row(rows[static_cast<std::size_t>(begin + i)]) = dx.row(i);
   }

@@ -1,11 +1,11 @@
-/// Rows of a table picked by token id. The table is frozen in QLoRA; `embedding_backward` serves
-/// those who train it.
+/// Rows of a table, packed or dense, picked by token id. The table is frozen in QLoRA;
+/// `embedding_backward` serves those who train it.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "qlora/core/matrix.hpp"
+#include "qlora/nn/linear.hpp"
 
 namespace qlora {
 
@@ -13,14 +13,14 @@ using Token = std::int32_t;
 
 /// out.row(i) = table.row(ids[i]). table: [vocabulary, width]. Throws ShapeError for an id outside
 /// the table.
-template <Scalar T>
-void embedding_forward(const RowMatrix<T>& table, std::span<const Token> ids, RowMatrix<T>& out) {
+template <Scalar T, class Table>
+void embedding_forward(const Table& table, std::span<const Token> ids, RowMatrix<T>& out) {
   out.resize(static_cast<Index>(ids.size()), table.cols());
   for (Index i = 0; i < out.rows(); ++i) {
     const Token id = ids[static_cast<std::size_t>(i)];
     require<ShapeError>(id >= 0 && id < table.rows(), "embedding: token ", i,
                         ": expected an id below ", table.rows(), ", found ", id);
-    out.row(i) = table.row(id);
+    out.row(i) = decode_rows<T>(table, id, 1);
   }
 }
 

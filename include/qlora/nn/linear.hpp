@@ -17,20 +17,26 @@
 namespace qlora {
 
 template <Scalar T, class F>
-void linear_forward(const ConstMatrixRef<T>& x, const QuantizedMatrix<F>& w, MatrixRef<T> y) {
-  multiply_transposed<T>(x, w.view(), y);
+void linear_forward(const ConstMatrixRef<T>& x, const QuantizedMatrix<F>& w, MatrixRef<T> y,
+                    const ProductOptions<T>& options = {}) {
+  const auto view = w.view();
+  multiply_transposed<T>(x, view, y, options);
 }
 template <Scalar T>
-void linear_forward(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y) {
-  multiply_transposed<T>(x, w, y);
+void linear_forward(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
+                    const ProductOptions<T>& options = {}) {
+  multiply_transposed<T>(x, w, y, options);
 }
 template <Scalar T, class F>
-void linear_backward(const ConstMatrixRef<T>& dy, const QuantizedMatrix<F>& w, MatrixRef<T> dx) {
-  multiply<T>(dy, w.view(), dx);
+void linear_backward(const ConstMatrixRef<T>& dy, const QuantizedMatrix<F>& w, MatrixRef<T> dx,
+                     const ProductOptions<T>& options = {}) {
+  const auto view = w.view();
+  multiply<T>(dy, view, dx, options);
 }
 template <Scalar T>
-void linear_backward(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx) {
-  multiply<T>(dy, w, dx);
+void linear_backward(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
+                     const ProductOptions<T>& options = {}) {
+  multiply<T>(dy, w, dx, options);
 }
 template <Scalar T, class F>
 RowMatrix<T> decode_rows(const QuantizedMatrix<F>& w, Index first, Index rows) {
@@ -66,10 +72,19 @@ class AnyLinear {
   Index cols() const { return weight_->cols(); }
   Index bytes() const { return weight_->bytes(); }
 
-  /// y = x Wᵀ.
-  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const { weight_->forward(x, y); }
-  /// dx = dy W.
-  void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const { weight_->backward(dy, dx); }
+  /// Whether it holds a weight.
+  explicit operator bool() const { return weight_ != nullptr; }
+
+  /// y = x Wᵀ, and what `options` adds.
+  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y,
+               const ProductOptions<T>& options = {}) const {
+    weight_->forward(x, y, options);
+  }
+  /// dx = dy W, and what `options` adds.
+  void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
+                const ProductOptions<T>& options = {}) const {
+    weight_->backward(dy, dx, options);
+  }
   /// Rows [first, first + rows) in dense form.
   RowMatrix<T> rows_of(Index first, Index rows) const { return weight_->rows_of(first, rows); }
 
@@ -79,8 +94,10 @@ class AnyLinear {
     virtual Index rows() const = 0;
     virtual Index cols() const = 0;
     virtual Index bytes() const = 0;
-    virtual void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const = 0;
-    virtual void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const = 0;
+    virtual void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y,
+                         const ProductOptions<T>& options) const = 0;
+    virtual void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
+                          const ProductOptions<T>& options) const = 0;
     virtual RowMatrix<T> rows_of(Index first, Index rows) const = 0;
   };
 
@@ -90,11 +107,13 @@ class AnyLinear {
     Index rows() const override { return weight.rows(); }
     Index cols() const override { return weight.cols(); }
     Index bytes() const override { return weight_bytes(weight); }
-    void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const override {
-      linear_forward<T>(x, weight, y);
+    void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y,
+                 const ProductOptions<T>& options) const override {
+      linear_forward<T>(x, weight, y, options);
     }
-    void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const override {
-      linear_backward<T>(dy, weight, dx);
+    void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
+                  const ProductOptions<T>& options) const override {
+      linear_backward<T>(dy, weight, dx, options);
     }
     RowMatrix<T> rows_of(Index first, Index rows) const override {
       return decode_rows<T>(weight, first, rows);
@@ -106,21 +125,28 @@ class AnyLinear {
 };
 
 template <Scalar T>
-void linear_forward(const ConstMatrixRef<T>& x, const AnyLinear<T>& w, MatrixRef<T> y) {
-  w.forward(x, y);
+void linear_forward(const ConstMatrixRef<T>& x, const AnyLinear<T>& w, MatrixRef<T> y,
+                    const ProductOptions<T>& options = {}) {
+  w.forward(x, y, options);
 }
 template <Scalar T>
-void linear_backward(const ConstMatrixRef<T>& dy, const AnyLinear<T>& w, MatrixRef<T> dx) {
-  w.backward(dy, dx);
+void linear_backward(const ConstMatrixRef<T>& dy, const AnyLinear<T>& w, MatrixRef<T> dx,
+                     const ProductOptions<T>& options = {}) {
+  w.backward(dy, dx, options);
+}
+template <Scalar T>
+RowMatrix<T> decode_rows(const AnyLinear<T>& w, Index first, Index rows) {
+  return w.rows_of(first, rows);
 }
 
 /// What a LoRA layer may stand on: [rows, cols], a forward product and its backward.
 template <class B, class T>
-concept LinearBase = requires(const B& base, const ConstMatrixRef<T>& x, MatrixRef<T> y) {
+concept LinearBase = requires(const B& base, const ConstMatrixRef<T>& x, MatrixRef<T> y,
+                              const ProductOptions<T>& options) {
   { base.rows() } -> std::convertible_to<Index>;
   { base.cols() } -> std::convertible_to<Index>;
-  linear_forward<T>(x, base, y);
-  linear_backward<T>(x, base, y);
+  linear_forward<T>(x, base, y, options);
+  linear_backward<T>(x, base, y, options);
 };
 
 }  // namespace qlora

@@ -63,6 +63,7 @@ class LoraLinear {
   };
 
   Parameter<T> a, b;
+  Compute compute = Compute::float32;  ///< of the base's products
 
   LoraLinear() = default;
   /// Throws FormatError for a negative rank or a dropout outside [0, 1).
@@ -113,37 +114,38 @@ class LoraLinear {
   /// The same without copying x: the caller keeps x and `low` [tokens, rank] for backward.
   void forward(const ConstMatrixRef<T>& x, MatrixRef<T> out, RowMatrix<T>& low, bool training,
                std::uint64_t key) const {
-    linear_forward<T>(x, base_, out);
     low.resize(x.rows(), rank());
-    if (!adapted()) return;
-    if (training && dropout_ > 0) {
-      RowMatrix<T> dropped;
-      apply_dropout<T>(x, dropout_, key, dropped);
-      multiply_transposed<T>(dropped, a.value, low);
-    } else {
-      multiply_transposed<T>(x, a.value, low);
+    if (adapted()) {
+      if (training && dropout_ > 0) {
+        RowMatrix<T> dropped;
+        apply_dropout<T>(x, dropout_, key, dropped);
+        multiply_transposed<T>(dropped, a.value, low);
+      } else {
+        multiply_transposed<T>(x, a.value, low);
+      }
     }
-    accumulate_transposed<T>(low, b.value, out, scaling_);
+    linear_forward<T>(x, base_, out, {.low_rank = {&low, &b.value, scaling_}, .compute = compute});
   }
 
   void backward(const ConstMatrixRef<T>& x, const RowMatrix<T>& low,
                 const ConstMatrixRef<T>& grad_out, MatrixRef<T> dx, bool training,
                 std::uint64_t key) {
-    linear_backward<T>(grad_out, base_, dx);
-    if (!adapted()) return;
+    if (!adapted()) return linear_backward<T>(grad_out, base_, dx, {.compute = compute});
     accumulate_outer<T>(grad_out, low, b.grad, scaling_);
-    RowMatrix<T> dlow = RowMatrix<T>::Zero(x.rows(), rank());
-    accumulate<T>(grad_out, b.value, dlow, scaling_);
+    RowMatrix<T> dlow(x.rows(), rank());
+    multiply<T>(grad_out, b.value, dlow);
     if (training && dropout_ > 0) {
-      RowMatrix<T> dropped, through = RowMatrix<T>::Zero(x.rows(), cols());
+      RowMatrix<T> dropped, through(x.rows(), cols());
       apply_dropout<T>(x, dropout_, key, dropped);
-      accumulate_outer<T>(dlow, dropped, a.grad, T(1));
-      accumulate<T>(dlow, a.value, through, T(1));
+      accumulate_outer<T>(dlow, dropped, a.grad, scaling_);
+      multiply<T>(dlow, a.value, through);
       apply_dropout<T>(through, dropout_, key, dropped);
-      dx += dropped;
+      linear_backward<T>(grad_out, base_, dx, {.compute = compute});
+      dx += scaling_ * dropped;
     } else {
-      accumulate_outer<T>(dlow, x, a.grad, T(1));
-      accumulate<T>(dlow, a.value, dx, T(1));
+      accumulate_outer<T>(dlow, x, a.grad, scaling_);
+      linear_backward<T>(grad_out, base_, dx,
+                         {.low_rank = {&dlow, &a.value, scaling_}, .compute = compute});
     }
   }
 

@@ -1,0 +1,90 @@
+/// Which arithmetic a product runs in, and the way through the kernels.
+#pragma once
+
+#include "qlora/linalg/blocked.hpp"
+#include "qlora/linalg/gemv.hpp"
+#include "qlora/linalg/product_options.hpp"
+
+namespace qlora {
+
+/// Whether the processor's bfloat16 instructions (AVX512-BF16 or AMX) are compiled in and may be
+/// used.
+inline bool has_bfloat16_instructions() {
+#if QLORA_VECTOR_DECODE && QLORA_HAS_AMX
+  if (detail::amx_granted()) return true;
+#endif
+#if QLORA_VECTOR_DECODE && QLORA_HAS_BFLOAT16_DOT
+  return true;
+#else
+  return false;
+#endif
+}
+
+/// `automatic` resolved. Without Highway every product is float32.
+inline Compute resolved(Compute compute) {
+#if QLORA_VECTOR_DECODE
+  if (compute != Compute::automatic) return compute;
+  return has_bfloat16_instructions() ? Compute::bfloat16 : Compute::float32;
+#else
+  (void)compute;
+  return Compute::float32;
+#endif
+}
+
+#if QLORA_VECTOR_DECODE
+
+namespace detail {
+
+/// Calls `run.operator()<Arithmetic>()`.
+template <class Run>
+void with_arithmetic(Compute compute, Run&& run) {
+  if (resolved(compute) == Compute::float32) return run.template operator()<Float32>();
+#if QLORA_HAS_AMX
+  if (amx_granted()) return run.template operator()<AmxBfloat16>();
+#endif
+  run.template operator()<Bfloat16>();
+}
+
+/// y = x Wᵀ and what `options` adds; x of float or bfloat16.
+template <class X>
+void multiply_transposed_by_kernels(const ConstMatrixRef<X>& x, const WeightRef& w,
+                                    MatrixRef<float> y, const ProductOptions<float>& options) {
+  if constexpr (std::is_same_v<X, float>) {
+    if (x.rows() <= gemv_rows && !w.is_dense()) {
+      const bool rounded = resolved(options.compute) == Compute::bfloat16;
+      if (!rounded) {
+        gemv_transposed(x, w, options.beta, y);
+        return options.finish(y, true);
+      }
+#if QLORA_HAS_BFLOAT16_DOT
+      if (can_fuse(w, bfloat16_step)) {
+        gemv_transposed_bfloat16(x, w, options.beta, y);
+        return options.finish(y, true);
+      }
+#endif
+    }
+  }
+  with_arithmetic(options.compute, [&]<class Arithmetic>() {
+    blocked_multiply_transposed<Arithmetic, X>(x, w, y, options);
+  });
+}
+
+/// dx = dy W and what `options` adds; dy of float or bfloat16.
+template <class X>
+void multiply_by_kernels(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
+                         const ProductOptions<float>& options) {
+  if constexpr (std::is_same_v<X, float>) {
+    if (dy.rows() <= gemv_rows && resolved(options.compute) == Compute::float32 && can_fuse(w)) {
+      gemv(dy, w, options.beta, dx);
+      return options.finish(dx, false);
+    }
+  }
+  with_arithmetic(options.compute,
+                  [&]<class Arithmetic>() { blocked_multiply<Arithmetic, X>(dy, w, dx, options); });
+}
+
+}  // namespace detail
+
+#endif
+
+}  // namespace qlora

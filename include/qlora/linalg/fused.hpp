@@ -1,0 +1,232 @@
+/// Products of a few rows with 4-bit codes, multiplied as they are looked up: decoded weights stay
+/// in registers, so the packed bytes are all that memory has to deliver. A block's scale is applied
+/// once: for y to the block's sum, for dx to the factor of its row.
+///
+/// Codes are not put in order; x or dx is, once a call.
+#pragma once
+
+#include "qlora/linalg/rounded_weights.hpp"
+
+#if QLORA_VECTOR_DECODE
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "qlora/core/matrix.hpp"
+#include "qlora/linalg/scratch.hpp"
+#include "qlora/linalg/weight_ref.hpp"
+
+namespace qlora::detail {
+
+/// Codes that a step takes, in one look-up of high nibbles and one of low ones.
+inline constexpr int fused_vectors = FourBitLookup::plain_vectors;
+inline constexpr Index fused_step = 2 * fused_vectors * float_lanes;
+
+/// Whether a weight can be multiplied as it is looked up: 4-bit codes, blocks and rows of whole
+/// steps.
+inline bool can_fuse(const WeightRef& w, Index step = fused_step) {
+  return w.is_four_bit() && w.block_size() % step == 0 && w.cols() % step == 0;
+}
+
+/// The columns of each step in the order in which a look-up delivers them: first the codes in high
+/// nibbles, then those in low ones, both as FourBitLookup::plain orders them. Calls
+/// `move(column, place)`.
+template <class Move>
+void for_fused_order(Index cols, Move&& move) {
+  Index place = 0;
+  for (Index step = 0; step < cols; step += fused_step)
+    for (Index nibble = 0; nibble < 2; ++nibble)
+      for (Index i = 0; i < fused_step / 2; ++i) move(step + 2 * plain_byte(i) + nibble, place++);
+}
+
+struct FusedScales;
+
+/// Scales of the blocks in rows of W, some rows at a time.
+class RowScales {
+ public:
+  explicit RowScales(const WeightRef& w)
+      : w_(w), values_(scratch<FusedScales>(rows_at_once * (w.cols() / w.block_size() + 2))) {}
+
+  static constexpr Index rows_at_once = 32;
+
+  /// Reads those of rows [first, first + rows), rows at most rows_at_once.
+  void read(Index first, Index rows) {
+    first_block_ = first * w_.cols() / w_.block_size();
+    const Index end = ((first + rows) * w_.cols() - 1) / w_.block_size() + 1;
+    w_.scales(first_block_, end - first_block_, values_);
+  }
+  float operator()(Index block) const { return values_[block - first_block_]; }
+
+ private:
+  const WeightRef& w_;
+  float* values_;
+  Index first_block_ = 0;
+};
+
+/// y[token][row] of rows [first, last) of W and `Tokens` tokens, whose columns lie in order at x.
+template <int Tokens>
+HWY_FLATTEN void fused_multiply_transposed(const float* x, const WeightRef& w, Index token,
+                                           Index first, Index last, float beta,
+                                           MatrixRef<float> y) {
+  const FloatTag d;
+  constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
+  constexpr auto vectors = std::make_integer_sequence<int, fused_vectors>{};
+  // As many sums as hide the latency of additions.
+  constexpr int ways = Tokens >= 4 ? 1 : Tokens >= 2 ? 2 : 4;
+  const FourBitLookup lookup(w.table());
+  const Index cols = w.cols(), block_size = w.block_size();
+  RowScales scales(w);
+  for (Index row = first; row < last; ++row) {
+    if ((row - first) % RowScales::rows_at_once == 0)
+      scales.read(row, std::min(RowScales::rows_at_once, last - row));
+    FloatVector sum[Tokens];
+    unrolled(tokens, [&](auto t) HWY_ATTR { sum[t] = hn::Zero(d); });
+    const Index begin = row * cols, end = begin + cols;
+    Index block = begin / block_size;
+    const float* here = x;
+    const std::uint8_t* bytes = w.codes() + static_cast<std::size_t>(begin) / 2;
+    for (Index at = begin; at < end; ++block) {
+      const Index stop = std::min(end, (block + 1) * block_size);
+      FloatVector part[Tokens][ways];
+      unrolled(tokens, [&](auto t) HWY_ATTR {
+        for (int k = 0; k < ways; ++k) part[t][k] = hn::Zero(d);
+      });
+      for (; at < stop; at += fused_step, here += fused_step, bytes += fused_step / 2) {
+        for (int nibble = 0; nibble < 2; ++nibble) {
+          FloatVector values[fused_vectors];
+          lookup.plain(bytes, nibble == 0, values);
+          const float* from = here + nibble * (fused_step / 2);
+          unrolled(tokens, [&](auto t) HWY_ATTR {
+            unrolled(vectors, [&](auto k) HWY_ATTR {
+              part[t][k % ways] = hn::MulAdd(
+                  values[k], hn::LoadU(d, from + t * cols + k * float_lanes), part[t][k % ways]);
+            });
+          });
+        }
+      }
+      const auto scale = hn::Set(d, scales(block));
+      unrolled(tokens, [&](auto t) HWY_ATTR {
+        auto all = part[t][0];
+        for (int k = 1; k < ways; ++k) all = hn::Add(all, part[t][k]);
+        sum[t] = hn::MulAdd(scale, all, sum[t]);
+      });
+    }
+    unrolled(tokens, [&](auto t) HWY_ATTR {
+      float& to = y(token + t, row);
+      to = hn::GetLane(hn::SumOfLanes(d, sum[t])) + (beta != 0 ? beta * to : 0.f);
+    });
+  }
+}
+
+/// Tokens that fused_multiply takes at once: their sums stay in registers.
+inline constexpr int fused_tokens = float_lanes >= 16 ? 4 : 2;
+
+/// dx[t][col] += sum over rows of dy[t][row] W[row][col] for columns [begin, end), `Tokens` tokens
+/// from dy on; dx's columns lie in the order of for_fused_order.
+template <int Tokens>
+HWY_FLATTEN void fused_multiply(const float* dy, Index dy_stride, const WeightRef& w, Index begin,
+                                Index end, float* dx, Index dx_stride) {
+  const FloatTag d;
+  constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
+  constexpr auto vectors = std::make_integer_sequence<int, fused_vectors>{};
+  const FourBitLookup lookup(w.table());
+  const Index cols = w.cols();
+  RowScales scales(w);
+  for (Index first = 0; first < w.rows(); first += RowScales::rows_at_once) {
+    const Index rows = std::min(RowScales::rows_at_once, w.rows() - first);
+    scales.read(first, rows);
+    for (Index col = begin; col < end; col += fused_step) {
+      for (int nibble = 0; nibble < 2; ++nibble) {
+        float* to = dx + col + nibble * (fused_step / 2);
+        FloatVector sum[Tokens][fused_vectors];
+        unrolled(tokens, [&](auto t) HWY_ATTR {
+          unrolled(vectors, [&](auto k) HWY_ATTR {
+            sum[t][k] = hn::LoadU(d, to + t * dx_stride + k * float_lanes);
+          });
+        });
+        for (Index row = first; row < first + rows; ++row) {
+          const Index at = row * cols + col;
+          const float scale = scales(at / w.block_size());
+          FloatVector values[fused_vectors];
+          lookup.plain(w.codes() + static_cast<std::size_t>(at) / 2, nibble == 0, values);
+          unrolled(tokens, [&](auto t) HWY_ATTR {
+            const auto factor = hn::Set(d, scale * dy[t * dy_stride + row]);
+            unrolled(vectors, [&](auto k) HWY_ATTR {
+              sum[t][k] = hn::MulAdd(factor, values[k], sum[t][k]);
+            });
+          });
+        }
+        unrolled(tokens, [&](auto t) HWY_ATTR {
+          unrolled(vectors, [&](auto k) HWY_ATTR {
+            hn::StoreU(sum[t][k], d, to + t * dx_stride + k * float_lanes);
+          });
+        });
+      }
+    }
+  }
+}
+
+#if QLORA_HAS_BFLOAT16_DOT
+/// Codes of a step in bfloat16: two vectors of 32.
+inline constexpr Index bfloat16_step = 64;
+
+/// x's columns rounded, for each step first those of high nibbles, then those of low ones.
+inline void fused_bfloat16_order(const float* x, Index cols, bfloat16* to) {
+  for (Index step = 0; step < cols; step += bfloat16_step)
+    for (Index nibble = 0; nibble < 2; ++nibble)
+      for (Index i = 0; i < bfloat16_step / 2; ++i) *to++ = bfloat16(x[step + 2 * i + nibble]);
+}
+
+/// fused_multiply_transposed in bfloat16; x rounded and in order.
+template <int Tokens>
+HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index token, Index first,
+                                Index last, float beta, MatrixRef<float> y) {
+  const FloatTag d;
+  constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
+  constexpr int ways = Tokens >= 4 ? 1 : 2;
+  const auto table = hn::Load(d, w.table().values());
+  const Index cols = w.cols(), block_size = w.block_size();
+  RowScales scales(w);
+  const auto multiply_add = [](FloatVector sum, const bfloat16* a, __m512i b) {
+    return dot_pairs(WordVector{_mm512_loadu_si512(a)}, WordVector{b}, sum);
+  };
+  for (Index row = first; row < last; ++row) {
+    if ((row - first) % RowScales::rows_at_once == 0)
+      scales.read(row, std::min(RowScales::rows_at_once, last - row));
+    FloatVector sum[Tokens][ways];
+    unrolled(tokens, [&](auto t) {
+      for (int k = 0; k < ways; ++k) sum[t][k] = hn::Zero(d);
+    });
+    const Index begin = row * cols, end = begin + cols;
+    Index block = begin / block_size;
+    const bfloat16* here = x;
+    const std::uint8_t* bytes = w.codes() + static_cast<std::size_t>(begin) / 2;
+    for (Index at = begin; at < end; ++block) {
+      const Index stop = std::min(end, (block + 1) * block_size);
+      const __m512i values = rounded_twice(apply(table, scales(block)));
+      for (; at < stop; at += bfloat16_step, here += bfloat16_step, bytes += bfloat16_step / 2) {
+        // An index counts modulo 32, and the table repeats after 16.
+        const __m512i low =
+            _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
+        const __m512i even = _mm512_permutexvar_epi16(_mm512_srli_epi16(low, 4), values);
+        const __m512i odd = _mm512_permutexvar_epi16(low, values);
+        unrolled(tokens, [&](auto t) {
+          sum[t][0] = multiply_add(sum[t][0], here + t * cols, even);
+          sum[t][ways - 1] = multiply_add(sum[t][ways - 1], here + t * cols + 32, odd);
+        });
+      }
+    }
+    unrolled(tokens, [&](auto t) {
+      if constexpr (ways == 2) sum[t][0] = hn::Add(sum[t][0], sum[t][1]);
+      float& to = y(token + t, row);
+      to = hn::GetLane(hn::SumOfLanes(d, sum[t][0])) + (beta != 0 ? beta * to : 0.f);
+    });
+  }
+}
+
+#endif
+
+}  // namespace qlora::detail
+
+#endif  // QLORA_VECTOR_DECODE
