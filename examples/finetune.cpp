@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 struct Settings {
   std::string model, data, eval_data, output;
-  std::string format = "nf4-dq", targets = "all", schedule = "constant";
+  std::string format = "nf4-dq", targets = "all", schedule = "constant", compute = "auto";
   qlora::Index block_size = 0, rank = 16, seq_len = 256;
   double alpha = 32;
   float dropout = 0.05f;
@@ -83,6 +83,7 @@ struct Settings {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_flag("--grad-checkpoint", train.gradient_checkpoint, "keep less and compute more");
+    program::add_compute(app, compute);
   }
 
   qlora::AdapterConfig adapter() const {
@@ -113,6 +114,7 @@ struct Settings {
             {"max_grad_norm", train.max_gradient_norm},
             {"accumulate", train.accumulate},
             {"grad_checkpoint", train.gradient_checkpoint},
+            {"compute", compute},
             {"qlora_version", QLORA_VERSION}};
   }
 };
@@ -183,6 +185,7 @@ void finetune(const Settings& settings) {
                .dropout = settings.dropout,
                .seed = qlora::derive_key(settings.train.seed, 3)},
               qlora::target_modules(settings.targets));
+  model.set_compute(qlora::compute_from_name(settings.compute));
   const auto parameters = model.parameters();
   std::cout << "trainable parameters " << qlora::parameter_count(parameters) << "\n";
   if (!held_out.examples.empty())

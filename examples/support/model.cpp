@@ -54,6 +54,14 @@ void require_context(const qlora::ModelSource& source, qlora::Index seq_len) {
                                      source.name(), " is ", context);
 }
 
+void add_compute(CLI::App& app, std::string& compute) {
+  app.add_option("--compute", compute,
+                 "arithmetic of products with frozen weights; auto: bfloat16 where the processor "
+                 "has instructions for it")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+}
+
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--model", model, "GGUF file of a Llama model, or a folder as Hugging Face has it")
       ->required();
@@ -64,6 +72,7 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--block-size", block_size,
                  "weights that share a scale [the adapter's, else the format's]")
       ->check(block_sizes());
+  add_compute(app, compute);
 }
 
 namespace {
@@ -104,6 +113,7 @@ qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source) const {
   if (!format.empty() && format != settings.format) settings = {format, 0, ""};
   if (block_size > 0) settings.block_size = block_size;
   qlora::Llama<> loaded = load_model(source, settings.format, settings.block_size);
+  loaded.set_compute(qlora::compute_from_name(compute));
   if (config) {
     const double alpha = config->rank_stabilized
                              ? config->alpha * std::sqrt(static_cast<double>(config->rank))

@@ -25,6 +25,9 @@ qlora::Index block_size_of(const std::string& format, qlora::Index given);
 // A GGUF file or a folder in Hugging Face layout.
 std::unique_ptr<qlora::ModelSource> open_model(const std::string& path);
 
+// --compute, the arithmetic of products with frozen weights.
+void add_compute(CLI::App& app, std::string& compute);
+
 // The model with its projections in a format; warnings go to stderr.
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size);
@@ -35,9 +38,9 @@ std::string checksum(const qlora::ModelSource& source);
 // Throws FormatError when sequences of --seq-len are longer than the model's context.
 void require_context(const qlora::ModelSource& source, qlora::Index seq_len);
 
-// --model, --adapter, --format and --block-size of the programs that only read a model.
+// --model, --adapter, --format, --block-size and --compute of the programs that only read a model.
 struct ModelOptions {
-  std::string model, adapter, format;
+  std::string model, adapter, format, compute = "float32";
   qlora::Index block_size = 0;
 
   void add_to(CLI::App& app);
