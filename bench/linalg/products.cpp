@@ -38,12 +38,12 @@ const Weights& weights(Index rows, Index cols) {
   return kept;
 }
 
-enum class Way { nested, plain, dense, eigen };
+enum class Way { nested, plain, rounded, dense, eigen };
 
 template <Way way>
 void count(benchmark::State& state, const Weights& w, Index tokens) {
   const auto each = static_cast<double>(w.dense.size());
-  const bool packed = way == Way::nested || way == Way::plain;
+  const bool packed = way == Way::nested || way == Way::plain || way == Way::rounded;
   const double weight_bytes = packed ? static_cast<double>(w.nested.bytes()) : 4 * each;
   const double flops = 2 * each * static_cast<double>(tokens);
   using benchmark::Counter;
@@ -64,6 +64,9 @@ void forward(benchmark::State& state) {
   for (auto _ : state) {
     if constexpr (way == Way::nested) qlora::multiply_transposed<float>(x, w.nested.view(), y);
     if constexpr (way == Way::plain) qlora::multiply_transposed<float>(x, w.plain.view(), y);
+    if constexpr (way == Way::rounded)
+      qlora::multiply_transposed<float>(x, w.nested.view(), y,
+                                        {.compute = qlora::Compute::bfloat16});
     if constexpr (way == Way::dense) qlora::multiply_transposed<float>(x, w.dense, y);
     if constexpr (way == Way::eigen) y.noalias() = x * w.dense.transpose();
     benchmark::ClobberMemory();
@@ -80,6 +83,8 @@ void backward(benchmark::State& state) {
   for (auto _ : state) {
     if constexpr (way == Way::nested) qlora::multiply<float>(dy, w.nested.view(), dx);
     if constexpr (way == Way::plain) qlora::multiply<float>(dy, w.plain.view(), dx);
+    if constexpr (way == Way::rounded)
+      qlora::multiply<float>(dy, w.nested.view(), dx, {.compute = qlora::Compute::bfloat16});
     if constexpr (way == Way::dense) qlora::multiply<float>(dy, w.dense, dx);
     if constexpr (way == Way::eigen) dx.noalias() = dy * w.dense;
     benchmark::ClobberMemory();
@@ -93,10 +98,11 @@ void register_all() {
     void (*run)(benchmark::State&);
   };
   const Product products[] = {
-      {"y/nf4-dq", forward<Way::nested>},   {"y/nf4", forward<Way::plain>},
-      {"y/float32", forward<Way::dense>},   {"y/Eigen", forward<Way::eigen>},
-      {"dx/nf4-dq", backward<Way::nested>}, {"dx/nf4", backward<Way::plain>},
-      {"dx/float32", backward<Way::dense>}, {"dx/Eigen", backward<Way::eigen>}};
+      {"y/nf4-dq", forward<Way::nested>},       {"y/nf4", forward<Way::plain>},
+      {"y/nf4-dq-bf16", forward<Way::rounded>}, {"y/float32", forward<Way::dense>},
+      {"y/Eigen", forward<Way::eigen>},         {"dx/nf4-dq", backward<Way::nested>},
+      {"dx/nf4", backward<Way::plain>},         {"dx/nf4-dq-bf16", backward<Way::rounded>},
+      {"dx/float32", backward<Way::dense>},     {"dx/Eigen", backward<Way::eigen>}};
   for (const auto& [rows, cols] :
        {std::pair<Index, Index>{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}, {4096, 11008}})
     for (const Index tokens : {1, 4, 16, 64, 256, 2048})

@@ -28,20 +28,20 @@ double least_seconds(int runs, Body&& body) {
 inline double peak_flops() {
   static const double peak = [] {
 #if QLORA_VECTOR_DECODE
-    constexpr qlora::Index depth = 256, rounds = 2000;
+    using qlora::detail::Float32;
+    constexpr qlora::Index depth = 128, rounds = 4000;
     const int threads = qlora::thread_count();
     const double seconds = least_seconds(5, [&] {
       qlora::parallel_for(threads, [&](qlora::Index) {
-        alignas(64) static thread_local float a[qlora::detail::tile_rows * depth],
-            b[depth * qlora::detail::tile_width],
-            c[qlora::detail::tile_rows * qlora::detail::tile_width];
+        alignas(64) static thread_local float a[Float32::tile_rows * depth],
+            b[depth * Float32::tile_width], c[Float32::tile_rows * Float32::tile_width];
         for (qlora::Index i = 0; i < rounds; ++i)
-          qlora::detail::multiply_tile<qlora::detail::tile_rows, false>(
-              a, depth, b, qlora::detail::tile_width, depth, c, qlora::detail::tile_width);
+          Float32::strip(false, Float32::tile_rows, Float32::tile_width, a, depth, b, depth, c,
+                         Float32::tile_width);
       });
     });
-    return 2.0 * depth * rounds * qlora::detail::tile_rows *
-           static_cast<double>(qlora::detail::tile_width) * threads / seconds;
+    return 2.0 * depth * rounds * Float32::tile_rows * static_cast<double>(Float32::tile_width) *
+           threads / seconds;
 #else
     return 0.0;
 #endif

@@ -19,7 +19,7 @@
 
 int main(int argc, char** argv) {
   CLI::App app("Speed and memory of a training step", "bench_train_step");
-  std::string model_path, format = "nf4-dq";
+  std::string model_path, format = "nf4-dq", compute = "float32";
   qlora::Index steps = 12, batch = 2, length = 256;
   bool checkpoint = false;
   app.add_option("--model", model_path, "GGUF file or folder")->required();
@@ -27,11 +27,13 @@ int main(int argc, char** argv) {
   app.add_option("--steps", steps, "timed steps; two more come before")->capture_default_str();
   app.add_option("--batch", batch, "rows")->capture_default_str();
   app.add_option("--seq-len", length, "tokens a row")->capture_default_str();
+  program::add_compute(app, compute);
   app.add_flag("--grad-checkpoint", checkpoint, "keep less and compute more");
   CLI11_PARSE(app, argc, argv);
 
   const auto source = program::open_model(model_path);
   qlora::Llama<> model = program::load_model(*source, format, 0);
+  model.set_compute(qlora::compute_from_name(compute));
   model.adapt({.rank = 16, .alpha = 16});
   std::vector<qlora::Token> ids;
   for (qlora::Index i = 0; i < batch * length; ++i)
@@ -50,7 +52,8 @@ int main(int argc, char** argv) {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   std::cout << "threads " << qlora::thread_count() << ", " << batch << " x " << length
-            << " tokens, " << format << (checkpoint ? ", gradient checkpointing" : "")
-            << ": median " << rates[rates.size() / 2] << " tokens/s, peak memory "
-            << usage.ru_maxrss / 1024 << " MiB\n";
+            << " tokens, " << format << ", " << compute
+            << (checkpoint ? ", gradient checkpointing" : "") << ": median "
+            << rates[rates.size() / 2] << " tokens/s, peak memory " << usage.ru_maxrss / 1024
+            << " MiB\n";
 }
