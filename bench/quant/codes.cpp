@@ -46,7 +46,7 @@ void dequantize(benchmark::State& state) {
 }
 
 void copy(benchmark::State& state) {
-  RowMatrixXf out(4096, 4096);
+  RowMatrixXf out = dense();
   for (auto _ : state) {
     std::memcpy(out.data(), dense().data(), static_cast<std::size_t>(out.size()) * sizeof(float));
     benchmark::ClobberMemory();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "support/law.hpp"
 
@@ -109,4 +110,24 @@ TEST_CASE("e8m0 is a power of two, 255 is NaN") {
     REQUIRE(static_cast<float>(qlora::e8m0::from_bits(static_cast<std::uint8_t>(bits))) ==
             std::ldexp(1.f, bits - 127));
   REQUIRE(std::isnan(static_cast<float>(qlora::e8m0::from_bits(255))));
+}
+
+TEST_CASE("numbers are all finite unless one is not, wherever it stands") {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    std::vector<T> x(37, T(-1e30));
+    REQUIRE(qlora::all_finite(x.data(), 37));
+    REQUIRE(qlora::all_finite(x.data(), 0));
+    for (const T bad : {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(),
+                        std::numeric_limits<T>::quiet_NaN()})
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        auto y = x;
+        y[i] = bad;
+        REQUIRE_FALSE(qlora::all_finite(y.data(), 37));
+      }
+    x[5] = std::numeric_limits<T>::max();
+    REQUIRE(qlora::all_finite(x.data(), 37));
+  };
+  check(0.f);
+  check(0.0);
 }

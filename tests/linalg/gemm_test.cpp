@@ -10,6 +10,7 @@
 #include "support/memory.hpp"
 #include "support/numbers.hpp"
 #include "support/products.hpp"
+#include "support/sanitized.hpp"
 #include "support/threads.hpp"
 
 using qlora::Index;
@@ -117,7 +118,7 @@ TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::Nf4, qlo
         }
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QLORA_SANITIZED
 TEST_CASE("the whole matrix is never dense in memory") {
   constexpr Index rows = 16384, cols = 1024;  // 64 MiB as floats
   const auto w = qlora::quantize<qlora::Nf4>(RowMatrixXf::Ones(rows, cols));

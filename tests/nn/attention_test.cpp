@@ -7,6 +7,7 @@
 #include "support/law.hpp"
 #include "support/memory.hpp"
 #include "support/numbers.hpp"
+#include "support/sanitized.hpp"
 #include "support/threads.hpp"
 
 using qlora::Index;
@@ -143,7 +144,7 @@ TEST_CASE("widths that do not fit are refused") {
                     qlora::ShapeError);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QLORA_SANITIZED
 TEST_CASE("a full tensor of scores never exists") {
   constexpr Index tokens = 2048;
   const qlora::AttentionShape shape{8, 2, 8};  // tokens * tokens * heads floats would be 128 MiB

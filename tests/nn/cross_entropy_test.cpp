@@ -7,6 +7,7 @@
 #include "support/gradient.hpp"
 #include "support/memory.hpp"
 #include "support/numbers.hpp"
+#include "support/sanitized.hpp"
 
 using qlora::Index;
 using qlora::RowMatrixXd;
@@ -67,7 +68,7 @@ TEST_CASE("targets outside the vocabulary or of a wrong number are refused") {
                     qlora::ShapeError);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QLORA_SANITIZED
 TEST_CASE("all logits never exist at once") {
   constexpr Index tokens = 2048, vocabulary = 16384;  // 128 MiB of logits
   const RowMatrixXf hidden = test::normal_matrix(tokens, 8, 1),

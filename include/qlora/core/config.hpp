@@ -37,6 +37,11 @@
 #ifndef HWY_DISABLE_PCLMUL_AES
 #define HWY_DISABLE_PCLMUL_AES
 #endif
+// Its checks in builds without optimization or with sanitizers call into its library; this one uses
+// headers only.
+#ifndef HWY_IS_DEBUG_BUILD
+#define HWY_IS_DEBUG_BUILD 0
+#endif
 #else
 #define QLORA_HAS_HIGHWAY 0
 #endif

@@ -198,4 +198,17 @@ constexpr float largest_magnitude(const float* x, std::ptrdiff_t count) {
   return __builtin_bit_cast(float, largest);
 }
 
+/// Whether none of some numbers is NaN or infinite.
+constexpr bool all_finite(const float* x, std::ptrdiff_t count) {
+  return is_finite(largest_magnitude(x, count));
+}
+constexpr bool all_finite(const double* x, std::ptrdiff_t count) {
+  std::uint64_t largest = 0;
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const std::uint64_t size = __builtin_bit_cast(std::uint64_t, x[i]) & 0x7fffffffffffffffu;
+    largest = size > largest ? size : largest;
+  }
+  return largest < 0x7ff0000000000000u;
+}
+
 }  // namespace qlora

@@ -64,59 +64,82 @@ class RowScales {
   Index first_block_ = 0;
 };
 
-/// y[token][row] of rows [first, last) of W and `Tokens` tokens, whose columns lie in order at x.
-template <int Tokens>
+/// y[token][row] of rows [first, last) of W and `Tokens` tokens, whose columns lie in order at x;
+/// `Rows` rows at a time share the loads of x, their number a multiple of it and their blocks
+/// whole.
+template <int Tokens, int Rows>
 HWY_FLATTEN void fused_multiply_transposed(const float* x, const WeightRef& w, Index token,
                                            Index first, Index last, float beta,
                                            MatrixRef<float> y) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
+  constexpr auto rows = std::make_integer_sequence<int, Rows>{};
   constexpr auto vectors = std::make_integer_sequence<int, fused_vectors>{};
   // As many sums as hide the latency of additions.
-  constexpr int ways = Tokens >= 4 ? 1 : Tokens >= 2 ? 2 : 4;
+  constexpr int ways = Tokens * Rows >= 4 ? 1 : Tokens * Rows >= 2 ? 2 : 4;
   const FourBitLookup lookup(w.table());
-  const Index cols = w.cols(), block_size = w.block_size();
+  const Index cols = w.cols(), block_size = w.block_size(), row_bytes = cols / 2;
   RowScales scales(w);
-  for (Index row = first; row < last; ++row) {
+  for (Index row = first; row < last; row += Rows) {
     if ((row - first) % RowScales::rows_at_once == 0)
       scales.read(row, std::min(RowScales::rows_at_once, last - row));
-    FloatVector sum[Tokens];
-    unrolled(tokens, [&](auto t) HWY_ATTR { sum[t] = hn::Zero(d); });
+    FloatVector sum[Rows][Tokens];
+    unrolled(rows, [&](auto r) HWY_ATTR {
+      unrolled(tokens, [&](auto t) HWY_ATTR { sum[r][t] = hn::Zero(d); });
+    });
     const Index begin = row * cols, end = begin + cols;
     Index block = begin / block_size;
     const float* here = x;
     const std::uint8_t* bytes = w.codes() + static_cast<std::size_t>(begin) / 2;
     for (Index at = begin; at < end; ++block) {
       const Index stop = std::min(end, (block + 1) * block_size);
-      FloatVector part[Tokens][ways];
-      unrolled(tokens, [&](auto t) HWY_ATTR {
-        for (int k = 0; k < ways; ++k) part[t][k] = hn::Zero(d);
+      FloatVector part[Rows][Tokens][ways];
+      unrolled(rows, [&](auto r) HWY_ATTR {
+        unrolled(tokens, [&](auto t) HWY_ATTR {
+          for (int k = 0; k < ways; ++k) part[r][t][k] = hn::Zero(d);
+        });
       });
       for (; at < stop; at += fused_step, here += fused_step, bytes += fused_step / 2) {
         for (int nibble = 0; nibble < 2; ++nibble) {
-          FloatVector values[fused_vectors];
-          lookup.plain(bytes, nibble == 0, values);
           const float* from = here + nibble * (fused_step / 2);
-          unrolled(tokens, [&](auto t) HWY_ATTR {
-            unrolled(vectors, [&](auto k) HWY_ATTR {
-              part[t][k % ways] = hn::MulAdd(
-                  values[k], hn::LoadU(d, from + t * cols + k * float_lanes), part[t][k % ways]);
+          unrolled(rows, [&](auto r) HWY_ATTR {
+            FloatVector values[fused_vectors];
+            lookup.plain(bytes + r * row_bytes, nibble == 0, values);
+            unrolled(tokens, [&](auto t) HWY_ATTR {
+              unrolled(vectors, [&](auto k) HWY_ATTR {
+                auto& to = part[r][t][k % ways];
+                to = hn::MulAdd(values[k], hn::LoadU(d, from + t * cols + k * float_lanes), to);
+              });
             });
           });
         }
       }
-      const auto scale = hn::Set(d, scales(block));
-      unrolled(tokens, [&](auto t) HWY_ATTR {
-        auto all = part[t][0];
-        for (int k = 1; k < ways; ++k) all = hn::Add(all, part[t][k]);
-        sum[t] = hn::MulAdd(scale, all, sum[t]);
+      unrolled(rows, [&](auto r) HWY_ATTR {
+        const auto scale = hn::Set(d, scales(block + r * (cols / block_size)));
+        unrolled(tokens, [&](auto t) HWY_ATTR {
+          auto all = part[r][t][0];
+          for (int k = 1; k < ways; ++k) all = hn::Add(all, part[r][t][k]);
+          sum[r][t] = hn::MulAdd(scale, all, sum[r][t]);
+        });
       });
     }
-    unrolled(tokens, [&](auto t) HWY_ATTR {
-      float& to = y(token + t, row);
-      to = hn::GetLane(hn::SumOfLanes(d, sum[t])) + (beta != 0 ? beta * to : 0.f);
+    unrolled(rows, [&](auto r) HWY_ATTR {
+      unrolled(tokens, [&](auto t) HWY_ATTR {
+        float& to = y(token + t, row + r);
+        to = hn::GetLane(hn::SumOfLanes(d, sum[r][t])) + (beta != 0 ? beta * to : 0.f);
+      });
     });
   }
+}
+
+/// Calls `some.operator()<rows>(first, last)` so that rows [first, last) are shared out in pairs,
+/// if pairs pay for so many tokens and the blocks of a row are its own, and the rest one by one.
+template <int Tokens, class Some>
+void for_row_groups(const WeightRef& w, Index first, Index last, Some&& some) {
+  constexpr int pair = Tokens == 1 ? 2 : 1;
+  const Index middle = w.cols() % w.block_size() == 0 ? last - (last - first) % pair : first;
+  if (middle > first) some.template operator()<pair>(first, middle);
+  if (last > middle) some.template operator()<1>(middle, last);
 }
 
 /// Tokens that fused_multiply takes at once: their sums stay in registers.
@@ -179,24 +202,21 @@ inline void fused_bfloat16_order(const float* x, Index cols, bfloat16* to) {
 }
 
 /// fused_multiply_transposed in bfloat16; x rounded and in order.
-template <int Tokens>
+template <int Tokens, int Rows>
 HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index token, Index first,
                                 Index last, float beta, MatrixRef<float> y) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
-  constexpr int ways = Tokens >= 4 ? 1 : 2;
+  constexpr auto rows = std::make_integer_sequence<int, Rows>{};
   const auto table = hn::Load(d, w.table().values());
-  const Index cols = w.cols(), block_size = w.block_size();
+  const Index cols = w.cols(), block_size = w.block_size(), row_bytes = cols / 2;
   RowScales scales(w);
-  const auto multiply_add = [](FloatVector sum, const bfloat16* a, __m512i b) {
-    return dot_pairs(WordVector{_mm512_loadu_si512(a)}, WordVector{b}, sum);
-  };
-  for (Index row = first; row < last; ++row) {
+  for (Index row = first; row < last; row += Rows) {
     if ((row - first) % RowScales::rows_at_once == 0)
       scales.read(row, std::min(RowScales::rows_at_once, last - row));
-    FloatVector sum[Tokens][ways];
-    unrolled(tokens, [&](auto t) {
-      for (int k = 0; k < ways; ++k) sum[t][k] = hn::Zero(d);
+    FloatVector sum[Rows][Tokens][2];
+    unrolled(rows, [&](auto r) {
+      unrolled(tokens, [&](auto t) { sum[r][t][0] = sum[r][t][1] = hn::Zero(d); });
     });
     const Index begin = row * cols, end = begin + cols;
     Index block = begin / block_size;
@@ -204,23 +224,31 @@ HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index tok
     const std::uint8_t* bytes = w.codes() + static_cast<std::size_t>(begin) / 2;
     for (Index at = begin; at < end; ++block) {
       const Index stop = std::min(end, (block + 1) * block_size);
-      const __m512i values = rounded_twice(apply(table, scales(block)));
+      __m512i values[Rows];
+      unrolled(rows, [&](auto r) {
+        values[r] = rounded_twice(apply(table, scales(block + r * (cols / block_size))));
+      });
       for (; at < stop; at += bfloat16_step, here += bfloat16_step, bytes += bfloat16_step / 2) {
-        // An index counts modulo 32, and the table repeats after 16.
-        const __m512i low =
-            _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
-        const __m512i even = _mm512_permutexvar_epi16(_mm512_srli_epi16(low, 4), values);
-        const __m512i odd = _mm512_permutexvar_epi16(low, values);
-        unrolled(tokens, [&](auto t) {
-          sum[t][0] = multiply_add(sum[t][0], here + t * cols, even);
-          sum[t][ways - 1] = multiply_add(sum[t][ways - 1], here + t * cols + 32, odd);
+        unrolled(rows, [&](auto r) {
+          // An index counts modulo 32, and the table repeats after 16.
+          const __m512i low = _mm512_cvtepu8_epi16(
+              _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + r * row_bytes)));
+          const WordVector even{_mm512_permutexvar_epi16(_mm512_srli_epi16(low, 4), values[r])};
+          const WordVector odd{_mm512_permutexvar_epi16(low, values[r])};
+          unrolled(tokens, [&](auto t) {
+            const bfloat16* from = here + t * cols;
+            sum[r][t][0] = dot_pairs(WordVector{_mm512_loadu_si512(from)}, even, sum[r][t][0]);
+            sum[r][t][1] = dot_pairs(WordVector{_mm512_loadu_si512(from + 32)}, odd, sum[r][t][1]);
+          });
         });
       }
     }
-    unrolled(tokens, [&](auto t) {
-      if constexpr (ways == 2) sum[t][0] = hn::Add(sum[t][0], sum[t][1]);
-      float& to = y(token + t, row);
-      to = hn::GetLane(hn::SumOfLanes(d, sum[t][0])) + (beta != 0 ? beta * to : 0.f);
+    unrolled(rows, [&](auto r) {
+      unrolled(tokens, [&](auto t) {
+        float& to = y(token + t, row + r);
+        to = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum[r][t][0], sum[r][t][1]))) +
+             (beta != 0 ? beta * to : 0.f);
+      });
     });
   }
 }

@@ -131,7 +131,10 @@ inline void gemv_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, 
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
     for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
       if (fused) {
-        fused_multiply_transposed<Tokens>(ordered + token * cols, w, token, first, last, beta, y);
+        for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
+          fused_multiply_transposed<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta,
+                                                  y);
+        });
       } else {
         dot_rows<Tokens>(x, w, token, first, last, beta, y);
       }
@@ -172,7 +175,9 @@ inline void gemv_transposed_bfloat16(const ConstMatrixRef<float>& x, const Weigh
     fused_bfloat16_order(x.data() + token * x.outerStride(), cols, ordered + token * cols);
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
     for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
-      fused_bfloat16<Tokens>(ordered + token * cols, w, token, first, last, beta, y);
+      for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
+        fused_bfloat16<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta, y);
+      });
     });
   });
 }

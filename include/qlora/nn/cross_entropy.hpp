@@ -33,7 +33,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
   require<ShapeError>(static_cast<Index>(targets.size()) == hidden.rows(),
                       "cross_entropy: expected ", hidden.rows(), " targets, found ",
                       targets.size());
-  constexpr Index chunk = 128;
+  constexpr Index chunk = 64;
   std::vector<Index> rows;
   for (Index i = 0; i < hidden.rows(); ++i) {
     const Token target = targets[static_cast<std::size_t>(i)];
