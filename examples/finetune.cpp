@@ -3,17 +3,19 @@
 //   finetune --model SmolLM2-135M-Instruct.Q4_1.gguf --data chats.jsonl --output out --steps 100
 //
 // OUT then holds the adapter in PEFT's layout, metrics.csv, loss.png and qlora.json.
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
 
 #include "qlora/io/peft.hpp"
+#include "qlora/optim/make_optimizer.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
 #include "qlora/version.hpp"
 #include "support/model.hpp"
+#include "support/picture.hpp"
 #include "support/progress.hpp"
 
 namespace {
@@ -23,6 +25,9 @@ namespace fs = std::filesystem;
 struct Settings {
   std::string model, data, eval_data, output;
   std::string format = "nf4-dq", targets = "all", schedule = "constant", compute = "auto";
+  std::string optimizer = "adamw", paged;
+  std::size_t paged_budget = std::size_t{256} << 20;
+  double weight_decay = 0;
   qlora::Index block_size = 0, rank = 16, seq_len = 256;
   double alpha = 32;
   float dropout = 0.05f;
@@ -79,11 +84,37 @@ struct Settings {
                    "gradients are clipped to this norm; 0: not")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    app.add_option("--optimizer", optimizer,
+                   "update rule; 8bit and -bf16 say how its state is kept")
+        ->check(CLI::IsMember(qlora::optimizer_names()))
+        ->capture_default_str();
+    app.add_option("--weight-decay", weight_decay, "of the optimizer")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    auto* directory = app.add_option("--paged", paged,
+                                     "folder for a file that holds the optimizer's state, so that "
+                                     "it need not be in memory");
+    app.add_option("--paged-budget", paged_budget, "of that state in memory, such as 256MiB")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::size_t{1} << 20, std::size_t{1} << 46))
+        ->needs(directory);
     app.add_option("--accumulate", train.accumulate, "micro-batches a step")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_flag("--grad-checkpoint", train.gradient_checkpoint, "keep less and compute more");
     program::add_compute(app, compute);
+  }
+
+  qlora::OptimizerSettings optimizer_settings() const {
+    qlora::OptimizerSettings settings{
+        .name = optimizer, .learning_rate = train.learning_rate, .weight_decay = weight_decay};
+    // Extents of a small part of the budget, so that some come in while others are worked on.
+    const std::size_t extent =
+        std::clamp(paged_budget / 16 / 4096 * 4096, std::size_t{64} << 10, std::size_t{2} << 20);
+    if (!paged.empty())
+      settings.paged = {.directory = paged,
+                        .resident = {.budget = paged_budget, .extent_bytes = extent}};
+    return settings;
   }
 
   qlora::AdapterConfig adapter() const {
@@ -115,6 +146,8 @@ struct Settings {
             {"accumulate", train.accumulate},
             {"grad_checkpoint", train.gradient_checkpoint},
             {"compute", compute},
+            {"optimizer", optimizer},
+            {"weight_decay", weight_decay},
             {"qlora_version", QLORA_VERSION}};
   }
 };
@@ -141,22 +174,13 @@ class OutputFolder {
   bool made_ = false;
 };
 
-// A picture by gnuplot; without gnuplot the numbers in metrics.csv are all there is.
 void draw_loss(const fs::path& output) {
   const std::string script =
       "set terminal pngcairo size 900,500; set output 'loss.png'; set datafile separator ','; set "
       "key off; "
       "set xlabel 'step'; set ylabel 'loss'; set grid; set title 'training loss'; "
       "plot 'metrics.csv' using 1:2 skip 1 with linespoints pointtype 7 pointsize 0.4";
-  const fs::path file = output / "loss.gnuplot";
-  qlora::write_text_file(file, script + "\n");
-  std::string quoted = "'";
-  for (const char c : output.string())
-    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  const std::string command = "cd -- " + quoted + "' && gnuplot loss.gnuplot >/dev/null 2>&1";
-  if (std::system(command.c_str()) != 0)
-    std::cerr << "warning: gnuplot failed or is missing; no loss.png\n";
-  fs::remove(file);
+  program::draw(output, "loss.png", script);
 }
 
 void finetune(const Settings& settings) {
@@ -193,7 +217,8 @@ void finetune(const Settings& settings) {
 
   qlora::TrainOptions options = settings.train;
   options.schedule = qlora::schedule_from_name(settings.schedule);
-  qlora::Trainer trainer(model, data.examples, options);
+  qlora::Trainer trainer(model, data.examples, options,
+                         qlora::make_optimizer(settings.optimizer_settings()));
   qlora::MetricsFile metrics(output / "metrics.csv");
   const program::ProgressBar bar(trainer.total_steps());
   const auto save = [&] {
@@ -209,12 +234,19 @@ void finetune(const Settings& settings) {
       bar.show(m.step, text);
       return true;
     });
-  } catch (const qlora::NumericError& failure) {
+  } catch (const qlora::Cancelled&) {
+    throw;
+  } catch (const qlora::Error& failure) {
     if (trainer.good_steps() == 0) throw;
     save();
-    throw qlora::NumericError(qlora::message(failure.what(), "; ", settings.output,
-                                             " holds the adapter after step ",
-                                             trainer.good_steps()));
+    throw qlora::Error(qlora::message(failure.what(), "; ", settings.output,
+                                      " holds the adapter after step ", trainer.good_steps()));
+  }
+  if (!settings.paged.empty()) {
+    const qlora::PagerCounters counters = trainer.optimizer().counters();
+    std::cout << "paged optimizer state: " << (trainer.optimizer().state_bytes() >> 20) << " MiB, "
+              << (counters.bytes_in >> 20) << " MiB brought in, " << counters.prefetched
+              << " extents ahead of their use and " << counters.faults << " not\n";
   }
   save();
   draw_loss(output);

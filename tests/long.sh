@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
-# headers, and laws with a hundred times their budget. About an hour on two cores.
+# headers, laws with a hundred times their budget, and 200 steps of 8-bit paged AdamW beside float32 AdamW. About two hours
+# on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws]
+#   bash tests/long.sh [clang] [tidy] [laws] [curve]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws}
+parts=${*:-clang tidy laws curve}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev
 fetch_model
 fetch_jargon
@@ -34,8 +35,13 @@ for part in $parts; do
       RC_PARAMS="max_success=10000" QLORA_LAW_MS=50000 ctest --test-dir build --output-on-failure -j "$(nproc)" \
         -R "^(core|codebook|quant|linalg|nn|io|text|model):"
       ;;
+    curve)
+      step "the training curve of 8-bit paged AdamW"
+      build_release
+      python3 tests/training_curve.py build/examples "$model" "$jargon"
+      ;;
     *)
-      echo "expected clang, tidy or laws, found $part" >&2
+      echo "expected clang, tidy, laws or curve, found $part" >&2
       exit 2
       ;;
   esac

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev libomp-16-dev
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev libomp-16-dev valgrind
 
 fetch_model
 fetch_jargon
@@ -29,9 +29,13 @@ build_and_test() {
   step "test $folders: $name"
   ctest --test-dir "build/$name" --output-on-failure -j "$(nproc)"
 }
-build_and_test asan "core;codebook;quant;linalg;io;text" -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
 few="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
-build_and_test v3 "quant;linalg" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
+build_and_test asan "core;codebook;quant;linalg;memory;optim;io;text" -DQLORA_SANITIZE=address,undefined \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
+# GCC's OpenMP looks like races to the thread sanitizer.
+build_and_test tsan "memory;optim" -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON -DQLORA_SANITIZE=thread \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
+build_and_test v3 "quant;linalg;memory;optim" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
 build_and_test plain "quant;linalg" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few -DQLORA_NO_HIGHWAY"
 build_and_test fuzz "fuzz" -DCMAKE_CXX_COMPILER=clang++-16
 

@@ -6,8 +6,8 @@
 #include "qlora/model/generate.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/nn.hpp"
-#include "qlora/optim/adamw.hpp"
 #include "qlora/optim/clip.hpp"
+#include "qlora/optim/make_optimizer.hpp"
 #include "qlora/optim/schedule.hpp"
 #include "qlora/version.hpp"
 

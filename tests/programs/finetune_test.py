@@ -50,6 +50,24 @@ class Finetune(ProgramTest):
                         ["--schedule", "cosine"], ["--targets", "attention"], ["--grad-checkpoint"], ["--accumulate", 2]):
             self.check(self.finetune("--steps", 2, *options), 0, "step 2/2")
 
+    def test_every_arithmetic_and_optimizer_trains(self):
+        for options in (["--compute", "float32"], ["--compute", "bfloat16"], ["--optimizer", "adamw8bit"], ["--optimizer", "lion"],
+                        ["--optimizer", "schedule-free-adamw"], ["--optimizer", "ademamix-bf16", "--weight-decay", 0.1]):
+            self.check(self.finetune("--steps", 2, *options), 0, "step 2/2")
+            self.assertEqual(json.loads((self.out / "qlora.json").read_text())[options[0][2:]], options[1])
+
+    def test_paged_state_trains_to_the_same_bytes(self):
+        adapters = []
+        for options in ([], ["--paged", self.folder, "--paged-budget", "1MiB"]):
+            self.check(self.finetune("--steps", 3, "--compute", "float32", *options), 0, *(["paged optimizer state"] if options else []))
+            adapters.append((self.out / "adapter_model.safetensors").read_bytes())
+        self.assertEqual(adapters[0], adapters[1])
+        self.assertFalse(list(self.folder.glob("qlora-paged*")))
+
+    def test_a_paged_folder_that_is_not_there_is_refused(self):
+        done = self.finetune("--steps", 1, "--paged", self.folder / "missing")
+        self.check(done, 1, "missing")
+
     def test_the_same_seed_writes_the_same_bytes(self):
         adapters = []
         for seed in (1, 1, 2):
@@ -68,7 +86,7 @@ class Finetune(ProgramTest):
     def test_wrong_usage_is_2(self):
         self.refused(run("finetune"), "--model is required", code=2)
         for options in (["--format", "nf5"], ["--rank", 0], ["--steps", -1], ["--block-size", 48], ["--dropout", 1.5],
-                        ["--schedule", "step"], ["--steps", 1, "--epochs", 1], ["--batch", 0], ["--nonsense"]):
+                        ["--schedule", "step"], ["--optimizer", "adamax"], ["--compute", "half"], ["--paged-budget", "1MiB"], ["--steps", 1, "--epochs", 1], ["--batch", 0], ["--nonsense"]):
             self.refused(self.finetune(*options), options[0], code=2)
 
     def test_a_missing_truncated_or_foreign_model_is_refused(self):

@@ -5,10 +5,12 @@
 #include "qlora/io/sha256.hpp"
 #include "qlora/model/generate.hpp"
 #include "qlora/model/gguf_source.hpp"
+#include "qlora/optim/make_optimizer.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/golden.hpp"
 #include "support/load.hpp"
 #include "support/numbers.hpp"
@@ -104,4 +106,35 @@ TEST_CASE(
           0.002);
   REQUIRE(first[2] < first[0] - 0.1);
   REQUIRE(losses() == first);
+}
+
+// 200 steps with three seeds are in tests/long.sh.
+TEST_CASE("8-bit paged AdamW learns the real model as float32 AdamW does") {
+  const test::TemporaryFolder folder;
+  const auto examples =
+      qlora::windows(test::golden("reference_run.json")["ids"].get<std::vector<Token>>(), 64);
+  const auto losses = [&](const qlora::OptimizerSettings& settings) {
+    auto model = test::load_model(file(), "nf4-dq");
+    model.adapt({.rank = 16, .alpha = 16});
+    qlora::Trainer trainer(model, examples,
+                           {.steps = 20, .batch = 2, .learning_rate = settings.learning_rate},
+                           qlora::make_optimizer(settings));
+    std::vector<double> all;
+    trainer.run([&](const qlora::StepMetrics& m) {
+      all.push_back(m.loss);
+      return true;
+    });
+    if (settings.paged) REQUIRE(trainer.optimizer().counters().evictions > 20);
+    return all;
+  };
+  const auto whole = losses({.name = "adamw", .learning_rate = 2e-4});
+  const auto paged = losses({.name = "adamw8bit",
+                             .learning_rate = 2e-4,
+                             .paged = qlora::FilePagerOptions{
+                                 folder.path(), {.budget = 2 << 20, .extent_bytes = 128 << 10}}});
+  REQUIRE(whole.back() < whole.front() - 0.1);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    INFO("step " << i + 1 << ": " << whole[i] << " and " << paged[i]);
+    REQUIRE(std::abs(paged[i] - whole[i]) < 0.01 * whole[i]);
+  }
 }

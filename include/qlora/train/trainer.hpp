@@ -1,5 +1,5 @@
 /// The fine-tuning loop: seeded shuffling, gradient accumulation, clipping, a learning-rate
-/// schedule, AdamW.
+/// schedule, any optimizer.
 ///
 ///     qlora::Trainer trainer(model, data.examples, {.steps = 100, .batch = 4});
 ///     trainer.run([](const qlora::StepMetrics& m) { print(m.loss); return true; });
@@ -18,7 +18,8 @@
 
 #include "qlora/core/random.hpp"
 #include "qlora/model/llama.hpp"
-#include "qlora/optim/adamw.hpp"
+#include "qlora/optim/adam.hpp"
+#include "qlora/optim/any_optimizer.hpp"
 #include "qlora/optim/clip.hpp"
 #include "qlora/optim/schedule.hpp"
 #include "qlora/text/chat_template.hpp"
@@ -87,13 +88,21 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
 template <Scalar T = float>
 class Trainer {
  public:
-  /// The examples must outlive the trainer. Throws FormatError for options that make no sense.
+  /// Trains by AdamW. The examples must outlive the trainer. Throws FormatError for options that
+  /// make no sense.
   Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options)
+      : Trainer(model, examples, options,
+                AnyOptimizer<T>(AdamW<StateOf<T>>({.learning_rate = options.learning_rate,
+                                                   .weight_decay = options.weight_decay}))) {}
+
+  /// Trains by any optimizer; its weight decay is its own.
+  Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options,
+          AnyOptimizer<T> optimizer)
       : model_(model),
         examples_(examples),
         options_(options),
         parameters_(model.parameters()),
-        optimizer_({.learning_rate = options.learning_rate, .weight_decay = options.weight_decay}) {
+        optimizer_(std::move(optimizer)) {
     require<FormatError>(!examples.empty(), "training: expected at least one example, found none");
     require<FormatError>(options.batch > 0 && options.accumulate > 0,
                          "training: expected a batch and an accumulation of 1 or "
@@ -114,8 +123,8 @@ class Trainer {
   }
 
   /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. A loss
-  /// or gradient that is not finite throws NumericError after the parameters went back to the last
-  /// ones whose loss was finite, if there are any
+  /// or gradient that is not finite throws NumericError, and an optimizer whose memory fails Error,
+  /// after the parameters went back to the last whole ones whose loss was finite, if there are any
   /// (`good_steps` then says after how many updates that was).
   void run(const std::function<bool(const StepMetrics&)>& report = {}) {
     const Index total = total_steps();
@@ -125,7 +134,10 @@ class Trainer {
         throw Cancelled(message("training was stopped after step ", metrics.step));
     }
     good_steps_ = total;
+    optimizer_.evaluate(parameters_, true);
   }
+
+  const AnyOptimizer<T>& optimizer() const { return optimizer_; }
 
   /// Updates that the parameters now hold and that are known to give a finite loss.
   Index good_steps() const { return good_steps_; }
@@ -165,8 +177,13 @@ class Trainer {
     clip_gradients(parameters_, options_.max_gradient_norm);
     const double rate = options_.learning_rate *
                         schedule_factor(options_.schedule, step, options_.warmup_steps, total);
-    optimizer_.options().learning_rate = rate;
-    optimizer_.step(parameters_);
+    optimizer_.set_learning_rate(rate);
+    try {
+      optimizer_.step(parameters_);
+    } catch (const Error& failure) {
+      restore();
+      throw Error(message("step ", step + 1, ": ", failure.what()));
+    }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     return {step + 1,      loss, rate, norm, static_cast<double>(tokens) / seconds.count(),
             resident_mib()};
@@ -207,7 +224,7 @@ class Trainer {
   const std::vector<EncodedText>& examples_;
   TrainOptions options_;
   ParameterList<T> parameters_;
-  AdamW<T> optimizer_;
+  AnyOptimizer<T> optimizer_;
   std::vector<Index> order_;
   Index epoch_ = -1;
   std::vector<RowMatrix<T>> good_;

@@ -1,0 +1,177 @@
+/// Paged memory in a file: a shared map of a file in a folder that the user names, with a resident
+/// budget. The file has no name once it is open, so nothing is left behind, whatever happens.
+///
+///     qlora::FilePager pager({.directory = "/scratch", .resident = {.budget = 256 << 20}});
+///
+/// Space is reserved when memory is allocated, so a full disk is an Error there and no signal
+/// later. What is pinned is brought in and written back by calls whose result is checked. Memory
+/// may be used without a pin as well: the kernel then brings it in by itself, outside the budget
+/// until `trim`, and a disk that fails to read is the signal SIGBUS.
+///
+/// Eviction takes pages out of the process; they stay in the kernel's page cache as long as it has
+/// room, and are written to the disk by it. `flush` waits for that.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "qlora/memory/resident_set.hpp"
+
+namespace qlora {
+
+/// Extents in unnamed files of a folder.
+class FileStore {
+ public:
+  class Region {
+   public:
+    Region() = default;
+    Region(std::string name, int file) : name_(std::move(name)), file_(file) {}
+    Region(Region&& other) noexcept
+        : name_(std::move(other.name_)),
+          file_(std::exchange(other.file_, -1)),
+          data_(std::exchange(other.data_, nullptr)),
+          bytes_(other.bytes_) {}
+    Region& operator=(Region&& other) noexcept {
+      std::swap(name_, other.name_);
+      std::swap(file_, other.file_);
+      std::swap(data_, other.data_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Region() {
+      if (data_) munmap(data_, bytes_);
+      if (file_ >= 0) close(file_);
+    }
+    /// False with errno set where the system has no such map.
+    bool map(std::size_t bytes) {
+      void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
+      if (data == MAP_FAILED) return false;
+      data_ = static_cast<std::byte*>(data);
+      bytes_ = bytes;
+      return true;
+    }
+    std::byte* data() const { return data_; }
+    int file() const { return file_; }
+    const std::string& name() const { return name_; }
+
+   private:
+    std::string name_;
+    int file_ = -1;
+    std::byte* data_ = nullptr;
+    std::size_t bytes_ = 0;
+  };
+
+  explicit FileStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  Region reserve(std::size_t bytes) {
+    std::string path = (directory_ / "qlora-paged-XXXXXX").string();
+    const int file = mkostemp(path.data(), O_CLOEXEC);
+    check(file >= 0, "open a file in " + directory_.string());
+    Region region(path, file);
+    check(unlink(path.c_str()) == 0, "unlink " + path);
+    const int full = posix_fallocate(file, 0, static_cast<off_t>(bytes));
+    if (full != 0) {
+      errno = full;
+      check(false, message("reserve ", bytes, " bytes in ", directory_.string()));
+    }
+    check(region.map(bytes), message("map ", bytes, " bytes of ", path));
+    madvise(region.data(), bytes, MADV_HUGEPAGE);  // where the file system has them, as tmpfs may
+    return region;
+  }
+
+  void bring_in(const Region& region, std::size_t offset, std::size_t bytes, Access access) {
+    // A write-back of these bytes that failed says so here.
+    check(sync_file_range(region.file(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                          SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
+              errno == EINVAL || errno == ESPIPE,
+          at(region, "earlier write-back", offset));
+    std::byte* begin = region.data() + offset;
+    const int advice = access == Access::write ? populate_write : populate_read;
+    if (madvise(begin, bytes, advice) == 0) return;
+    check(errno == EINVAL, at(region, "read", offset));
+    // Kernels before 5.14: read into the page cache, where errors are seen.
+    char piece[4096];
+    for (std::size_t i = 0; i < bytes; i += sizeof(piece)) {
+      check(pread(region.file(), piece, sizeof(piece), static_cast<off_t>(offset + i)) >= 0,
+            at(region, "read", offset + i));
+      volatile std::byte* touched = begin + i;
+      *touched = *touched;
+    }
+  }
+
+  void write_back(const Region& region, std::size_t offset, std::size_t bytes) {
+    check(sync_file_range(region.file(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                          SYNC_FILE_RANGE_WRITE) == 0 ||
+              errno == EINVAL || errno == ESPIPE,
+          at(region, "write back", offset));
+  }
+
+  void drop(const Region& region, std::size_t offset, std::size_t bytes) {
+    check(madvise(region.data() + offset, bytes, MADV_DONTNEED) == 0, at(region, "drop", offset));
+  }
+
+  void flush(const Region& region) {
+    check(fdatasync(region.file()) == 0, "write back " + region.name());
+  }
+
+ private:
+  // <sys/mman.h> of glibc before 2.35 has no names for these.
+  static constexpr int populate_read = 22, populate_write = 23;
+
+  static std::string at(const Region& region, const char* what, std::size_t offset) {
+    return message(what, " ", region.name(), " (unlinked) at byte ", offset);
+  }
+  static void check(bool good, const std::string& what) {
+    if (!good) throw IoError(message("paged memory: could not ", what, ": ", std::strerror(errno)));
+  }
+
+  std::filesystem::path directory_;
+};
+
+struct FilePagerOptions {
+  std::filesystem::path directory;
+  ResidentOptions resident = {};
+};
+
+/// A handle on paged memory in files; copies share it.
+class FilePager {
+ public:
+  using Pin = ResidentSet<FileStore>::Pin;
+
+  /// Throws IoError for a folder that is not there or can't be written.
+  explicit FilePager(const FilePagerOptions& options)
+      : set_(std::make_shared<ResidentSet<FileStore>>(FileStore(options.directory),
+                                                      options.resident)) {
+    set_->deallocate(set_->allocate(1));
+  }
+
+  void* allocate(std::size_t bytes) { return set_->allocate(bytes); }
+  void deallocate(void* at, std::size_t) noexcept { set_->deallocate(at); }
+  Pin pin(const void* at, std::size_t bytes, Access access = Access::write) {
+    return set_->pin(at, bytes, access);
+  }
+  void prefetch(const void* at, std::size_t bytes, Access access = Access::write) {
+    set_->prefetch(at, bytes, access);
+  }
+  void trim() { set_->trim(); }
+  /// Waits until everything is on the disk. Throws IoError where it is not.
+  void flush() { set_->flush(); }
+  std::size_t extent_bytes() const { return set_->options().extent_bytes; }
+  std::size_t budget() const { return set_->options().budget; }
+  std::size_t resident_bytes() const { return set_->resident_bytes(); }
+  PagerCounters counters() const { return set_->counters(); }
+  friend bool operator==(const FilePager& a, const FilePager& b) { return a.set_ == b.set_; }
+
+ private:
+  std::shared_ptr<ResidentSet<FileStore>> set_;
+};
+
+}  // namespace qlora

@@ -1,0 +1,84 @@
+/// An optimizer behind one interface, for a trainer that does not care which.
+///
+///     qlora::AnyOptimizer<> optimizer{qlora::AdamW<>({.learning_rate = 2e-4})};
+///     optimizer.set_learning_rate(1e-4);
+///     optimizer.step(parameters);
+#pragma once
+
+#include <istream>
+#include <memory>
+#include <ostream>
+#include <type_traits>
+#include <utility>
+
+#include "qlora/memory/pager.hpp"
+#include "qlora/nn/parameter.hpp"
+
+namespace qlora {
+
+template <Scalar T = float>
+class AnyOptimizer {
+ public:
+  template <class Optimizer>
+  requires(!std::is_same_v<Optimizer, AnyOptimizer>) explicit AnyOptimizer(Optimizer optimizer)
+      : optimizer_(std::make_unique<Model<Optimizer>>(std::move(optimizer))) {}
+
+  /// See Optimizer.
+  bool step(const ParameterList<T>& parameters) { return optimizer_->step(parameters); }
+  void set_learning_rate(double rate) { optimizer_->set_learning_rate(rate); }
+  Index steps() const { return optimizer_->steps(); }
+  Index skipped() const { return optimizer_->skipped(); }
+  bool torn() const { return optimizer_->torn(); }
+  Index state_bytes() const { return optimizer_->state_bytes(); }
+  PagerCounters counters() const { return optimizer_->counters(); }
+  void save(std::ostream& out) const { optimizer_->save(out); }
+  void load(std::istream& in) { optimizer_->load(in); }
+  /// Makes the parameters what to evaluate and to save (true) or to train on (false); the same for
+  /// all rules but schedule-free ones.
+  void evaluate(const ParameterList<T>& parameters, bool on) {
+    optimizer_->evaluate(parameters, on);
+  }
+
+ private:
+  struct Concept {
+    virtual ~Concept() = default;
+    virtual bool step(const ParameterList<T>& parameters) = 0;
+    virtual void set_learning_rate(double rate) = 0;
+    virtual Index steps() const = 0;
+    virtual Index skipped() const = 0;
+    virtual bool torn() const = 0;
+    virtual Index state_bytes() const = 0;
+    virtual PagerCounters counters() const = 0;
+    virtual void save(std::ostream& out) const = 0;
+    virtual void load(std::istream& in) = 0;
+    virtual void evaluate(const ParameterList<T>& parameters, bool on) = 0;
+  };
+
+  template <class Optimizer>
+  struct Model final : Concept {
+    explicit Model(Optimizer o) : optimizer(std::move(o)) {}
+    bool step(const ParameterList<T>& parameters) override { return optimizer.step(parameters); }
+    void set_learning_rate(double rate) override { optimizer.options().learning_rate = rate; }
+    Index steps() const override { return optimizer.steps(); }
+    Index skipped() const override { return optimizer.skipped(); }
+    bool torn() const override { return optimizer.torn(); }
+    Index state_bytes() const override { return optimizer.state_bytes(); }
+    PagerCounters counters() const override { return optimizer.pager().counters(); }
+    void save(std::ostream& out) const override { optimizer.save(out); }
+    void load(std::istream& in) override { optimizer.load(in); }
+    void evaluate(const ParameterList<T>& parameters, bool on) override {
+      if constexpr (requires { to_average(optimizer, parameters); }) {
+        if (on) {
+          to_average(optimizer, parameters);
+        } else {
+          from_average(optimizer, parameters);
+        }
+      }
+    }
+    Optimizer optimizer;
+  };
+
+  std::unique_ptr<Concept> optimizer_;
+};
+
+}  // namespace qlora

@@ -1,0 +1,84 @@
+/// Schedule-free AdamW: no learning-rate schedule, but an average of the iterates. Defazio et al.
+/// 2024.
+///
+///     qlora::ScheduleFreeAdamW<> optimizer({.learning_rate = 2.5e-3});
+///     optimizer.step(parameters);
+///     qlora::to_average(optimizer, parameters);      // before evaluating or saving
+///     qlora::from_average(optimizer, parameters);    // before the next step
+///
+/// Parameters hold y = (1 - b1) z + b1 x while training; z is the sequence that the gradient moves,
+/// x its average, which is what to evaluate. With c the share of the newest iterate in the average:
+/// v = b2 v + (1 - b2) g²; d = g / (sqrt(v) + eps) + wd y; y = (1 - c) y + c z - lr (1 - b1 (1 -
+/// c)) d; z -= lr d, where lr is learning_rate sqrt(1 - b2^t) and c its square over the sum of all
+/// so far.
+#pragma once
+
+#include <cmath>
+
+#include "qlora/optim/optimizer.hpp"
+
+namespace qlora {
+
+struct ScheduleFreeAdamWRule {
+  struct Options {
+    double learning_rate = 2.5e-3;
+    double beta1 = 0.9, beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weight_decay = 0;
+  };
+  static constexpr const char* name = "schedule-free-adamw";
+  static constexpr int states = 2;
+  static constexpr bool is_signed[] = {true, false};
+
+  double largest_rate = 0, weights = 0;
+
+  template <class T>
+  auto step(const Options& options, Index t) {
+    const double rate =
+        options.learning_rate * std::sqrt(1 - std::pow(options.beta2, static_cast<double>(t)));
+    largest_rate = std::max(largest_rate, rate);
+    const double weight = largest_rate * largest_rate;
+    weights += weight;
+    const double share = weights > 0 ? weight / weights : 0;
+    const bool first = t == 1;
+    const auto c = static_cast<T>(share), lr = static_cast<T>(rate);
+    const auto toward = static_cast<T>(rate * (options.beta1 * (1 - share) - 1));
+    const auto epsilon = static_cast<T>(options.epsilon);
+    const auto weight_decay = static_cast<T>(options.weight_decay);
+    const auto b2 = static_cast<T>(options.beta2), r2 = static_cast<T>(1 - options.beta2);
+    return [=](Run<T> y, Run<T> g, Run<T>* s) {
+      if (first) s[0] = y;
+      s[1] = b2 * s[1] + r2 * g.square();
+      g /= s[1].sqrt() + epsilon;
+      detail::decay_gradient(g, y, weight_decay);
+      y += c * (s[0] - y) + toward * g;
+      s[0] -= lr * g;
+    };
+  }
+};
+
+template <class State = StateOf<float>, class Memory = InHeap>
+using ScheduleFreeAdamW = Optimizer<ScheduleFreeAdamWRule, State, Memory>;
+
+namespace detail {
+template <class Optimizer, Scalar T>
+void move_toward_iterate(Optimizer& optimizer, const ParameterList<T>& parameters, double share) {
+  if (optimizer.steps() == 0) return;
+  const auto part = static_cast<T>(share);
+  optimizer.visit(parameters, [&](Index, Index, Run<T> p, Run<T>* s) { p += part * (s[0] - p); });
+}
+}  // namespace detail
+
+/// Makes the parameters the average of all iterates.
+template <class State, class Memory, Scalar T>
+void to_average(ScheduleFreeAdamW<State, Memory>& optimizer, const ParameterList<T>& parameters) {
+  detail::move_toward_iterate(optimizer, parameters, 1 - 1 / optimizer.options().beta1);
+}
+
+/// Makes them what training goes on from.
+template <class State, class Memory, Scalar T>
+void from_average(ScheduleFreeAdamW<State, Memory>& optimizer, const ParameterList<T>& parameters) {
+  detail::move_toward_iterate(optimizer, parameters, 1 - optimizer.options().beta1);
+}
+
+}  // namespace qlora

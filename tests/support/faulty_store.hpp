@@ -1,0 +1,81 @@
+// A store of paged memory that keeps what is not resident in a second copy, and fails on request.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "qlora/memory/resident_set.hpp"
+
+namespace test {
+
+// Counts down to a failure; -1: never.
+struct Faults {
+  std::atomic<int> left = -1;
+  void pass(const char* what) {
+    if (left < 0) return;
+    if (left == 0) throw qlora::IoError(std::string("paged memory: could not ") + what);
+    --left;
+  }
+};
+
+class FaultyStore {
+ public:
+  struct Region {
+    std::unique_ptr<std::byte[]> memory, kept;
+    std::byte* data() const { return memory.get(); }
+  };
+
+  explicit FaultyStore(std::shared_ptr<Faults> faults) : faults_(std::move(faults)) {}
+
+  Region reserve(std::size_t bytes) {
+    Region region{std::make_unique<std::byte[]>(bytes + 64), std::make_unique<std::byte[]>(bytes)};
+    return region;
+  }
+  void bring_in(const Region& region, std::size_t offset, std::size_t bytes, qlora::Access) {
+    faults_->pass("read");
+    std::memcpy(region.memory.get() + offset, region.kept.get() + offset, bytes);
+  }
+  void write_back(const Region& region, std::size_t offset, std::size_t bytes) {
+    faults_->pass("write back");
+    std::memcpy(region.kept.get() + offset, region.memory.get() + offset, bytes);
+  }
+  // What was not written back is lost, and can be seen to be.
+  void drop(const Region& region, std::size_t offset, std::size_t bytes) {
+    std::memset(region.memory.get() + offset, 0xab, bytes);
+  }
+  void flush(const Region&) {}
+
+ private:
+  std::shared_ptr<Faults> faults_;
+};
+
+class FaultyPager {
+ public:
+  explicit FaultyPager(const qlora::ResidentOptions& options)
+      : faults_(std::make_shared<Faults>()),
+        set_(std::make_shared<qlora::ResidentSet<FaultyStore>>(FaultyStore(faults_), options)) {}
+
+  void fail_after(int calls) { faults_->left = calls; }
+
+  void* allocate(std::size_t bytes) { return set_->allocate(bytes); }
+  void deallocate(void* at, std::size_t) noexcept { set_->deallocate(at); }
+  auto pin(const void* at, std::size_t bytes, qlora::Access access = qlora::Access::write) {
+    return set_->pin(at, bytes, access);
+  }
+  void prefetch(const void* at, std::size_t bytes, qlora::Access access = qlora::Access::write) {
+    set_->prefetch(at, bytes, access);
+  }
+  void trim() { set_->trim(); }
+  std::size_t extent_bytes() const { return set_->options().extent_bytes; }
+  std::size_t budget() const { return set_->options().budget; }
+  std::size_t resident_bytes() const { return set_->resident_bytes(); }
+  qlora::PagerCounters counters() const { return set_->counters(); }
+  friend bool operator==(const FaultyPager& a, const FaultyPager& b) { return a.set_ == b.set_; }
+
+ private:
+  std::shared_ptr<Faults> faults_;
+  std::shared_ptr<qlora::ResidentSet<FaultyStore>> set_;
+};
+
+}  // namespace test
