@@ -1,7 +1,7 @@
 # Flags of this project's own programs; the library itself sets none.
 
 add_library(qlora_program INTERFACE)
-target_link_libraries(qlora_program INTERFACE qlora)
+target_link_libraries(qlora_program INTERFACE qlora_memory)
 target_compile_options(qlora_program INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wpedantic)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 warns about its own AVX-512 intrinsics (GCC bug 105593).

@@ -1,4 +1,5 @@
-# The INTERFACE targets: qlora::qlora needs Eigen; qlora::io adds nlohmann-json and OpenSSL, qlora::text adds PCRE2.
+# The INTERFACE targets: qlora::qlora needs Eigen; qlora::memory adds liburing where it is found, qlora::io adds nlohmann-json and
+# OpenSSL, qlora::text adds PCRE2.
 # Used by the build and, after installation, by find_package(qlora).
 
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
@@ -7,7 +8,9 @@ find_package(nlohmann_json QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
 find_path(PCRE2_INCLUDE_DIR pcre2.h)
 find_library(PCRE2_LIBRARY pcre2-8)
-mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_LIBRARY)
+find_path(URING_INCLUDE_DIR liburing.h)
+find_library(URING_LIBRARY uring)
+mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_LIBRARY URING_INCLUDE_DIR URING_LIBRARY)
 
 if(NOT TARGET qlora)
   add_library(qlora INTERFACE)
@@ -20,6 +23,15 @@ if(NOT TARGET qlora)
   target_link_libraries(qlora INTERFACE Eigen3::Eigen)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(qlora INTERFACE OpenMP::OpenMP_CXX)
+  endif()
+
+  add_library(qlora_memory INTERFACE)
+  add_library(qlora::memory ALIAS qlora_memory)
+  target_link_libraries(qlora_memory INTERFACE qlora)
+  if(URING_LIBRARY AND URING_INCLUDE_DIR AND NOT QLORA_NO_URING)
+    target_include_directories(qlora_memory SYSTEM INTERFACE ${URING_INCLUDE_DIR})
+    target_compile_definitions(qlora_memory INTERFACE QLORA_USE_URING)
+    target_link_libraries(qlora_memory INTERFACE ${URING_LIBRARY})
   endif()
 
   if(nlohmann_json_FOUND)

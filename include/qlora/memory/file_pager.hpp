@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "qlora/memory/resident_set.hpp"
+#include "qlora/memory/uring.hpp"
 
 namespace qlora {
 
@@ -69,7 +70,14 @@ class FileStore {
     std::size_t bytes_ = 0;
   };
 
-  explicit FileStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  explicit FileStore(std::filesystem::path directory, bool use_uring = true)
+      : directory_(std::move(directory)), uring_(use_uring ? Uring::make() : nullptr) {}
+
+  /// Waits for the kernel's queue.
+  void finish() { uring_.reset(); }
+
+  /// Whether the kernel's queue works beside the caller, and not a thread.
+  bool uses_uring() const { return uring_ != nullptr; }
 
   Region reserve(std::size_t bytes) {
     std::string path = (directory_ / "qlora-paged-XXXXXX").string();
@@ -107,6 +115,28 @@ class FileStore {
     }
   }
 
+  /// bring_in by the kernel's queue, which then calls `arrived(came)`; false where there is none.
+  bool begin_bring_in(const Region& region, std::size_t offset, std::size_t bytes, Access access,
+                      std::function<void(bool)> arrived) {
+    return uring_ && uring_->bring_in(region.file(), offset, region.data() + offset, bytes,
+                                      access == Access::write ? populate_write : populate_read,
+                                      [arrived = std::move(arrived)](int r) { arrived(r >= 0); });
+  }
+
+  /// write_back likewise, which then calls `written(failure or null)`.
+  bool begin_write_back(const Region& region, std::size_t offset, std::size_t bytes,
+                        std::function<void(std::exception_ptr)> written) {
+    if (!uring_) return false;
+    const std::string what = at(region, "write back", offset);
+    return uring_->write_back(
+        region.file(), offset, bytes, [written = std::move(written), what](int result) {
+          const bool good = result >= 0 || result == -EINVAL || result == -ESPIPE;
+          written(good ? nullptr
+                       : std::make_exception_ptr(IoError(message("paged memory: could not ", what,
+                                                                 ": ", std::strerror(-result)))));
+        });
+  }
+
   void write_back(const Region& region, std::size_t offset, std::size_t bytes) {
     check(sync_file_range(region.file(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
                           SYNC_FILE_RANGE_WRITE) == 0 ||
@@ -134,11 +164,13 @@ class FileStore {
   }
 
   std::filesystem::path directory_;
+  std::unique_ptr<Uring> uring_;
 };
 
 struct FilePagerOptions {
   std::filesystem::path directory;
   ResidentOptions resident = {};
+  bool use_uring = true;  ///< where it is compiled in and the kernel has it
 };
 
 /// A handle on paged memory in files; copies share it.
@@ -148,8 +180,8 @@ class FilePager {
 
   /// Throws IoError for a folder that is not there or can't be written.
   explicit FilePager(const FilePagerOptions& options)
-      : set_(std::make_shared<ResidentSet<FileStore>>(FileStore(options.directory),
-                                                      options.resident)) {
+      : set_(std::make_shared<ResidentSet<FileStore>>(
+            FileStore(options.directory, options.use_uring), options.resident)) {
     set_->deallocate(set_->allocate(1));
   }
 
@@ -164,6 +196,8 @@ class FilePager {
   void trim() { set_->trim(); }
   /// Waits until everything is on the disk. Throws IoError where it is not.
   void flush() { set_->flush(); }
+  /// Whether io_uring works beside the caller, and not a thread.
+  bool uses_uring() const { return set_->store().uses_uring(); }
   std::size_t extent_bytes() const { return set_->options().extent_bytes; }
   std::size_t budget() const { return set_->options().budget; }
   std::size_t resident_bytes() const { return set_->resident_bytes(); }

@@ -99,10 +99,15 @@ class ResidentSet {
                          "pager: expected a budget of at least one extent of ",
                          options.extent_bytes, " bytes, found ", options.budget);
   }
+  ~ResidentSet() {
+    background_.reset();
+    if constexpr (requires { store_.finish(); }) store_.finish();
+  }
   ResidentSet(const ResidentSet&) = delete;
   ResidentSet& operator=(const ResidentSet&) = delete;
 
   const ResidentOptions& options() const { return options_; }
+  const Store& store() const { return store_; }
   PagerCounters counters() const {
     const std::scoped_lock lock(mutex_);
     return counters_;
@@ -174,7 +179,21 @@ class ResidentSet {
       if (!make_room(lock, false)) return;
       extent.state = State::arriving;
       ++resident_;
-      submit(extent, [this, &extent, access] { arrive(extent, access); });
+      const auto arrived = [this, &extent](bool came) { arrive(extent, came); };
+      ++extent.region->jobs;
+      if constexpr (requires { store_.begin_bring_in(region->memory, i, i, access, arrived); })
+        if (store_.begin_bring_in(region->memory, offset_of(extent), size_of(extent), access,
+                                  arrived))
+          continue;
+      background([this, &extent, access, arrived] {
+        bool came = true;
+        try {
+          store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
+        } catch (...) {
+          came = false;
+        }
+        arrived(came);
+      });
     }
   }
 
@@ -230,10 +249,9 @@ class ResidentSet {
   }
 
   template <class Job>
-  void submit(Extent& extent, Job job) {
+  void background(Job job) {
     if (!background_) background_ = std::make_unique<BackgroundThread>();
     background_->submit(std::move(job));
-    ++extent.region->jobs;
   }
 
   void pin_one(std::unique_lock<std::mutex>& lock, Extent& extent, Access access) {
@@ -279,8 +297,7 @@ class ResidentSet {
     const bool scarce = 2 * resident_ * options_.extent_bytes > options_.budget;
     if (extent.dirty && !extent.cleaning && scarce) {
       try {
-        submit(extent, [this, &extent] { clean(extent); });
-        extent.cleaning = true;
+        clean(extent);
       } catch (...) {  // no thread or no memory for it: it is written back when it is evicted
       }
     }
@@ -321,14 +338,8 @@ class ResidentSet {
     store_.drop(extent.region->memory, offset_of(extent), size_of(extent));
   }
 
-  /// In the background.
-  void arrive(Extent& extent, Access access) {
-    bool came = true;
-    try {
-      store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
-    } catch (...) {
-      came = false;
-    }
+  /// In the background, after an attempt to bring an extent in.
+  void arrive(Extent& extent, bool came) {
     const std::scoped_lock lock(mutex_);
     --extent.region->jobs;
     if (came) {
@@ -343,24 +354,36 @@ class ResidentSet {
     changed_.notify_all();
   }
 
+  /// Writes an unpinned extent back beside the caller.
   void clean(Extent& extent) {
-    std::unique_lock lock(mutex_);
-    if (extent.state == State::resident && extent.pins == 0 && extent.dirty) {
-      extent.dirty = false;  // a write from here on makes it dirty again
-      lock.unlock();
+    const auto written = [this, &extent](std::exception_ptr failed) { cleaned(extent, failed); };
+    if constexpr (requires { store_.begin_write_back(extent.region->memory, 0u, 0u, written); })
+      if (store_.begin_write_back(extent.region->memory, offset_of(extent), size_of(extent),
+                                  written))
+        return begin_cleaning(extent);
+    background([this, &extent, written] {
       std::exception_ptr failed;
       try {
         store_.write_back(extent.region->memory, offset_of(extent), size_of(extent));
       } catch (...) {
         failed = std::current_exception();
       }
-      lock.lock();
-      if (failed) {
-        extent.dirty = true;
-        failure_ = failed;
-      } else {
-        counters_.bytes_out += static_cast<Index>(size_of(extent));
-      }
+      written(failed);
+    });
+    begin_cleaning(extent);
+  }
+  void begin_cleaning(Extent& extent) {
+    extent.dirty = false;  // a write from here on makes it dirty again
+    extent.cleaning = true;
+    ++extent.region->jobs;
+  }
+  void cleaned(Extent& extent, const std::exception_ptr& failed) {
+    const std::scoped_lock lock(mutex_);
+    if (failed) {
+      extent.dirty = true;
+      failure_ = failed;
+    } else {
+      counters_.bytes_out += static_cast<Index>(size_of(extent));
     }
     extent.cleaning = false;
     --extent.region->jobs;
