@@ -3,12 +3,12 @@
 # headers, laws with a hundred times their budget, and 200 steps of 8-bit paged AdamW beside float32 AdamW. About two hours
 # on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws] [curve]
+#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws curve}
+parts=${*:-clang tidy laws curve neon}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev
 fetch_model
 fetch_jargon
@@ -40,8 +40,26 @@ for part in $parts; do
       build_release
       python3 tests/training_curve.py build/examples "$model" "$jargon"
       ;;
+    neon)
+      step "quant and linalg on NEON, under qemu"
+      if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+        as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+        "${as_root[@]}" dpkg --add-architecture arm64
+        "${as_root[@]}" apt-get update -qq
+      fi
+      install_packages g++-aarch64-linux-gnu qemu-user librapidcheck-dev:arm64 libpcre2-dev:arm64 libssl-dev:arm64
+      cmake -S . -B build/neon -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+        -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_LIBRARY_ARCHITECTURE=aarch64-linux-gnu \
+        -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/aarch64-linux-gnu" -DQLORA_ARCH=armv8-a+crypto \
+        -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF -DQLORA_TEST_FOLDERS="quant;linalg" \
+        -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" >build/neon-configure.log
+      cmake --build build/neon
+      for folder in quant linalg; do
+        qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/test_$folder
+      done
+      ;;
     *)
-      echo "expected clang, tidy, laws or curve, found $part" >&2
+      echo "expected clang, tidy, laws, curve or neon, found $part" >&2
       exit 2
       ;;
   esac

@@ -29,8 +29,12 @@ TEST_CASE("vectors round to bfloat16 as single numbers do") {
   const auto count = static_cast<Index>(numbers.size());
   std::vector<bfloat16> rounded(numbers.size());
   qlora::detail::round_to_bfloat16(numbers.data(), count, rounded.data());
-  for (std::size_t i = 0; i < numbers.size(); ++i)
+  std::vector<float> kept = numbers;
+  qlora::detail::keep_bfloat16(kept.data(), count);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
     REQUIRE(rounded[i].bits == bfloat16(numbers[i]).bits);
+    REQUIRE(__builtin_bit_cast(std::uint32_t, kept[i]) == std::uint32_t{rounded[i].bits} << 16);
+  }
 }
 
 TEMPLATE_TEST_CASE("bfloat16 products are as exact as float sums of rounded factors", "",

@@ -27,7 +27,9 @@
 #define QLORA_TABLE inline constexpr
 #endif
 
-#if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/highway.h>)
+// Highway 1.0.3 takes NEON to have AES: on ARM, compile with -march=native or -march=armv8-a+crypto.
+#if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/highway.h>) && \
+    (!defined(__aarch64__) || defined(__ARM_FEATURE_AES))
 #define QLORA_HAS_HIGHWAY 1
 // Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines;
 // without the second -march=x86-64-v3, which has no AES, silently falls back to SSSE3.

@@ -31,9 +31,9 @@ namespace qlora::detail {
 // In assembly: clang 16 crashes on the intrinsics, and GCC's do not say that they touch memory.
 
 /// Takes the unit for a thread while it lives: eight tiles of 16 rows of 64 bytes.
-class TileSession {
+class TileUse {
  public:
-  TileSession() {
+  TileUse() {
     struct alignas(64) {
       std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
       std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -41,9 +41,9 @@ class TileSession {
     } configuration;
     asm volatile("ldtilecfg (%0)" : : "r"(&configuration) : "memory");
   }
-  ~TileSession() { asm volatile("tilerelease"); }
-  TileSession(const TileSession&) = delete;
-  TileSession& operator=(const TileSession&) = delete;
+  ~TileUse() { asm volatile("tilerelease"); }
+  TileUse(const TileUse&) = delete;
+  TileUse& operator=(const TileUse&) = delete;
 };
 
 class TileUnit {
@@ -103,7 +103,7 @@ inline bool amx_granted() {
 
 #else
 
-struct TileSession {};
+struct TileUse {};
 
 class TileUnit {
  public:
@@ -148,7 +148,7 @@ struct AmxBfloat16 {
   static constexpr int tile_rows = 32;
   static constexpr Index tile_width = 32;
   static constexpr Index block_depth = 1024;
-  using Session = TileSession;
+  using Use = TileUse;
 
   static void strip(bool clear, Index rows, Index, const bfloat16* a, Index a_stride,
                     const bfloat16* b, Index depth, float* c, Index c_stride) {

@@ -65,6 +65,18 @@ inline void round_to_bfloat16(const float* from, Index count, bfloat16* to) {
   for (; i < count; ++i) to[i] = bfloat16(from[i]);
 }
 
+/// Rounds `count` floats in place; they stay floats.
+inline void keep_bfloat16(float* x, Index count) {
+  const FloatTag d;
+  Index i = 0;
+  for (; i + float_lanes <= count; i += float_lanes) {
+    const auto upper =
+        hn::And(round_to_upper(hn::LoadU(d, x + i)), hn::Set(WordTag(), 0xffff0000u));
+    hn::StoreU(hn::BitCast(d, upper), d, x + i);
+  }
+  for (; i < count; ++i) x[i] = bfloat16(x[i]);
+}
+
 /// to[2 i] = first[i], to[2 i + 1] = second[i].
 inline void interleave(const bfloat16* first, const bfloat16* second, Index count, bfloat16* to) {
   const WordTag d;
@@ -89,7 +101,7 @@ struct Bfloat16 {
   static constexpr int tile_rows = Float32::tile_rows;
   static constexpr Index tile_width = Float32::tile_width;
   static constexpr Index block_depth = 512;
-  struct Session {};
+  struct Use {};
 
   static HWY_INLINE WordVector load(const bfloat16* b) {
     return hn::LoadU(WordTag(), reinterpret_cast<const std::uint32_t*>(b));

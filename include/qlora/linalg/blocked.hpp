@@ -64,7 +64,7 @@ void blocked_multiply_transposed(const ConstMatrixRef<X>& x, const WeightRef& w,
     pack_tokens<Arithmetic>(x, first, tokens, packed);
     if (rank > 0) pack_tokens<Float32, float>(*low_rank.left, first, tokens, packed_left);
     parallel_for((w.rows() + block - 1) / block, [&](Index at) {
-      [[maybe_unused]] const typename Arithmetic::Session session;
+      [[maybe_unused]] const typename Arithmetic::Use use;
       const Index row = at * block, rows = std::min(block, w.rows() - row);
       Number* decoded = scratch<DecodedPart, Number>(block * stride);
       float* result = scratch<ResultPart>(block * padded<Arithmetic>(block_tokens));
@@ -102,7 +102,7 @@ void blocked_multiply(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef
   const Index least = (all + block_strips - 1) / block_strips;
   const Index units = std::min(all, (least + threads - 1) / threads * threads);
   parallel_for(units, [&](Index unit) {
-    [[maybe_unused]] const typename Arithmetic::Session session;
+    [[maybe_unused]] const typename Arithmetic::Use use;
     const Index col = unit * all / units * tile_width;
     const Index cols = std::min((unit + 1) * all / units * tile_width, w.cols()) - col;
     Number* packed = scratch<DecodedPart, Number>(block_depth * block_strips * tile_width);

@@ -51,17 +51,12 @@ void multiply_transposed_by_kernels(const ConstMatrixRef<X>& x, const WeightRef&
                                     MatrixRef<float> y, const ProductOptions<float>& options) {
   if constexpr (std::is_same_v<X, float>) {
     if (x.rows() <= gemv_rows && !w.is_dense()) {
-      const bool rounded = resolved(options.compute) == Compute::bfloat16;
-      if (!rounded) {
-        gemv_transposed(x, w, options.beta, y);
-        return options.finish(y, true);
-      }
-#if QLORA_HAS_BFLOAT16_DOT
-      if (can_fuse(w, bfloat16_step)) {
+      if (resolved(options.compute) == Compute::bfloat16) {
         gemv_transposed_bfloat16(x, w, options.beta, y);
-        return options.finish(y, true);
+      } else {
+        gemv_transposed(x, w, options.beta, y);
       }
-#endif
+      return options.finish(y, true);
     }
   }
   with_arithmetic(options.compute, [&]<class Arithmetic>() {

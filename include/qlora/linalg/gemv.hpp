@@ -65,8 +65,8 @@ HWY_FLATTEN void add_dots(const float* w, Index w_stride, const float* x, Index 
 
 /// Rows [first, last) of W times at most four tokens from `token` on.
 template <int Tokens>
-void dot_rows(const ConstMatrixRef<float>& x, const WeightRef& w, Index token, Index first,
-              Index last, float beta, MatrixRef<float> y) {
+void dot_rows(const ConstMatrixRef<float>& x, const WeightRef& w, bool rounded, Index token,
+              Index first, Index last, float beta, MatrixRef<float> y) {
   constexpr int rows_at_once = Tokens <= 2 ? 4 : 2;
   constexpr Index piece = 1024;
   constexpr Index vectors = Tokens * sums_a_token<Tokens>;
@@ -78,7 +78,10 @@ void dot_rows(const ConstMatrixRef<float>& x, const WeightRef& w, Index token, I
     std::fill_n(sums, rows * vectors * float_lanes, 0.f);
     for (Index col = 0; col < w.cols(); col += piece) {
       const Index depth = std::min(piece, w.cols() - col);
-      for (Index r = 0; r < rows; ++r) w.decode(row + r, col, depth, decoded + r * piece);
+      for (Index r = 0; r < rows; ++r) {
+        w.decode(row + r, col, depth, decoded + r * piece);
+        if (rounded) keep_bfloat16(decoded + r * piece, depth);
+      }
       const float* from = x.data() + token * x.outerStride() + col;
       if (several) {
         add_dots<rows_at_once, Tokens>(decoded, piece, from, x.outerStride(), depth, sums);
@@ -114,30 +117,34 @@ void for_tokens(Index tokens, Some&& some) {
 
 struct OrderedTokens;
 
+/// y = x Wᵀ + beta y, row by row of W; x holds numbers of bfloat16 if `rounded`, and W's are
+/// rounded to it.
+inline void dot_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, bool rounded,
+                           float beta, MatrixRef<float> y) {
+  parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
+    for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
+      dot_rows<Tokens>(x, w, rounded, token, first, last, beta, y);
+    });
+  });
+}
+
 /// y = x Wᵀ + beta y.
 inline void gemv_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
                             MatrixRef<float> y) {
-  const bool fused = can_fuse(w);
+  if (!can_fuse(w)) return dot_transposed(x, w, false, beta, y);
   const Index cols = w.cols();
-  float* ordered = nullptr;
-  if (fused) {
-    ordered = scratch<OrderedTokens>(x.rows() * cols);
-    for (Index token = 0; token < x.rows(); ++token) {
-      const float* from = x.data() + token * x.outerStride();
-      float* to = ordered + token * cols;
-      for_fused_order(cols, [&](Index col, Index place) { to[place] = from[col]; });
-    }
+  float* ordered = scratch<OrderedTokens>(x.rows() * cols);
+  for (Index token = 0; token < x.rows(); ++token) {
+    const float* from = x.data() + token * x.outerStride();
+    float* to = ordered + token * cols;
+    for_fused_order(cols, [&](Index col, Index place) { to[place] = from[col]; });
   }
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
     for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
-      if (fused) {
-        for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
-          fused_multiply_transposed<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta,
-                                                  y);
-        });
-      } else {
-        dot_rows<Tokens>(x, w, token, first, last, beta, y);
-      }
+      for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
+        fused_multiply_transposed<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta,
+                                                y);
+      });
     });
   });
 }
@@ -163,25 +170,35 @@ inline void gemv(const ConstMatrixRef<float>& dy, const WeightRef& w, float beta
   }
 }
 
-#if QLORA_HAS_BFLOAT16_DOT
 struct OrderedBfloat16;
+struct RoundedTokens;
 
-/// gemv_transposed in bfloat16, for weights that can_fuse with bfloat16_step.
+/// gemv_transposed in bfloat16.
 inline void gemv_transposed_bfloat16(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
                                      MatrixRef<float> y) {
   const Index cols = w.cols();
-  bfloat16* ordered = scratch<OrderedBfloat16, bfloat16>(x.rows() * cols);
-  for (Index token = 0; token < x.rows(); ++token)
-    fused_bfloat16_order(x.data() + token * x.outerStride(), cols, ordered + token * cols);
-  parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
-    for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
-      for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
-        fused_bfloat16<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta, y);
+#if QLORA_HAS_BFLOAT16_DOT
+  if (can_fuse(w, bfloat16_step)) {
+    bfloat16* ordered = scratch<OrderedBfloat16, bfloat16>(x.rows() * cols);
+    for (Index token = 0; token < x.rows(); ++token)
+      fused_bfloat16_order(x.data() + token * x.outerStride(), cols, ordered + token * cols);
+    return parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
+      for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
+        for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
+          fused_bfloat16<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta, y);
+        });
       });
     });
-  });
-}
+  }
 #endif
+  float* rounded = scratch<RoundedTokens>(x.rows() * cols);
+  for (Index token = 0; token < x.rows(); ++token) {
+    std::copy_n(x.data() + token * x.outerStride(), cols, rounded + token * cols);
+    keep_bfloat16(rounded + token * cols, cols);
+  }
+  const Eigen::Map<const RowMatrixXf> numbers(rounded, x.rows(), cols);
+  dot_transposed(numbers, w, true, beta, y);
+}
 
 }  // namespace qlora::detail
 

@@ -99,7 +99,7 @@ struct Float32 {
   static constexpr Index block_depth = 256;
 
   /// What a thread needs while it multiplies.
-  struct Session {};
+  struct Use {};
 
   static HWY_INLINE FloatVector load(const float* b) { return hn::LoadU(FloatTag(), b); }
   static HWY_INLINE FloatVector broadcast(const float* a) { return hn::Set(FloatTag(), *a); }
