@@ -27,7 +27,8 @@
 #define QLORA_TABLE inline constexpr
 #endif
 
-// Highway 1.0.3 takes NEON to have AES: on ARM, compile with -march=native or -march=armv8-a+crypto.
+// Highway 1.0.3 takes NEON to have AES: on ARM, compile with -march=native or
+// -march=armv8-a+crypto.
 #if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/highway.h>) && \
     (!defined(__aarch64__) || defined(__ARM_FEATURE_AES))
 #define QLORA_HAS_HIGHWAY 1
