@@ -25,7 +25,7 @@
 namespace qlora::detail {
 
 inline constexpr Index block_tokens = 256;  // rows of x that share a decoded part
-inline constexpr Index block_strips = 8;    // of columns of W, for dx
+inline constexpr Index block_cols = 256;    // of W, for dx
 template <class Arithmetic>
 inline constexpr Index block_rows = 4 * Arithmetic::tile_rows;
 
@@ -99,13 +99,14 @@ void blocked_multiply(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef
   const auto rows = number_rows<Arithmetic>(dy);
   // Units of at most block_strips strips, as many for each thread, of nearly the same width.
   const Index all = strips<Arithmetic>(w.cols()), threads = thread_count();
+  constexpr Index block_strips = block_cols / tile_width;
   const Index least = (all + block_strips - 1) / block_strips;
   const Index units = std::min(all, (least + threads - 1) / threads * threads);
   parallel_for(units, [&](Index unit) {
     [[maybe_unused]] const typename Arithmetic::Use use;
     const Index col = unit * all / units * tile_width;
     const Index cols = std::min((unit + 1) * all / units * tile_width, w.cols()) - col;
-    Number* packed = scratch<DecodedPart, Number>(block_depth * block_strips * tile_width);
+    Number* packed = scratch<DecodedPart, Number>(block_depth * block_cols);
     auto to = dx.middleCols(col, cols);
     bool clear = options.beta == 0;
     if (!clear && options.beta != 1) to *= options.beta;
