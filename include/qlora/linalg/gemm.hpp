@@ -30,6 +30,11 @@ using SumOf = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
 namespace detail {
 
+inline constexpr Index few_tokens = 8;
+/// Rows or columns of W that a thread takes at a time: Eigen's order of sums may depend on the
+/// shape of a product, which therefore must not depend on the number of threads.
+inline constexpr Index part = 128;
+
 /// Values in a decoded panel: with the operands beside it this stays within a second-level cache.
 inline constexpr Index panel_values = 192 * 1024;
 
@@ -51,13 +56,20 @@ void decode_panel(const QuantizedView<F>& w, Index first, Index rows, Index colu
 template <class T, class F>
 void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
                                 MatrixRef<T> y) {
-  parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index begin, Index end) {
-    const Index height = panel_rows(w.cols());
+  parallel_ranges(w.rows(), part, [&](Index begin, Index end) {
+    // Eigen sums the products of a few rows in an order that depends on the panel; row by row of W
+    // it does not.
+    const Index height = x.rows() <= few_tokens ? 1 : panel_rows(w.cols());
     RowMatrix<T> panel;
     for (Index first = begin; first < end; first += height) {
       const Index rows = std::min(height, end - first);
       decode_panel(w, first, rows, 0, w.cols(), panel);
-      y.middleCols(first, rows).noalias() += x * panel.transpose();
+      if (height == 1) {
+        for (Index token = 0; token < x.rows(); ++token)
+          y(token, first) += x.row(token).dot(panel.row(0));
+      } else {
+        y.middleCols(first, rows).noalias() += x * panel.transpose();
+      }
     }
   });
 }
@@ -65,14 +77,20 @@ void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<
 /// dx += dy W likewise.
 template <class T, class F>
 void multiply_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
-  parallel_ranges(w.cols(), grain_for(w.cols(), 16), [&](Index column, Index end) {
+  parallel_ranges(w.cols(), part, [&](Index column, Index end) {
     const Index cols = end - column;
     const Index height = panel_rows(cols);
     RowMatrix<T> panel;
     for (Index first = 0; first < w.rows(); first += height) {
       const Index rows = std::min(height, w.rows() - first);
       decode_panel(w, first, rows, column, cols, panel);
-      dx.middleCols(column, cols).noalias() += dy.middleCols(first, rows) * panel;
+      if (dy.rows() <= few_tokens) {
+        for (Index row = 0; row < rows; ++row)
+          for (Index token = 0; token < dy.rows(); ++token)
+            dx.row(token).segment(column, cols) += dy(token, first + row) * panel.row(row);
+      } else {
+        dx.middleCols(column, cols).noalias() += dy.middleCols(first, rows) * panel;
+      }
     }
   });
 }
