@@ -33,7 +33,7 @@ namespace detail {
 inline constexpr Index few_tokens = 8;
 /// Rows or columns of W that a thread takes at a time: Eigen's order of sums may depend on the
 /// shape of a product, which therefore must not depend on the number of threads.
-inline constexpr Index part = 128;
+inline constexpr Index thread_part = 128;
 
 /// Values in a decoded panel: with the operands beside it this stays within a second-level cache.
 inline constexpr Index panel_values = 192 * 1024;
@@ -56,7 +56,7 @@ void decode_panel(const QuantizedView<F>& w, Index first, Index rows, Index colu
 template <class T, class F>
 void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
                                 MatrixRef<T> y) {
-  parallel_ranges(w.rows(), part, [&](Index begin, Index end) {
+  parallel_ranges(w.rows(), thread_part, [&](Index begin, Index end) {
     // Eigen sums the products of a few rows in an order that depends on the panel; row by row of W
     // it does not.
     const Index height = x.rows() <= few_tokens ? 1 : panel_rows(w.cols());
@@ -77,7 +77,7 @@ void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<
 /// dx += dy W likewise.
 template <class T, class F>
 void multiply_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
-  parallel_ranges(w.cols(), part, [&](Index column, Index end) {
+  parallel_ranges(w.cols(), thread_part, [&](Index column, Index end) {
     const Index cols = end - column;
     const Index height = panel_rows(cols);
     RowMatrix<T> panel;
