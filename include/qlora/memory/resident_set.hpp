@@ -23,7 +23,8 @@
 
 namespace qlora {
 
-/// `Region` stands for one allocation; at(offset) is its address.
+/// `Region` stands for one allocation, data() is its address. write_back may read an extent while
+/// the caller, who has pinned it anew, writes to it: what it stores then is written back again.
 template <class S>
 concept PageStore = requires(S& store, typename S::Region& region, std::size_t bytes) {
   { store.reserve(bytes) } -> std::same_as<typename S::Region>;
@@ -122,8 +123,10 @@ class ResidentSet {
     auto region = std::make_unique<Region>();
     region->bytes = bytes;
     region->extents.resize((bytes + options_.extent_bytes - 1) / options_.extent_bytes);
-    for (std::size_t i = 0; i < region->extents.size(); ++i)
-      region->extents[i] = {region.get(), i, State::absent, false, false, 0, {}};
+    for (std::size_t i = 0; i < region->extents.size(); ++i) {
+      region->extents[i].region = region.get();
+      region->extents[i].index = i;
+    }
     region->memory = store_.reserve(std::max<std::size_t>(1, bytes));
     std::byte* at = region->memory.data();
     const std::scoped_lock lock(mutex_);
