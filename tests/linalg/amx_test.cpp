@@ -6,7 +6,7 @@
 #include "support/formats.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
-#include "support/products.hpp"
+#include "support/packed_products.hpp"
 
 using qlora::Index;
 using qlora::RowMatrixXd;
@@ -37,19 +37,16 @@ TEMPLATE_TEST_CASE("products in tiles are as exact as float sums of rounded fact
   test::law("x Wᵀ and dy W", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out,
                                 std::uint8_t in) {
     const Index n = tokens % 70, rows = out % 200 + 1, cols = in % 200 + 1;
-    const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
-    const auto view = w.view();
-    const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1),
-                      dy = test::normal_matrix(n, rows, seed + 2);
-    const RowMatrixXd dense = test::rounded_to_bfloat16(qlora::dequantize(w));
+    const test::PackedProducts<TestType> products(n, rows, cols, seed, 0.05,
+                                                  qlora::Compute::bfloat16);
+    const auto view = products.w.view();
     const qlora::detail::WeightRef weight(view);
     RowMatrixXf y(n, rows), dx(n, cols);
-    qlora::detail::blocked_multiply_transposed<qlora::detail::AmxBfloat16, float>(x, weight, y);
-    qlora::detail::blocked_multiply<qlora::detail::AmxBfloat16, float>(dy, weight, dx);
-    for (const auto& error :
-         {test::product_error(test::rounded_to_bfloat16(x), dense.transpose(), y),
-          test::product_error(test::rounded_to_bfloat16(dy), dense, dx)})
-      if (!error.empty()) RC_FAIL(error);
+    qlora::detail::blocked_multiply_transposed<qlora::detail::AmxBfloat16, float>(products.x,
+                                                                                  weight, y);
+    qlora::detail::blocked_multiply<qlora::detail::AmxBfloat16, float>(products.dy, weight, dx);
+    const auto error = products.error_of(y, dx);
+    if (!error.empty()) RC_FAIL(error);
   });
 }
 

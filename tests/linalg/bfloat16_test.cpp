@@ -4,13 +4,10 @@
 #include <limits>
 #include <vector>
 
-#include "qlora/linalg/gemm.hpp"
-#include "qlora/quant/dequantize.hpp"
-#include "qlora/quant/quantize.hpp"
 #include "support/formats.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
-#include "support/products.hpp"
+#include "support/packed_products.hpp"
 #include "support/threads.hpp"
 
 using qlora::bfloat16;
@@ -39,21 +36,13 @@ TEST_CASE("vectors round to bfloat16 as single numbers do") {
 
 TEMPLATE_TEST_CASE("bfloat16 products are as exact as float sums of rounded factors", "",
                    QLORA_TEST_FORMATS) {
-  test::law("x Wᵀ and dy W",
-            [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
-              const Index n = tokens % 70, rows = out % 200 + 1, cols = in % 200 + 1;
-              const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
-              const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1),
-                                dy = test::normal_matrix(n, rows, seed + 2);
-              const RowMatrixXd dense = test::rounded_to_bfloat16(qlora::dequantize(w));
-              RowMatrixXf y(n, rows), dx(n, cols);
-              qlora::multiply_transposed<float>(x, w.view(), y, {.compute = Compute::bfloat16});
-              qlora::multiply<float>(dy, w.view(), dx, {.compute = Compute::bfloat16});
-              for (const auto& error :
-                   {test::product_error(test::rounded_to_bfloat16(x), dense.transpose(), y),
-                    test::product_error(test::rounded_to_bfloat16(dy), dense, dx)})
-                if (!error.empty()) RC_FAIL(error);
-            });
+  test::law("x Wᵀ and dy W", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out,
+                                std::uint8_t in) {
+    const Index n = tokens % 70, rows = out % 200 + 1, cols = in % 200 + 1;
+    const auto error =
+        test::PackedProducts<TestType>(n, rows, cols, seed, 0.05, Compute::bfloat16).error();
+    if (!error.empty()) RC_FAIL(error);
+  });
 }
 
 // Rows and blocks of whole steps: where the processor has instructions for it, codes are looked up
@@ -62,24 +51,12 @@ TEMPLATE_TEST_CASE("whole steps of bfloat16 are as exact, for any number of toke
                    "", qlora::Nf4, qlora::Nf4Dq, qlora::Bof4S, qlora::Learned4, qlora::Q4_0) {
   for (const Index cols : {64, 576})
     for (const Index tokens : {1, 2, 3, 4, 7, 40}) {
-      const auto w = qlora::quantize<TestType>(test::normal_matrix(77, cols, 5));
-      const RowMatrixXf x = test::normal_matrix(tokens, cols, 6),
-                        dy = test::normal_matrix(tokens, 77, 7);
-      const auto [y1, y4] = test::with_one_and_four_threads([&] {
-        RowMatrixXf y(tokens, 77);
-        qlora::multiply_transposed<float>(x, w.view(), y, {.compute = Compute::bfloat16});
-        return y;
-      });
-      const auto [dx1, dx4] = test::with_one_and_four_threads([&] {
-        RowMatrixXf dx(tokens, cols);
-        qlora::multiply<float>(dy, w.view(), dx, {.compute = Compute::bfloat16});
-        return dx;
-      });
-      const RowMatrixXd dense = test::rounded_to_bfloat16(qlora::dequantize(w));
+      const test::PackedProducts<TestType> products(tokens, 77, cols, 5, 1, Compute::bfloat16);
+      const auto [y1, y4] = test::with_one_and_four_threads([&] { return products.y(); });
+      const auto [dx1, dx4] = test::with_one_and_four_threads([&] { return products.dx(); });
       REQUIRE(test::same_bits(y1, y4));
       REQUIRE(test::same_bits(dx1, dx4));
-      REQUIRE(test::product_error(test::rounded_to_bfloat16(x), dense.transpose(), y1) == "");
-      REQUIRE(test::product_error(test::rounded_to_bfloat16(dy), dense, dx1) == "");
+      REQUIRE(products.error_of(y1, dx1) == "");
     }
 }
 

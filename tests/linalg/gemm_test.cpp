@@ -9,12 +9,11 @@
 #include "support/law.hpp"
 #include "support/memory.hpp"
 #include "support/numbers.hpp"
-#include "support/products.hpp"
+#include "support/packed_products.hpp"
 #include "support/sanitized.hpp"
 #include "support/threads.hpp"
 
 using qlora::Index;
-using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
 TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are", "",
@@ -22,17 +21,8 @@ TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are"
   test::law("x Wᵀ and dy W",
             [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
               const Index n = tokens % 20, rows = out % 200 + 1, cols = in % 200 + 1;
-              const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed, 0.05));
-              const RowMatrixXd dense = qlora::dequantize<double>(w);
-              const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1),
-                                dy = test::normal_matrix(n, rows, seed + 2);
-              RowMatrixXf y(n, rows), dx(n, cols);
-              qlora::multiply_transposed<float>(x, w.view(), y);
-              qlora::multiply<float>(dy, w.view(), dx);
-              const auto forward = test::product_error(x.cast<double>(), dense.transpose(), y);
-              const auto backward = test::product_error(dy.cast<double>(), dense, dx);
-              if (!forward.empty()) RC_FAIL("x Wᵀ: " + forward);
-              if (!backward.empty()) RC_FAIL("dy W: " + backward);
+              const auto error = test::PackedProducts<TestType>(n, rows, cols, seed, 0.05).error();
+              if (!error.empty()) RC_FAIL(error);
             });
 }
 

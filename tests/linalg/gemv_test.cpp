@@ -1,16 +1,12 @@
 #include "qlora/linalg/gemv.hpp"
 
-#include "qlora/linalg/gemm.hpp"
-#include "qlora/quant/dequantize.hpp"
-#include "qlora/quant/quantize.hpp"
 #include "support/formats.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
-#include "support/products.hpp"
+#include "support/packed_products.hpp"
 #include "support/threads.hpp"
 
 using qlora::Index;
-using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
 // Up to this many rows a product goes row by row of W.
@@ -21,16 +17,8 @@ TEMPLATE_TEST_CASE("the product of a few rows is as exact as float sums are", ""
   test::law("x Wᵀ, dy W",
             [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
               const Index n = tokens % (few + 1), rows = out % 100 + 1, cols = in + 1;
-              const auto w = qlora::quantize<TestType>(test::normal_matrix(rows, cols, seed));
-              const RowMatrixXd dense = qlora::dequantize<double>(w);
-              const RowMatrixXf x = test::normal_matrix(n, cols, seed + 1),
-                                dy = test::normal_matrix(n, rows, seed + 2);
-              RowMatrixXf y(n, rows), dx(n, cols);
-              qlora::multiply_transposed<float>(x, w.view(), y);
-              qlora::multiply<float>(dy, w.view(), dx);
-              for (const auto& error : {test::product_error(x.cast<double>(), dense.transpose(), y),
-                                        test::product_error(dy.cast<double>(), dense, dx)})
-                if (!error.empty()) RC_FAIL(error);
+              const auto error = test::PackedProducts<TestType>(n, rows, cols, seed).error();
+              if (!error.empty()) RC_FAIL(error);
             });
 }
 
@@ -40,24 +28,12 @@ TEMPLATE_TEST_CASE("whole steps are as exact, for any number of tokens and of th
                    qlora::Int4Full, qlora::Q4_0) {
   for (const Index cols : {64, 128, 576})
     for (Index tokens = 1; tokens <= few; ++tokens) {
-      const auto w = qlora::quantize<TestType>(test::normal_matrix(77, cols, 5));
-      const RowMatrixXd dense = qlora::dequantize<double>(w);
-      const RowMatrixXf x = test::normal_matrix(tokens, cols, 6),
-                        dy = test::normal_matrix(tokens, 77, 7);
-      const auto [y1, y4] = test::with_one_and_four_threads([&] {
-        RowMatrixXf y(tokens, 77);
-        qlora::multiply_transposed<float>(x, w.view(), y);
-        return y;
-      });
-      const auto [dx1, dx4] = test::with_one_and_four_threads([&] {
-        RowMatrixXf dx(tokens, cols);
-        qlora::multiply<float>(dy, w.view(), dx);
-        return dx;
-      });
+      const test::PackedProducts<TestType> products(tokens, 77, cols, 5);
+      const auto [y1, y4] = test::with_one_and_four_threads([&] { return products.y(); });
+      const auto [dx1, dx4] = test::with_one_and_four_threads([&] { return products.dx(); });
       REQUIRE(test::same_bits(y1, y4));
       REQUIRE(test::same_bits(dx1, dx4));
-      REQUIRE(test::product_error(x.cast<double>(), dense.transpose(), y1) == "");
-      REQUIRE(test::product_error(dy.cast<double>(), dense, dx1) == "");
+      REQUIRE(products.error_of(y1, dx1) == "");
     }
 }
 

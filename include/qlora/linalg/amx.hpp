@@ -50,47 +50,21 @@ class TileUnit {
  public:
   template <int tile>
   void clear() {
-    if constexpr (tile == 0) asm volatile("tilezero %tmm0");
-    if constexpr (tile == 1) asm volatile("tilezero %tmm1");
-    if constexpr (tile == 2) asm volatile("tilezero %tmm2");
-    if constexpr (tile == 3) asm volatile("tilezero %tmm3");
+    asm volatile("tilezero %%tmm%c0" : : "i"(tile));
   }
   template <int tile>
   void load(const void* from, Index stride) {
-    if constexpr (tile == 0)
-      asm volatile("tileloadd (%0,%1,1), %%tmm0" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 1)
-      asm volatile("tileloadd (%0,%1,1), %%tmm1" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 2)
-      asm volatile("tileloadd (%0,%1,1), %%tmm2" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 3)
-      asm volatile("tileloadd (%0,%1,1), %%tmm3" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 4)
-      asm volatile("tileloadd (%0,%1,1), %%tmm4" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 5)
-      asm volatile("tileloadd (%0,%1,1), %%tmm5" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 6)
-      asm volatile("tileloadd (%0,%1,1), %%tmm6" : : "r"(from), "r"(stride) : "memory");
-    if constexpr (tile == 7)
-      asm volatile("tileloadd (%0,%1,1), %%tmm7" : : "r"(from), "r"(stride) : "memory");
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(tile) : "memory");
   }
   template <int tile>
   void store(void* to, Index stride) {
-    if constexpr (tile == 0)
-      asm volatile("tilestored %%tmm0, (%0,%1,1)" : : "r"(to), "r"(stride) : "memory");
-    if constexpr (tile == 1)
-      asm volatile("tilestored %%tmm1, (%0,%1,1)" : : "r"(to), "r"(stride) : "memory");
-    if constexpr (tile == 2)
-      asm volatile("tilestored %%tmm2, (%0,%1,1)" : : "r"(to), "r"(stride) : "memory");
-    if constexpr (tile == 3)
-      asm volatile("tilestored %%tmm3, (%0,%1,1)" : : "r"(to), "r"(stride) : "memory");
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(tile) : "memory");
   }
   template <int sum>
   void multiply_add() {
-    if constexpr (sum == 0) asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0");
-    if constexpr (sum == 1) asm volatile("tdpbf16ps %tmm7, %tmm4, %tmm1");
-    if constexpr (sum == 2) asm volatile("tdpbf16ps %tmm6, %tmm5, %tmm2");
-    if constexpr (sum == 3) asm volatile("tdpbf16ps %tmm7, %tmm5, %tmm3");
+    asm volatile("tdpbf16ps %%tmm%c0, %%tmm%c1, %%tmm%c2"
+                 :
+                 : "i"(6 + sum % 2), "i"(4 + sum / 2), "i"(sum));
   }
 };
 

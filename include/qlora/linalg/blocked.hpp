@@ -50,6 +50,7 @@ void blocked_multiply_transposed(const ConstMatrixRef<X>& x, const WeightRef& w,
   using Number = typename Arithmetic::Number;
   constexpr Index tile_width = Arithmetic::tile_width, block = block_rows<Arithmetic>;
   constexpr Index stride = panel_stride<Arithmetic>;
+  static_assert(block <= most_stored_rows);
   const Index depth = padded_depth<Arithmetic>(w.cols());
   const LowRank<float>& low_rank = options.low_rank;
   const Index rank = low_rank.present() ? low_rank.left->cols() : 0;

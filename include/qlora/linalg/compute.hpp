@@ -50,7 +50,7 @@ template <class X>
 void multiply_transposed_by_kernels(const ConstMatrixRef<X>& x, const WeightRef& w,
                                     MatrixRef<float> y, const ProductOptions<float>& options) {
   if constexpr (std::is_same_v<X, float>) {
-    if (x.rows() <= gemv_rows && !w.is_dense()) {
+    if (x.rows() <= few_tokens && !w.is_dense()) {
       if (resolved(options.compute) == Compute::bfloat16) {
         gemv_transposed_bfloat16(x, w, options.beta, y);
       } else {
@@ -69,7 +69,7 @@ template <class X>
 void multiply_by_kernels(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
                          const ProductOptions<float>& options) {
   if constexpr (std::is_same_v<X, float>) {
-    if (dy.rows() <= gemv_rows && resolved(options.compute) == Compute::float32 && can_fuse(w)) {
+    if (dy.rows() <= few_tokens && resolved(options.compute) == Compute::float32 && can_fuse(w)) {
       gemv(dy, w, options.beta, dx);
       return options.finish(dx, false);
     }

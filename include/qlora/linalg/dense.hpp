@@ -43,23 +43,38 @@ class RowsOfOptions {
   RowMatrix<T> left_;
 };
 
-}  // namespace detail
+#if QLORA_VECTOR_DECODE
+/// Runs `kernel(x, y, options)`, which shares out the columns of a wide y by itself; rows of a tall
+/// one are shared out here.
+template <class Kernel>
+void run_kernel(const ConstMatrixRef<float>& x, MatrixRef<float> y,
+                const ProductOptions<float>& options, Kernel&& kernel) {
+  if (x.rows() < y.cols()) return kernel(x, y, options);
+  share(x.rows(), dense_row_grain, [&](Index first, Index count) {
+    const RowsOfOptions<float> own(options, first, count);
+    kernel(x.middleRows(first, count), y.middleRows(first, count), own());
+  });
+}
+#endif
 
-namespace detail {
-
-/// y = x W in float32 or double, threads owning columns of a wide W.
+/// y += x W by Eigen, threads owning columns of W.
 template <class T>
-void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, MatrixRef<T> y,
-                   const ProductOptions<T>& options) {
+void add_product(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, MatrixRef<T> y) {
+  share(w.cols(), 16, [&](Index first, Index count) {
+    y.middleCols(first, count).noalias() += x * w.middleCols(first, count);
+  });
+}
+
+/// y = x W + beta y in float32 or double, for a wide W.
+template <class T>
+void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, T beta, MatrixRef<T> y) {
+  const ProductOptions<T> options{.beta = beta};
 #if QLORA_VECTOR_DECODE
   if constexpr (std::is_same_v<T, float>)
     return blocked_multiply<Float32, float>(x, WeightRef(w), y, options);
 #endif
   options.begin(y);
-  share(w.cols(), 16, [&](Index first, Index count) {
-    y.middleCols(first, count).noalias() += x * w.middleCols(first, count);
-  });
-  options.finish(y, false);
+  add_product<T>(x, w, y);
 }
 
 }  // namespace detail
@@ -74,21 +89,15 @@ void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> d
   options.require_shapes("multiply", dy.rows(), w.cols(), false);
 #if QLORA_VECTOR_DECODE
   if constexpr (std::is_same_v<T, float>) {
-    if (dy.rows() > 1 && dy.rows() < w.cols())
-      return detail::multiply_by_kernels<float>(dy, detail::WeightRef(w), dx, options);
     if (dy.rows() > 1)
-      return detail::share(dy.rows(), detail::dense_row_grain, [&](Index first, Index count) {
-        const detail::RowsOfOptions<float> own(options, first, count);
-        detail::multiply_by_kernels<float>(dy.middleRows(first, count), detail::WeightRef(w),
-                                           dx.middleRows(first, count), own());
+      return detail::run_kernel(dy, dx, options, [&](const auto& some, auto to, const auto& own) {
+        detail::multiply_by_kernels<float>(some, detail::WeightRef(w), to, own);
       });
   }
 #endif
   options.begin(dx);
   if (dy.rows() < w.cols()) {
-    detail::share(w.cols(), 16, [&](Index first, Index count) {
-      dx.middleCols(first, count).noalias() += dy * w.middleCols(first, count);
-    });
+    detail::add_product<T>(dy, w, dx);
   } else {
     detail::share(dy.rows(), detail::dense_row_grain, [&](Index first, Index count) {
       dx.middleRows(first, count).noalias() += dy.middleRows(first, count) * w;
@@ -110,13 +119,9 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, Matr
     return multiply<T>(x, RowMatrix<T>(w.transpose()), y, options);
 #if QLORA_VECTOR_DECODE
   if constexpr (std::is_same_v<T, float>) {
-    if (x.rows() > 1 && x.rows() < w.rows())
-      return detail::multiply_transposed_by_kernels<float>(x, detail::WeightRef(w), y, options);
     if (x.rows() > 1)
-      return detail::share(x.rows(), detail::dense_row_grain, [&](Index first, Index count) {
-        const detail::RowsOfOptions<float> own(options, first, count);
-        detail::multiply_transposed_by_kernels<float>(
-            x.middleRows(first, count), detail::WeightRef(w), y.middleRows(first, count), own());
+      return detail::run_kernel(x, y, options, [&](const auto& some, auto to, const auto& own) {
+        detail::multiply_transposed_by_kernels<float>(some, detail::WeightRef(w), to, own);
       });
   }
 #endif
@@ -151,10 +156,10 @@ void accumulate_outer(const ConstMatrixRef<T>& left, const ConstMatrixRef<T>& ri
   const RowMatrix<T> turned = scale * (tall ? right : left).transpose();
   if (tall) {
     RowMatrix<T> transposed(right.cols(), left.cols());
-    detail::multiply_wide<T>(turned, wide, transposed, {});
+    detail::multiply_wide<T>(turned, wide, T(0), transposed);
     grad += transposed.transpose();
   } else {
-    detail::multiply_wide<T>(turned, wide, grad, {.beta = 1});
+    detail::multiply_wide<T>(turned, wide, T(1), grad);
   }
 }
 

@@ -30,7 +30,6 @@ using SumOf = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
 namespace detail {
 
-inline constexpr Index few_tokens = 8;
 /// Rows or columns of W that a thread takes at a time: Eigen's order of sums may depend on the
 /// shape of a product, which therefore must not depend on the number of threads.
 inline constexpr Index thread_part = 128;

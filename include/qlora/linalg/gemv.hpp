@@ -14,10 +14,6 @@
 
 namespace qlora::detail {
 
-/// Up to this many rows of x the product goes row by row of W; above it through blocks
-/// (blocked.hpp).
-inline constexpr Index gemv_rows = 8;
-
 /// Sums of rows of W times tokens of x are kept as vectors between pieces of the depth. A single
 /// token has two of them a row, so that additions need not wait for each other.
 template <int Tokens>

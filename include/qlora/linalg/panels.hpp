@@ -153,35 +153,36 @@ struct NumberRowsOf;
 template <class Arithmetic, class X>
 NumberRows<typename Arithmetic::Number> number_rows(const ConstMatrixRef<X>& x) {
   using Number = typename Arithmetic::Number;
-  const bool in_place =
-      std::is_same_v<Number, X> && Arithmetic::depth_step == 1 &&
-      (x.rows() == 1 || x.outerStride() % (2048 / static_cast<Index>(sizeof(Number))) != 0);
-  if constexpr (std::is_same_v<Number, X>)
-    if (in_place) return {x.data(), x.outerStride()};
-  {
-    const Index stride = padded_depth<Arithmetic>(x.cols()) + 32;
-    Number* rows = scratch<NumberRowsOf, Number>(round_up(x.rows(), Arithmetic::row_step) * stride);
-    parallel_for(x.rows(), [&](Index row) {
-      to_words<Arithmetic>(x.data() + row * x.outerStride(), x.cols(),
-                           reinterpret_cast<std::uint32_t*>(rows + row * stride));
-    });
-    return {rows, stride};
+  if constexpr (std::is_same_v<Number, X> && Arithmetic::depth_step == 1) {
+    constexpr Index two_kib = 2048 / static_cast<Index>(sizeof(Number));
+    if (x.rows() == 1 || x.outerStride() % two_kib != 0) return {x.data(), x.outerStride()};
   }
+  const Index stride = padded_depth<Arithmetic>(x.cols()) + 32;
+  Number* rows = scratch<NumberRowsOf, Number>(round_up(x.rows(), Arithmetic::row_step) * stride);
+  parallel_for(x.rows(), [&](Index row) {
+    to_words<Arithmetic>(x.data() + row * x.outerStride(), x.cols(),
+                         reinterpret_cast<std::uint32_t*>(rows + row * stride));
+  });
+  return {rows, stride};
 }
+
+/// Rows that store_transposed takes at most.
+inline constexpr Index most_stored_rows = 128;
 
 /// Reads `result` up to a multiple of 4 rows:
 /// y[token][row] = result[row][token] + beta y[token][row] + bias[row].
 inline void store_transposed(const float* result, Index result_stride, Index rows, Index tokens,
                              float beta, const float* bias, float* y, Index y_stride) {
   constexpr Index run = 16;
-  alignas(64) float line[run * 128];
+  alignas(64) float line[run * most_stored_rows];
   for (Index token = 0; token < tokens; token += run) {
     const Index count = std::min(run, tokens - token);
     transpose_words(reinterpret_cast<const std::uint32_t*>(result + token), result_stride,
-                    round_up(rows, 4), count, reinterpret_cast<std::uint32_t*>(line), 128);
+                    round_up(rows, 4), count, reinterpret_cast<std::uint32_t*>(line),
+                    most_stored_rows);
     for (Index t = 0; t < count; ++t) {
       float* to = y + (token + t) * y_stride;
-      const float* from = line + t * 128;
+      const float* from = line + t * most_stored_rows;
       for (Index r = 0; r < rows; ++r)
         to[r] = from[r] + (beta != 0 ? beta * to[r] : 0.f) + (bias ? bias[r] : 0.f);
     }

@@ -18,6 +18,11 @@ enum class Compute {
   bfloat16
 };
 
+namespace detail {
+/// Up to this many rows of x a product goes row by row of a packed W, above it through blocks.
+inline constexpr Index few_tokens = 8;
+}  // namespace detail
+
 /// "auto", "float32" or "bfloat16". Throws FormatError for another name.
 inline Compute compute_from_name(std::string_view name) {
   if (name == "auto") return Compute::automatic;

@@ -80,7 +80,6 @@ class Llama {
     for (auto& block : blocks)
       for (auto& projection : block.projections) projection.compute = compute;
   }
-  Compute compute() const { return compute_; }
 
   /// Gives every projection named in `modules` a fresh adapter and the others none. Throws
   /// FormatError for a name that no projection has.

@@ -5,10 +5,11 @@
 ///                                                    qlora::FilePagerOptions{"/scratch"}});
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "qlora/memory/file_pager.hpp"
 #include "qlora/optim/adam.hpp"
@@ -27,11 +28,21 @@ struct OptimizerSettings {
   std::optional<FilePagerOptions> paged = {};  ///< state in files, if given
 };
 
-/// The rules; each may have "8bit" or "-bf16" behind it.
-inline constexpr std::array<std::string_view, 6> rule_names{
-    "adamw", "adam", "lion", "sgd", "ademamix", "schedule-free-adamw"};
-
 namespace detail {
+
+/// What stands behind a rule's name for how state is kept.
+inline constexpr std::string_view in_8_bits = "8bit", in_bfloat16 = "-bf16";
+
+/// Calls `visit.operator()<Rule>()` for every rule.
+template <class Visit>
+void for_each_rule(Visit&& visit) {
+  visit.template operator()<AdamRule<Decay::decoupled>>();
+  visit.template operator()<AdamRule<Decay::coupled>>();
+  visit.template operator()<LionRule>();
+  visit.template operator()<SgdRule>();
+  visit.template operator()<AdemamixRule>();
+  visit.template operator()<ScheduleFreeAdamWRule>();
+}
 
 template <Scalar T, class Rule, class State>
 AnyOptimizer<T> make_optimizer_of(const OptimizerSettings& settings) {
@@ -46,8 +57,8 @@ AnyOptimizer<T> make_optimizer_of(const OptimizerSettings& settings) {
 
 template <Scalar T, class Rule>
 AnyOptimizer<T> make_optimizer_of_rule(const OptimizerSettings& settings, std::string_view state) {
-  if (state == "8bit") return make_optimizer_of<T, Rule, Blockwise8bit>(settings);
-  if (state == "-bf16") return make_optimizer_of<T, Rule, StateOf<bfloat16>>(settings);
+  if (state == in_8_bits) return make_optimizer_of<T, Rule, Blockwise8bit>(settings);
+  if (state == in_bfloat16) return make_optimizer_of<T, Rule, StateOf<bfloat16>>(settings);
   return make_optimizer_of<T, Rule, StateOf<T>>(settings);
 }
 
@@ -56,34 +67,32 @@ AnyOptimizer<T> make_optimizer_of_rule(const OptimizerSettings& settings, std::s
 /// Every name that make_optimizer knows.
 inline std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;
-  for (const auto rule : rule_names)
-    for (const std::string_view state : {"", "8bit", "-bf16"})
-      names.push_back(std::string(rule) + std::string(state));
+  detail::for_each_rule([&]<class Rule>() {
+    for (const std::string_view state :
+         {std::string_view(), detail::in_8_bits, detail::in_bfloat16})
+      names.push_back(Rule::name + std::string(state));
+  });
   return names;
 }
 
 /// Throws FormatError for a name that is none, IoError for a folder that can't be written.
 template <Scalar T = float>
 AnyOptimizer<T> make_optimizer(const OptimizerSettings& settings) {
-  std::string_view rule = settings.name, state;
-  for (const std::string_view each : {"8bit", "-bf16"})
-    if (rule.ends_with(each)) {
+  std::string_view name = settings.name, state;
+  for (const std::string_view each : {detail::in_8_bits, detail::in_bfloat16})
+    if (name.ends_with(each)) {
       state = each;
-      rule.remove_suffix(each.size());
+      name.remove_suffix(each.size());
     }
-  using namespace detail;
-  if (rule == "adamw")
-    return make_optimizer_of_rule<T, AdamRule<Decay::decoupled>>(settings, state);
-  if (rule == "adam") return make_optimizer_of_rule<T, AdamRule<Decay::coupled>>(settings, state);
-  if (rule == "lion") return make_optimizer_of_rule<T, LionRule>(settings, state);
-  if (rule == "sgd") return make_optimizer_of_rule<T, SgdRule>(settings, state);
-  if (rule == "ademamix") return make_optimizer_of_rule<T, AdemamixRule>(settings, state);
-  if (rule == "schedule-free-adamw")
-    return make_optimizer_of_rule<T, ScheduleFreeAdamWRule>(settings, state);
+  std::optional<AnyOptimizer<T>> made;
   std::string known;
-  for (const auto name : rule_names) known += (known.empty() ? "" : ", ") + std::string(name);
-  throw FormatError(message("optimizer '", settings.name, "': expected one of ", known,
-                            ", perhaps with 8bit or -bf16 behind"));
+  detail::for_each_rule([&]<class Rule>() {
+    if (name == Rule::name) made = detail::make_optimizer_of_rule<T, Rule>(settings, state);
+    known += (known.empty() ? "" : ", ") + std::string(Rule::name);
+  });
+  require<FormatError>(made.has_value(), "optimizer '", settings.name, "': expected one of ", known,
+                       ", perhaps with 8bit or -bf16 behind");
+  return std::move(*made);
 }
 
 }  // namespace qlora

@@ -65,7 +65,6 @@ class Optimizer {
 
   Options& options() { return options_; }
   const Options& options() const { return options_; }
-  const Rule& rule() const { return rule_; }
   const PagerType& pager() const { return pager_; }
   /// Updates done.
   Index steps() const { return steps_; }
@@ -104,16 +103,13 @@ class Optimizer {
     std::vector<Step> steps;
     for (const auto& group : groups)
       steps.push_back(next.template step<T>(group.options, steps_ + 1));
-    bool changed = false;
+    std::atomic<bool> changed = false;
     try {
-      walk(Access::write, changed, [&](const StateTile& tile) {
+      walk(Access::write, [&](const StateTile& tile) {
+        changed = true;
         Parameter<T>& p = *parameters[static_cast<std::size_t>(tile.parameter)];
         const Step& rule = steps[group_of[static_cast<std::size_t>(tile.parameter)]];
-        if (tile.small) {
-          update<Small>(rule, p, tile);
-        } else {
-          update<State>(rule, p, tile);
-        }
+        with_kept(tile, [&]<class Kept>() { update<Kept>(rule, p, tile); });
       });
     } catch (...) {
       torn_ = changed;
@@ -129,8 +125,7 @@ class Optimizer {
   template <Scalar T, class Body>
   void visit(const ParameterList<T>& parameters, Body&& body) {
     prepare(parameters);
-    bool changed = false;
-    walk(Access::read, changed, [&](const StateTile& tile) {
+    walk(Access::read, [&](const StateTile& tile) {
       Buffers<T> buffers;
       load(tile, buffers);
       Parameter<T>& p = *parameters[static_cast<std::size_t>(tile.parameter)];
@@ -148,12 +143,11 @@ class Optimizer {
         << sizes_.size() << "\n";
     if constexpr (!std::is_empty_v<Rule>) put(rule_);
     for (const Index size : sizes_) put(size);
-    bool changed = false;
     const auto write = [&](const std::byte* bytes, Index count) {
       out.write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(count));
     };
     walk(
-        Access::read, changed, [&](const StateTile& tile) { for_parts(tile, write); }, false);
+        Access::read, [&](const StateTile& tile) { for_parts(tile, write); }, false);
     require<IoError>(out.good(), "optimizer: could not write the state");
   }
 
@@ -191,13 +185,12 @@ class Optimizer {
     }
     Optimizer fresh(options_, pager_);
     fresh.lay_out(sizes);
-    bool changed = false;
     const auto read = [&](std::byte* bytes, Index count) {
       in.read(reinterpret_cast<char*>(bytes), static_cast<std::streamsize>(count));
       require<IoError>(in.good(), "optimizer state: ends too early");
     };
     fresh.walk(
-        Access::write, changed, [&](const StateTile& tile) { fresh.for_parts(tile, read); }, false);
+        Access::write, [&](const StateTile& tile) { fresh.for_parts(tile, read); }, false);
     state_.swap(fresh.state_);
     sizes_ = std::move(fresh.sizes_);
     layout_ = std::move(fresh.layout_);
@@ -243,9 +236,9 @@ class Optimizer {
   }
 
   /// Calls `body(tile)` for all tiles, in windows of extents that are pinned together; the next
-  /// window comes in meanwhile. `changed` says afterwards whether a body has run.
+  /// window comes in meanwhile.
   template <class Body>
-  void walk(Access access, bool& changed, Body&& body, bool in_parallel = true) const {
+  void walk(Access access, Body&& body, bool in_parallel = true) const {
     const auto extent = static_cast<Index>(pager_.extent_bytes());
     const auto extents = static_cast<Index>(pager_.budget() / pager_.extent_bytes());
     const Index window = std::clamp<Index>(extents / 4, 1, 64) * extent;
@@ -257,7 +250,6 @@ class Optimizer {
         const auto [next, next_size] = bytes_of(last, end_of_window(last, window));
         pager_.prefetch(next, next_size, access);
       }
-      changed = true;
       if (in_parallel) {
         parallel_for(last - first, [&](Index i) { body(tile(first + i)); });
       } else {
@@ -285,29 +277,36 @@ class Optimizer {
     return const_cast<std::byte*>(state_.data()) + tile.offset + s * tile.state_bytes;
   }
 
+  /// Calls `body.operator()<Kept>()` with how a tile's numbers are kept.
+  template <class Body>
+  static void with_kept(const StateTile& tile, Body&& body) {
+    if (tile.small) {
+      body.template operator()<Small>();
+    } else {
+      body.template operator()<State>();
+    }
+  }
+
   template <class T>
   void load(const StateTile& tile, Buffers<T>& buffers) const {
-    for (int s = 0; s < Rule::states; ++s) {
-      auto& numbers = buffers[static_cast<std::size_t>(s)];
-      numbers.resize(static_cast<std::size_t>(tile.count));
-      const auto read = tile.small ? Small::template load<T> : State::template load<T>;
-      read(place(tile, s), tile.count, 0, tile.count, Rule::is_signed[s], numbers.data());
-    }
+    with_kept(tile, [&]<class Kept>() {
+      for (int s = 0; s < Rule::states; ++s) {
+        auto& numbers = buffers[static_cast<std::size_t>(s)];
+        numbers.resize(static_cast<std::size_t>(tile.count));
+        Kept::load(place(tile, s), tile.count, 0, tile.count, Rule::is_signed[s], numbers.data());
+      }
+    });
   }
   /// Calls `body(bytes, size)` for the states of a tile, block by block, so that the order does not
   /// depend on the tiles.
   template <class Body>
   void for_parts(const StateTile& tile, Body&& body) const {
-    const Index block = tile.small ? Small::block : State::block;
-    for (Index begin = 0; begin < tile.count; begin += block)
-      for (int s = 0; s < Rule::states; ++s) {
-        const Index count = std::min(block, tile.count - begin);
-        if (tile.small) {
-          Small::parts(place(tile, s), tile.count, begin, count, body);
-        } else {
-          State::parts(place(tile, s), tile.count, begin, count, body);
-        }
-      }
+    with_kept(tile, [&]<class Kept>() {
+      for (Index begin = 0; begin < tile.count; begin += Kept::block)
+        for (int s = 0; s < Rule::states; ++s)
+          Kept::parts(place(tile, s), tile.count, begin, std::min(Kept::block, tile.count - begin),
+                      body);
+    });
   }
   template <class T>
   static std::vector<Run<T>> runs(Buffers<T>& buffers, Index count) {

@@ -303,10 +303,9 @@ constexpr Index plain_byte(Index i) {
 template <int Bits>
 class VectorDecoder {
  public:
-  VectorDecoder(const float* table, const LookupTable& lookup) : table_(table), lookup_(lookup) {}
-  /// The same for values that may be even steps.
-  VectorDecoder(const float* table, const LookupTable& lookup, const EvenSteps& steps)
-      : table_(table), lookup_(lookup), steps_(&steps) {}
+  /// `steps` says of values of 8 bits whether they are even steps; null: they are looked up.
+  VectorDecoder(const float* table, const LookupTable& lookup, const EvenSteps* steps = nullptr)
+      : table_(table), lookup_(lookup), steps_(steps) {}
 
   /// Codes [begin, begin + count), all of one scale, of a stream of `bytes` bytes.
   template <class S>
@@ -397,7 +396,7 @@ class VectorDecoder {
 
   const float* table_;
   FourBitLookup lookup_;
-  const EvenSteps* steps_ = nullptr;
+  const EvenSteps* steps_;
 };
 
 /// Floats in place times their blocks' scales, for blocks shorter than a step.

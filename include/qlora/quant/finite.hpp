@@ -10,7 +10,7 @@ namespace qlora::detail {
 
 /// Throws NumericError at the first weight of a block that is not finite.
 inline void require_finite(const float* weights, Index begin, Index count, Index cols) {
-  if (is_finite(largest_magnitude(weights + begin, count))) return;
+  if (all_finite(weights + begin, count)) return;
   const float* end = weights + begin + count;
   const float* bad = std::find_if_not(weights + begin, end, is_finite);
   if (bad != end)

@@ -117,7 +117,7 @@ class QuantizedView {
     const Index bytes = packed_bytes(F::code_bits, size());
     if constexpr (!RuntimeCodebook<Code>) {
       decode_with(detail::VectorDecoder<F::code_bits>(
-                      decode_table<Code>.at, detail::lookup_table<Code>, detail::even_steps<Code>),
+                      decode_table<Code>.at, detail::lookup_table<Code>, &detail::even_steps<Code>),
                   bytes, begin, count, out);
     } else {
       // Each table's values, made ready for as long as they serve.
