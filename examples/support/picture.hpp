@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 #include <string>
+#include <utility>
 
 #include "qlora/io/atomic_file.hpp"
 
@@ -25,6 +26,16 @@ inline void draw(const std::filesystem::path& folder, const std::string& what,
   if (std::system(command.c_str()) != 0)
     std::cerr << "warning: gnuplot failed or is missing; no " << what << "\n";
   std::filesystem::remove(file);
+}
+
+// NAME.png and NAME.svg of a script that sets neither terminal nor output.
+inline void draw_both(const std::filesystem::path& folder, const std::string& name,
+                      const std::string& script) {
+  for (const auto& [ending, terminal] : {std::pair<std::string, std::string>{".png", "pngcairo"},
+                                         {".svg", "svg background rgb 'white'"}})
+    draw(folder, name + ending,
+         "set terminal " + terminal + " size 900,500 enhanced font 'sans,11'; set output '" + name +
+             ending + "'; set termoption noenhanced; " + script);
 }
 
 }  // namespace program

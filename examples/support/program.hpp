@@ -3,9 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <new>
+#include <string>
+#include <system_error>
 
 #include "qlora/core/error.hpp"
 
@@ -31,6 +34,14 @@ inline int run(CLI::App& app, int argc, char** argv, const std::function<void()>
     std::cerr << "\nerror: " << error.what() << "\n";
   }
   return bad_input;
+}
+
+// A folder for what a program makes, made where it is missing. Throws IoError that names it.
+inline std::filesystem::path output_folder(const std::string& name) {
+  std::error_code failure;
+  std::filesystem::create_directories(name, failure);
+  qlora::require<qlora::IoError>(!failure, name, ": can't make the folder: ", failure.message());
+  return name;
 }
 
 }  // namespace program

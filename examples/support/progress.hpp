@@ -14,10 +14,14 @@ namespace program {
 
 class ProgressBar {
  public:
-  explicit ProgressBar(qlora::Index total)
+  // Programs whose output is a table show their progress on stderr.
+  explicit ProgressBar(qlora::Index total, std::FILE* stream = stdout)
       : total_(std::max<qlora::Index>(1, total)),
-        terminal_(::isatty(STDOUT_FILENO) == 1),
+        stream_(stream),
+        terminal_(::isatty(::fileno(stream)) == 1),
         start_(std::chrono::steady_clock::now()) {}
+
+  bool terminal() const { return terminal_; }
 
   // `done` of the total, what to say of it, and the time that is left.
   void show(qlora::Index done, const std::string& text) const {
@@ -30,18 +34,19 @@ class ProgressBar {
     if (terminal_) {
       constexpr qlora::Index width = 30;
       const auto filled = static_cast<std::size_t>(width * done / total_);
-      std::printf("\r[%s%s] %s  %s\033[K", std::string(filled, '#').c_str(),
-                  std::string(static_cast<std::size_t>(width) - filled, '.').c_str(), text.c_str(),
-                  eta);
-      if (done == total_) std::printf("\n");
+      std::fprintf(stream_, "\r[%s%s] %s  %s\033[K", std::string(filled, '#').c_str(),
+                   std::string(static_cast<std::size_t>(width) - filled, '.').c_str(), text.c_str(),
+                   eta);
+      if (done == total_) std::fprintf(stream_, "\n");
     } else {
-      std::printf("%s  %s\n", text.c_str(), eta);
+      std::fprintf(stream_, "%s  %s\n", text.c_str(), eta);
     }
-    std::fflush(stdout);
+    std::fflush(stream_);
   }
 
  private:
   qlora::Index total_;
+  std::FILE* stream_;
   bool terminal_;
   std::chrono::steady_clock::time_point start_;
 };

@@ -3,6 +3,11 @@
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/random.hpp"
+#include "qlora/eval/agreement.hpp"
+#include "qlora/eval/bradley_terry.hpp"
+#include "qlora/eval/elo.hpp"
+#include "qlora/eval/normality.hpp"
+#include "qlora/eval/order_bias.hpp"
 #include "qlora/model/generate.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/nn.hpp"

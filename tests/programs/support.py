@@ -9,6 +9,14 @@ examples = pathlib.Path(os.environ["QLORA_EXAMPLES"])
 CHAT = '{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"the thin"}]}\n'
 
 
+def shared_data(test):
+    """The folder of data that may not be copied into the project; skips the test where it is not there."""
+    folder = pathlib.Path(__file__).resolve().parents[2].parent / "shared/data"
+    if not folder.is_dir():
+        test.skipTest(f"skipped: {folder} is not there")
+    return folder
+
+
 def run(program, *arguments, stdin="", seconds=600):
     """The finished run; output is text, broken bytes replaced."""
     return subprocess.run([examples / program, *map(str, arguments)], input=stdin, capture_output=True, text=True,

@@ -3,6 +3,7 @@
 ///     nlohmann::json config = qlora::read_json_file("adapter_config.json");
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -72,6 +73,19 @@ inline std::vector<Index> whole_numbers(const nlohmann::json& values, const std:
 /// A JSON file. Throws IoError, or FormatError with the place.
 inline nlohmann::json read_json_file(const std::filesystem::path& path) {
   return parse_json(path.string(), read_text_file(path));
+}
+
+/// Calls body(number, line) for the lines of a text that are not blank; numbers count from 1.
+template <class Body>
+void for_each_line(std::string_view text, Body body) {
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    ++number;
+    begin = end + 1;
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) body(number, line);
+  }
 }
 
 }  // namespace qlora

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "qlora/io/json_file.hpp"
@@ -53,14 +54,7 @@ inline std::vector<ChatMessage> chat_of_json(const nlohmann::json& line) {
 /// and the line.
 inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::path& path) {
   std::vector<std::vector<ChatMessage>> chats;
-  const std::string text = read_text_file(path);
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line(text.data() + begin, end - begin);
-    ++number;
-    begin = end + 1;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+  for_each_line(read_text_file(path), [&](std::size_t number, std::string_view line) {
     try {
       chats.push_back(detail::chat_of_json(nlohmann::json::parse(line)));
     } catch (const nlohmann::json::exception& failure) {
@@ -68,7 +62,7 @@ inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::p
     } catch (const FormatError& failure) {
       throw FormatError(message(path.string(), ":", number, ": ", failure.what()));
     }
-  }
+  });
   return chats;
 }
 

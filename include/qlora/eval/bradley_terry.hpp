@@ -1,0 +1,162 @@
+/// Ratings by the model of Bradley and Terry ("Rank analysis of incomplete block designs", 1952)
+/// at its maximum likelihood, with bootstrap intervals: unlike Elo's they depend on no order.
+///
+///     auto result = qlora::bradley_terry(matches, systems);
+///     result.rating[0]; result.low[0]; result.high[0];
+///
+/// P(i beats j) = 1 / (1 + 10^((r_j - r_i) / 400)); a tie is half a win of each. The mean of all
+/// ratings is 1000, so they stand on Elo's scale.
+#pragma once
+
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "qlora/core/error.hpp"
+#include "qlora/core/parallel.hpp"
+#include "qlora/core/random.hpp"
+#include "qlora/eval/percentile.hpp"
+#include "qlora/eval/tournament.hpp"
+
+namespace qlora {
+
+struct BradleyTerryOptions {
+  Index resamples = 1000;  ///< of the matches, for the intervals
+  double level = 0.95;
+  std::uint64_t seed = 0;
+};
+
+struct BradleyTerry {
+  std::vector<double> rating;     ///< NaN for a system that plays no match
+  std::vector<double> low, high;  ///< percentiles over the resamples
+  Index resamples = 0;  ///< of those that have a maximum (some systems only win in others)
+};
+
+namespace detail {
+
+/// Whether, among those who play, everyone is reached from everyone along wins (with ties): only
+/// then the likelihood has a maximum (Ford, "Solution of a ranking problem from binary
+/// comparisons", 1957).
+inline bool connected(const Eigen::MatrixXd& wins, const std::vector<Index>& players) {
+  for (const bool forwards : {true, false}) {
+    std::vector<char> seen(static_cast<std::size_t>(wins.rows()), 0);
+    std::vector<Index> open{players.front()};
+    seen[static_cast<std::size_t>(players.front())] = 1;
+    std::size_t count = 0;
+    while (!open.empty()) {
+      const Index i = open.back();
+      open.pop_back();
+      ++count;
+      for (const Index j : players) {
+        auto& visited = seen[static_cast<std::size_t>(j)];
+        if (visited || (forwards ? wins(i, j) : wins(j, i)) <= 0) continue;
+        visited = 1;
+        open.push_back(j);
+      }
+    }
+    if (count < players.size()) return false;
+  }
+  return true;
+}
+
+/// Newton's method on the log-likelihood, which is concave; nothing where it has no maximum.
+/// wins(i, j): what i got against j.
+inline std::optional<Eigen::VectorXd> bradley_terry_strengths(const Eigen::MatrixXd& wins) {
+  const Index n = wins.rows();
+  std::vector<Index> players;
+  for (Index i = 0; i < n; ++i)
+    if (wins.row(i).sum() + wins.col(i).sum() > 0) players.push_back(i);
+  if (players.size() < 2 || !connected(wins, players)) return std::nullopt;
+  const auto m = static_cast<Index>(players.size());
+  const Eigen::MatrixXd w = wins(players, players);
+  const Eigen::MatrixXd games = w + w.transpose();
+  const auto likelihood = [&](const Eigen::VectorXd& s) {
+    double sum = 0;
+    for (Index j = 0; j < m; ++j)
+      for (Index i = 0; i < m; ++i)
+        if (w(i, j) > 0) sum -= w(i, j) * std::log1p(std::exp(s[j] - s[i]));
+    return sum;
+  };
+  Eigen::VectorXd strength = Eigen::VectorXd::Zero(m);
+  double value = likelihood(strength);
+  for (int round = 0; round < 100; ++round) {
+    Eigen::VectorXd gradient = w.rowwise().sum();
+    Eigen::MatrixXd hessian = Eigen::MatrixXd::Zero(m, m);
+    for (Index j = 0; j < m; ++j)
+      for (Index i = 0; i < m; ++i) {
+        if (i == j) continue;
+        const double p = 1 / (1 + std::exp(strength[j] - strength[i]));
+        gradient[i] -= games(i, j) * p;
+        hessian(i, j) -= games(i, j) * p * (1 - p);
+        hessian(i, i) += games(i, j) * p * (1 - p);
+      }
+    // The sum of all strengths is free: this holds it where it is.
+    hessian.array() += hessian.diagonal().mean();
+    const Eigen::VectorXd step = hessian.ldlt().solve(gradient);
+    double length = 1;
+    while (length > 1e-6 && likelihood(strength + length * step) < value) length /= 2;
+    strength += length * step;
+    value = likelihood(strength);
+    if ((length * step).cwiseAbs().maxCoeff() < 1e-10) break;
+  }
+  Eigen::VectorXd all = Eigen::VectorXd::Constant(n, std::numeric_limits<double>::quiet_NaN());
+  for (Index i = 0; i < m; ++i) all[players[static_cast<std::size_t>(i)]] = strength[i];
+  return all;
+}
+
+}  // namespace detail
+
+/// Throws NumericError where the likelihood has no maximum: some systems have only won, or only
+/// lost, against all others.
+inline BradleyTerry bradley_terry(std::span<const Match> matches, std::size_t systems,
+                                  const BradleyTerryOptions& options = {}) {
+  const auto n = static_cast<Index>(systems);
+  const auto rate = [&](const Eigen::MatrixXd& wins) -> std::optional<Eigen::VectorXd> {
+    auto strength = detail::bradley_terry_strengths(wins);
+    if (!strength) return strength;
+    double sum = 0;
+    Index count = 0;
+    for (const double s : *strength)
+      if (!std::isnan(s)) sum += s, ++count;
+    const double mean = sum / static_cast<double>(count);
+    *strength = (strength->array() - mean) * (400 / std::numbers::ln10) + 1000;
+    return strength;
+  };
+  const auto add = [](Eigen::MatrixXd& wins, const Match& match) {
+    wins(match.first, match.second) += match.result;
+    wins(match.second, match.first) += 1 - match.result;
+  };
+  Eigen::MatrixXd wins = Eigen::MatrixXd::Zero(n, n);
+  for (const Match& match : matches) add(wins, match);
+  const auto best = rate(wins);
+  require<NumericError>(best.has_value(),
+                        "Bradley-Terry: the likelihood has no maximum: expected that every system "
+                        "is linked to every other by wins or ties and by losses or ties");
+
+  std::vector<std::optional<Eigen::VectorXd>> samples(static_cast<std::size_t>(options.resamples));
+  parallel_for(options.resamples, [&](Index r) {
+    const std::uint64_t key = derive_key(options.seed, static_cast<std::uint64_t>(r));
+    Eigen::MatrixXd resampled = Eigen::MatrixXd::Zero(n, n);
+    for (std::size_t i = 0; i < matches.size(); ++i)
+      add(resampled, matches[uniform_below(key, i, matches.size())]);
+    samples[static_cast<std::size_t>(r)] = rate(resampled);
+  });
+  BradleyTerry result{{best->begin(), best->end()}, {}, {}, 0};
+  for (const auto& sample : samples) result.resamples += sample.has_value() ? 1 : 0;
+  for (Index s = 0; s < n; ++s) {
+    std::vector<double> values;
+    for (const auto& sample : samples)
+      if (sample && !std::isnan((*sample)[s])) values.push_back((*sample)[s]);
+    result.low.push_back(percentile(values, (1 - options.level) / 2));
+    result.high.push_back(percentile(values, (1 + options.level) / 2));
+  }
+  return result;
+}
+
+}  // namespace qlora
