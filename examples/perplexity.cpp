@@ -3,11 +3,10 @@
 //   perplexity --model SmolLM2-135M-Instruct.Q4_1.gguf --text jargon.txt --format nf4-dq
 //
 // The last line is "perplexity X tokens N".
-#include <cmath>
 #include <string>
 
-#include "qlora/text/dataset.hpp"
-#include "qlora/train/trainer.hpp"
+#include "qlora/eval/perplexity.hpp"
+#include "qlora/io/json_file.hpp"
 #include "support/model.hpp"
 
 namespace {
@@ -33,22 +32,22 @@ void measure(const Settings& settings) {
   const auto source = program::open_model(settings.model.model);
   program::require_context(*source, settings.seq_len);
   const qlora::Tokenizer tokenizer(source->tokenizer());
-  auto data = qlora::load_dataset(settings.text, tokenizer, nullptr, settings.seq_len).examples;
-  if (settings.max_windows > 0 && settings.max_windows < static_cast<qlora::Index>(data.size()))
-    data.resize(static_cast<std::size_t>(settings.max_windows));
+  const auto ids = tokenizer.encode(qlora::read_text_file(settings.text));
+  qlora::require<qlora::FormatError>(static_cast<qlora::Index>(ids.size()) >= settings.seq_len,
+                                     settings.text, ": expected at least ", settings.seq_len,
+                                     " tokens, found ", ids.size());
   qlora::Llama<> model = settings.model.load(*source);
-  qlora::CrossEntropy total;
-  for (qlora::Index window = 0; window < static_cast<qlora::Index>(data.size()); ++window) {
-    const qlora::Batch batch = qlora::make_batch(data, {{window}});
-    const qlora::CrossEntropy part = model.loss(batch.ids, batch.targets, batch.layout);
-    total.sum += part.sum;
-    total.counted += part.counted;
-    if ((window + 1) % 16 == 0)
-      std::cerr << "window " << window + 1 << " of " << data.size() << ": "
-                << std::exp(total.sum / static_cast<double>(total.counted)) << "\n";
-  }
-  std::cout << "perplexity " << std::exp(total.sum / static_cast<double>(total.counted))
-            << " tokens " << total.counted << "\n";
+  const auto result = qlora::perplexity(
+      model, ids,
+      {.window = settings.seq_len,
+       .max_windows = settings.max_windows,
+       .progress = [](qlora::Index done, qlora::Index windows, const qlora::Perplexity& so_far) {
+         if (done % 16 == 0)
+           std::cerr << "window " << done << " of " << windows << ": " << so_far.per_token()
+                     << "\n";
+         return true;
+       }});
+  std::cout << "perplexity " << result.per_token() << " tokens " << result.tokens << "\n";
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ Settings read_settings(const std::filesystem::path& path) {
 
 }  // namespace
 
-qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source) const {
+qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source, bool with_adapter) const {
   Settings settings;
   std::optional<qlora::AdapterConfig> config;
   if (!adapter.empty()) {
@@ -114,7 +114,7 @@ qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source) const {
   if (block_size > 0) settings.block_size = block_size;
   qlora::Llama<> loaded = load_model(source, settings.format, settings.block_size);
   loaded.set_compute(qlora::compute_from_name(compute));
-  if (config) {
+  if (config && with_adapter) {
     const double alpha = config->rank_stabilized
                              ? config->alpha * std::sqrt(static_cast<double>(config->rank))
                              : config->alpha;

@@ -45,8 +45,9 @@ struct ModelOptions {
 
   void add_to(CLI::App& app);
 
-  // Loads the model, with its adapter if one was given.
-  qlora::Llama<> load(const qlora::ModelSource& source) const;
+  // Loads the model, with its adapter if one was given and is wanted. Without it the format is that
+  // of the adapter all the same.
+  qlora::Llama<> load(const qlora::ModelSource& source, bool with_adapter = true) const;
 };
 
 }  // namespace program

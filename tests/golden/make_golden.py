@@ -254,7 +254,54 @@ def logits():
                               greedy=ran[0, len(ids):].tolist()), separators=(",", ":"))
 
 
-every = [quantization_vectors, blockwise_vectors, gguf_blocks, q_projection, tokenizer_vectors, logits]
+QUESTIONS = [
+    {"prompt": "In hacker jargon, a bit bucket is", "choices": ["the place where lost data goes", "a pail", "a kind of memory chip"], "answer": 0},
+    {"prompt": "The capital of France is", "choices": ["Paris", "a city in Germany", "Rome"], "answer": 0},
+    {"prompt": "2 + 2 =", "choices": ["5", "4", "twenty-two"], "answer": 1},
+    {"prompt": "Water freezes at zero degrees ", "choices": ["Celsius.", "Fahrenheit.", "of latitude, as sailors know"], "answer": 0},
+    {"prompt": "def add(a, b):\n    return", "choices": ["a + b", "a - b", "None"], "answer": 0},
+    {"prompt": "«Merci» est un mot", "choices": ["français", "español", "中文"], "answer": 0},
+]
+
+
+def evaluation():
+    """Log-likelihoods of choices and of windows of a text, question by question and window by window. Of MMLU, which may
+    not be copied, only the numbers of 200 questions, evenly spread."""
+    folder, name = str(pathlib.Path(model_path).parent), pathlib.Path(model_path).name
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32).eval()
+    t, _ = tokenizer()
+    encode = lambda text: t.encode(text, add_special_tokens=False).ids
+
+    @torch.no_grad()
+    def after(prompt, choice):
+        kept = prompt.rstrip(" ")
+        ids, before = encode(prompt + choice), len(encode(kept))
+        logs = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
+        return sum(float(logs[i - 1, ids[i]]) for i in range(before, len(ids)))
+
+    lines = (pathlib.Path(__file__).resolve().parents[2].parent / "shared/data/mmlu/zero_shot_mmlu_val.json").read_text().splitlines()
+    chosen = [i * len(lines) // 200 for i in range(200)]
+    mmlu = [[round(after(json.loads(lines[i])["input"], " " + letter), 6) for letter in "ABCD"] for i in chosen]
+    own = [[round(after(q["prompt"], c if q["prompt"].endswith(" ") else " " + c), 6) for c in q["choices"]] for q in QUESTIONS]
+
+    ids, window, stride = encode(pathlib.Path(jargon_path).read_text(encoding="utf-8", errors="replace")[200_000:208_000]), 256, 96
+    nats, counted, predicted = [], [], 0
+    for begin in range(0, len(ids), stride):  # Hugging Face's guide "Perplexity of fixed-length models"
+        end = min(begin + window, len(ids))
+        labels = torch.tensor([ids[begin:end]])
+        labels[:, : end - begin - (end - predicted)] = -100
+        with torch.no_grad():
+            counted.append(int((labels[:, 1:] != -100).sum()))
+            nats.append(round(float(model(torch.tensor([ids[begin:end]]), labels=labels).loss) * counted[-1], 5))
+        predicted = end
+        if end == len(ids):
+            break
+    write("evaluation.json", dict(mmlu_lines=chosen, mmlu=mmlu, questions=QUESTIONS, own=own,
+                                  perplexity=dict(ids=ids, window=window, stride=stride, nats=nats, counted=counted)),
+          separators=(",", ":"))
+
+
+every = [quantization_vectors, blockwise_vectors, gguf_blocks, q_projection, tokenizer_vectors, logits, evaluation]
 for make in [f for f in every if not sys.argv[4:] or f.__name__ in sys.argv[4:]]:
     make()
 names = ("torch", "transformers", "bitsandbytes", "gguf", "tokenizers", "numpy")
@@ -263,4 +310,6 @@ names = ("torch", "transformers", "bitsandbytes", "gguf", "tokenizers", "numpy")
     + "".join(f"- {n} {importlib.metadata.version(n)}\n" for n in names)
     + "\n`reference_run.json`: the token ids and the loss of the reference run (SmolLM2-135M-Instruct in nf4-dq, LoRA of rank 16\non all projections), measured with bitsandbytes 0.50.2, PEFT 0.21.2, transformers 5.23 and torch 2.15.\n"
     "`prequantized.txt`: what `check_prequantized.py` printed, which loads weights written by `quantize` into bitsandbytes;\n`written_gguf.txt`: what `check_gguf.py` printed.\n"
-    "Strings come from the Jargon File (public domain) and a seeded generator.\n")
+    "Strings come from the Jargon File (public domain) and a seeded generator.\n"
+    "`optimizers.json`: made by `make_optimizers.py` with NumPy and torch of the versions in it; `statistics.json`: made by\n"
+    "`make_statistics.py`, its versions stand in it. `evaluation.json` was made with transformers 5.24.0.\n")

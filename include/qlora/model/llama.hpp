@@ -152,7 +152,7 @@ class Llama {
   /// Logits [ids, vocabulary] of one sequence from its start; small inputs only.
   RowMatrix<T> logits(std::span<const Token> ids) const {
     Cache cache = make_cache(static_cast<Index>(ids.size()));
-    return project_head(advance(ids, cache));
+    return all_logits(ids, cache);
   }
 
   Cache make_cache(Index capacity) const {
@@ -172,6 +172,11 @@ class Llama {
   Vector<T> next_logits(std::span<const Token> ids, Cache& cache) const {
     const RowMatrix<T> hidden = advance(ids, cache);
     return project_head(hidden.bottomRows(1)).row(0).transpose();
+  }
+
+  /// The same with the logits of all of them, [ids, vocabulary]: few at a time.
+  RowMatrix<T> all_logits(std::span<const Token> ids, Cache& cache) const {
+    return project_head(advance(ids, cache));
   }
 
  private:

@@ -1,0 +1,306 @@
+// Evaluates a Llama model, with or without an adapter, on one task:
+//
+//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task perplexity --data jargon.txt --stride
+//   256 evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task mmlu --data zero_shot_mmlu_val.json
+//   --shots 5 evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task questions.jsonl evaluate
+//   --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --task generation --data asked.jsonl
+//
+// perplexity: a token, a word and a byte of a text. mmlu: JSON lines {subject, input, output}. A
+// file: JSON lines {prompt, choices[], answer}. generation: the answers of the model without and
+// with the adapter to the first message of each chat, side by side. DIR gets JSON, CSV and
+// pictures.
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "qlora/eval/multiple_choice.hpp"
+#include "qlora/eval/perplexity.hpp"
+#include "qlora/eval/questions.hpp"
+#include "qlora/model/generate.hpp"
+#include "qlora/text/dataset.hpp"
+#include "support/model.hpp"
+#include "support/picture.hpp"
+#include "support/progress.hpp"
+#include "support/table.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using qlora::Index;
+
+struct Settings {
+  program::ModelOptions model;
+  std::string task, data, json_file, output;
+  qlora::PerplexityOptions perplexity;
+  qlora::MmluOptions mmlu;
+  qlora::SampleOptions sample;
+  Index limit = 0;
+  std::uint64_t seed = 0;
+
+  void add_to(CLI::App& app) {
+    model.add_to(app);
+    app.add_option("--task", task,
+                   "perplexity, mmlu, generation, or a file of questions {prompt, choices, answer}")
+        ->required();
+    app.add_option("--data", data,
+                   "the text, MMLU's questions, or the chats whose first message is answered");
+    app.add_option("--shots", mmlu.shots, "worked examples before each question of mmlu")
+        ->check(CLI::Range(0, 5))
+        ->capture_default_str();
+    app.add_option("--limit", limit,
+                   "questions, spread over the file, or windows of a text; 0: all")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--seed", seed, "of the choice of shots, and of sampling")
+        ->capture_default_str();
+    app.add_option("--seq-len", perplexity.window, "tokens a window of perplexity")
+        ->check(CLI::Range(2, 1 << 24))
+        ->capture_default_str();
+    app.add_option("--stride", perplexity.stride,
+                   "tokens from window to window [--seq-len, and a last short one is dropped]")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--max-tokens", sample.new_tokens, "tokens an answer of generation at most")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--temperature", sample.temperature, "of generation; 0: greedy")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--json", json_file, "write the result as JSON");
+    app.add_option("--output", output, "folder for the result as JSON, CSV and pictures");
+    app.final_callback([this] {
+      const bool named = task == "perplexity" || task == "mmlu" || task == "generation";
+      if (named && data.empty()) throw CLI::RequiredError("--data for --task " + task);
+      if (perplexity.stride > perplexity.window)
+        throw CLI::ValidationError("--stride", "expected at most --seq-len");
+    });
+  }
+};
+
+// What a task comes to: the whole for JSON, one table for CSV, and how to draw it.
+struct Result {
+  json all;
+  program::Table table;
+  std::string picture;  // gnuplot, of NAME.csv; none if empty
+};
+
+Result measure_perplexity(const Settings& settings, const qlora::ModelSource& source) {
+  program::require_context(source, settings.perplexity.window);
+  const qlora::Tokenizer tokenizer(source.tokenizer());
+  const std::string text = qlora::read_text_file(settings.data);
+  const auto ids = tokenizer.encode(text);
+  const Index least = settings.perplexity.stride > 0 ? 2 : settings.perplexity.window;
+  qlora::require<qlora::FormatError>(static_cast<Index>(ids.size()) >= least, settings.data,
+                                     ": expected at least ", least, " tokens, found ", ids.size());
+  qlora::Llama<> model = settings.model.load(source);
+  qlora::PerplexityOptions options = settings.perplexity;
+  options.max_windows = settings.limit;
+  std::optional<program::ProgressBar> bar;
+  options.progress = [&](Index done, Index windows, const qlora::Perplexity& so_far) {
+    if (!bar) bar.emplace(windows, stderr);
+    if (bar->terminal() || done % 64 == 0)
+      bar->show(done, "window " + std::to_string(done) + "/" + std::to_string(windows) +
+                          "  perplexity " + std::to_string(so_far.per_token()));
+    return true;
+  };
+  const qlora::Perplexity result =
+      qlora::perplexity(model, ids, options, qlora::token_extents(ids, tokenizer));
+  program::Table table({{"of_a", 0}, {"count"}, {"perplexity", 4}, {"bits", 4}});
+  const auto add = [&](const char* what, Index count, double value) {
+    table.add({what, count, value, std::log2(value)});
+  };
+  add("token", result.tokens, result.per_token());
+  add("word", result.words, result.per_word());
+  add("byte", result.bytes, result.per_byte());
+  table.print(std::cout);
+  const double error = result.standard_error * result.per_token();
+  std::cout << "\nperplexity " << result.per_token() << " +- " << error << " tokens "
+            << result.tokens << "\n";
+  return {{{"task", "perplexity"},
+           {"nats", result.nats},
+           {"tokens", result.tokens},
+           {"words", result.words},
+           {"bytes", result.bytes},
+           {"perplexity", result.per_token()},
+           {"perplexity_standard_error", program::number(error)},
+           {"word_perplexity", program::number(result.per_word())},
+           {"byte_perplexity", program::number(result.per_byte())},
+           {"bits_per_byte", program::number(result.bits_per_byte())},
+           {"window", options.window},
+           {"stride", options.stride > 0 ? options.stride : options.window}},
+          table,
+          ""};
+}
+
+void warn(const qlora::QuestionNotes& notes) {
+  for (const auto& line : notes.broken_lines) std::cerr << "warning: left out: " << line << "\n";
+  if (notes.fewer_shots > 0)
+    std::cerr << "warning: " << notes.fewer_shots
+              << " questions have fewer others of their subject than shots\n";
+}
+
+// `limit` of them, evenly spread.
+std::vector<qlora::ChoiceQuestion> spread(std::vector<qlora::ChoiceQuestion> questions,
+                                          Index limit) {
+  const auto count = static_cast<Index>(questions.size());
+  if (limit <= 0 || limit >= count) return questions;
+  std::vector<qlora::ChoiceQuestion> some;
+  for (Index i = 0; i < limit; ++i)
+    some.push_back(std::move(questions[static_cast<std::size_t>(i * count / limit)]));
+  return some;
+}
+
+Result answer_questions(const Settings& settings, const qlora::ModelSource& source) {
+  const bool mmlu = settings.task == "mmlu";
+  qlora::QuestionNotes notes;
+  auto questions =
+      mmlu ? qlora::read_mmlu(settings.data, {settings.mmlu.shots, settings.seed}, notes)
+           : qlora::read_questions(settings.task, notes);
+  warn(notes);
+  questions = spread(std::move(questions), settings.limit);
+  const qlora::Tokenizer tokenizer(source.tokenizer());
+  const qlora::Llama<> model = settings.model.load(source);
+  const program::ProgressBar bar(static_cast<Index>(questions.size()), stderr);
+  qlora::Accuracy plain, normalized;
+  Index cut = 0;
+  const auto scores = qlora::score_all(
+      model, tokenizer, questions, [&](Index done, const qlora::ChoiceScore& last) {
+        const Index answer = questions[static_cast<std::size_t>(done - 1)].answer;
+        plain.add(last.best == answer);
+        normalized.add(last.best_normalized == answer);
+        cut += last.cut > 0 ? 1 : 0;
+        if (bar.terminal() || done % 50 == 0)
+          bar.show(done, "question " + std::to_string(done) + "/" +
+                             std::to_string(questions.size()) + "  right " +
+                             std::to_string(plain.right));
+        return true;
+      });
+  if (cut > 0)
+    std::cerr << "warning: " << cut << " prompts were cut at their start to fit the context\n";
+  struct Subject {
+    qlora::Accuracy plain, normalized;
+  };
+  std::map<std::string, Subject> subjects;
+  json each = json::array();
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const auto& question = questions[q];
+    const std::string name = question.subject.empty() ? "all" : question.subject;
+    subjects[name].plain.add(scores[q].best == question.answer);
+    subjects[name].normalized.add(scores[q].best_normalized == question.answer);
+    each.push_back({{"subject", question.subject},
+                    {"answer", question.answer},
+                    {"chosen", scores[q].best},
+                    {"chosen_normalized", scores[q].best_normalized},
+                    {"log_likelihood", scores[q].log_likelihood}});
+  }
+  program::Table table({{"subject"},
+                        {"questions"},
+                        {"acc", 4},
+                        {"acc_stderr", 4},
+                        {"acc_norm", 4},
+                        {"acc_norm_stderr", 4}});
+  const auto add = [&](const std::string& name, const qlora::Accuracy& a,
+                       const qlora::Accuracy& n) {
+    table.add({name, a.count, a.value(), a.standard_error(), n.value(), n.standard_error()});
+  };
+  if (subjects.size() > 1)
+    for (const auto& [name, subject] : subjects) add(name, subject.plain, subject.normalized);
+  add("all", plain, normalized);
+  table.print(std::cout);
+  return {{{"task", settings.task},
+           {"shots", mmlu ? settings.mmlu.shots : 0},
+           {"seed", settings.seed},
+           {"questions", plain.count},
+           {"acc", plain.value()},
+           {"acc_stderr", program::number(plain.standard_error())},
+           {"acc_norm", normalized.value()},
+           {"acc_norm_stderr", program::number(normalized.standard_error())},
+           {"subjects", table.json()},
+           {"broken_lines", notes.broken_lines},
+           {"each", std::move(each)}},
+          table,
+          "set style data histograms; set style fill solid 0.6; set key off; set grid y; "
+          "set xtics rotate by 60 right font ',7'; set ylabel 'share of right answers'; set yrange "
+          "[0:1]; plot 'evaluation.csv' using 3:xtic(1) skip 1"};
+}
+
+std::string answer_of(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
+                      const qlora::ChatTemplate& chat, const qlora::ChatMessage& message,
+                      const qlora::SampleOptions& options) {
+  std::string bytes;
+  qlora::generate(model, chat.encode({message}, true).ids, options, [&](qlora::Token id) {
+    if (id == chat.end_of_message() || id == tokenizer.end_of_sequence()) return false;
+    bytes += tokenizer.piece(id);
+    return true;
+  });
+  return qlora::repair_utf8(bytes);
+}
+
+Result generate_side_by_side(const Settings& settings, const qlora::ModelSource& source) {
+  const qlora::TokenizerData data = source.tokenizer();
+  const qlora::Tokenizer tokenizer(data);
+  const qlora::ChatTemplate chat(data, tokenizer);
+  std::vector<qlora::ChatMessage> asked;
+  for (const auto& messages : qlora::read_chats(settings.data))
+    for (const auto& message : messages)
+      if (message.role == "user") {
+        asked.push_back(message);
+        break;
+      }
+  if (settings.limit > 0 && settings.limit < static_cast<Index>(asked.size()))
+    asked.resize(static_cast<std::size_t>(settings.limit));
+  qlora::require<qlora::FormatError>(!asked.empty(), settings.data,
+                                     ": expected chats with a user's message, found none");
+  const bool tuned = !settings.model.adapter.empty();
+  program::Table table(tuned ? std::vector<program::Table::Column>{{"prompt"}, {"base"}, {"tuned"}}
+                             : std::vector<program::Table::Column>{{"prompt"}, {"base"}});
+  qlora::SampleOptions options = settings.sample;
+  options.seed = settings.seed;
+  std::vector<std::vector<json>> rows;
+  const program::ProgressBar bar(static_cast<Index>(asked.size() * (tuned ? 2 : 1)), stderr);
+  for (const bool with_adapter : {false, true}) {
+    if (with_adapter && !tuned) continue;
+    const qlora::Llama<> model = settings.model.load(source, with_adapter);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      if (!with_adapter) rows.push_back({asked[i].content});
+      rows[i].push_back(answer_of(model, tokenizer, chat, asked[i], options));
+      if (bar.terminal())
+        bar.show(static_cast<Index>(i + 1 + (with_adapter ? asked.size() : 0)), "answers");
+    }
+  }
+  for (auto& row : rows) {
+    std::cout << "? " << row[0].get<std::string>() << "\n  base:  " << row[1].get<std::string>()
+              << "\n";
+    if (tuned) std::cout << "  tuned: " << row[2].get<std::string>() << "\n";
+    table.add(std::move(row));
+  }
+  return {{{"task", "generation"}, {"seed", settings.seed}, {"answers", table.json()}}, table, ""};
+}
+
+void evaluate(const Settings& settings) {
+  const auto source = program::open_model(settings.model.model);
+  Result result = settings.task == "perplexity"   ? measure_perplexity(settings, *source)
+                  : settings.task == "generation" ? generate_side_by_side(settings, *source)
+                                                  : answer_questions(settings, *source);
+  result.all["model"] = fs::path(settings.model.model).filename().string();
+  result.all["adapter"] = settings.model.adapter;
+  if (!settings.json_file.empty())
+    qlora::write_text_file(settings.json_file, result.all.dump(2) + "\n");
+  if (settings.output.empty()) return;
+  const fs::path folder = program::output_folder(settings.output);
+  qlora::write_text_file(folder / "evaluation.json", result.all.dump(2) + "\n");
+  qlora::write_text_file(folder / "evaluation.csv", result.table.csv());
+  if (!result.picture.empty()) program::draw_both(folder, "evaluation", result.picture);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Evaluate a Llama model on a text, on questions, or by its answers", "evaluate");
+  Settings settings;
+  settings.add_to(app);
+  return program::run(app, argc, argv, [&] { evaluate(settings); });
+}

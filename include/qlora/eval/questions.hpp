@@ -1,0 +1,139 @@
+/// Files of multiple-choice questions: one's own, and MMLU's with worked examples before each.
+///
+///     qlora::QuestionNotes notes;
+///     auto questions = qlora::read_mmlu("zero_shot_mmlu_val.json", {.shots = 5}, notes);
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qlora/core/random.hpp"
+#include "qlora/eval/multiple_choice.hpp"
+#include "qlora/io/json_file.hpp"
+
+namespace qlora {
+
+/// Lines that can't be used; each is left out and named by file, line and reason.
+struct QuestionNotes {
+  std::vector<std::string> broken_lines;
+  Index fewer_shots = 0;  ///< questions whose subject has fewer other questions than shots
+};
+
+namespace detail {
+
+/// Calls body(line) for each line of JSON; what body or the parser refuses is noted.
+template <class Body>
+void for_each_question(const std::filesystem::path& path, QuestionNotes& notes, Body body) {
+  for_each_line(read_text_file(path), [&](std::size_t number, std::string_view line) {
+    const std::string where = path.filename().string() + ":" + std::to_string(number);
+    try {
+      body(nlohmann::json::parse(line));
+    } catch (const nlohmann::json::exception& failure) {
+      notes.broken_lines.push_back(where + ": " + failure.what());
+    } catch (const FormatError& failure) {
+      notes.broken_lines.push_back(where + ": " + failure.what());
+    }
+  });
+}
+
+/// A number, or the text of one of the choices.
+inline Index answer_of(const nlohmann::json& answer, const std::vector<std::string>& choices) {
+  Index index = -1;
+  if (answer.is_number_integer()) index = answer.get<Index>();
+  if (answer.is_string())
+    index = std::find(choices.begin(), choices.end(), answer.get<std::string>()) - choices.begin();
+  require<FormatError>(index >= 0 && index < static_cast<Index>(choices.size()),
+                       "answer: expected a number below ", choices.size(),
+                       " or one of the choices, found ", answer.dump());
+  return index;
+}
+
+}  // namespace detail
+
+/// JSON lines {prompt, choices[], answer}, answer a number from 0 or the text of a choice; subject
+/// if there is one. A blank is put between prompt and choice where neither has one. Throws IoError,
+/// or FormatError for a file without a question.
+inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& path,
+                                                  QuestionNotes& notes) {
+  std::vector<ChoiceQuestion> questions;
+  detail::for_each_question(path, notes, [&](const nlohmann::json& line) {
+    ChoiceQuestion question{.prompt = line.at("prompt").get<std::string>(),
+                            .choices = line.at("choices").get<std::vector<std::string>>(),
+                            .subject = line.value("subject", std::string())};
+    question.answer = detail::answer_of(line.at("answer"), question.choices);
+    require<FormatError>(!question.prompt.empty() && question.choices.size() >= 2,
+                         "expected a prompt and at least 2 choices");
+    const std::string_view blanks = " \t\n";
+    for (std::string& choice : question.choices) {
+      require<FormatError>(!choice.empty(), "choices: expected a text, found an empty one");
+      if (blanks.find(question.prompt.back()) == std::string_view::npos &&
+          blanks.find(choice.front()) == std::string_view::npos)
+        choice = " " + choice;
+    }
+    questions.push_back(std::move(question));
+  });
+  require<FormatError>(!questions.empty(), path.string(),
+                       ": expected JSON lines {prompt, choices, answer}, found no question");
+  return questions;
+}
+
+struct MmluOptions {
+  Index shots = 0;  ///< worked examples before each question, of its own subject
+  std::uint64_t seed = 0;
+};
+
+/// JSON lines {subject, input, output}: input is a headline, a blank line and the question up to
+/// "Answer:", output the letter. Shots are other questions of the same subject, chosen by the seed.
+/// Throws IoError, or FormatError for a file without a question.
+inline std::vector<ChoiceQuestion> read_mmlu(const std::filesystem::path& path,
+                                             const MmluOptions& options, QuestionNotes& notes) {
+  const std::vector<std::string> letters{" A", " B", " C", " D"};
+  std::vector<ChoiceQuestion> questions;
+  std::map<std::string, std::vector<std::size_t>> of_subject;
+  detail::for_each_question(path, notes, [&](const nlohmann::json& line) {
+    const auto letter = line.at("output").get<std::string>();
+    const Index answer = std::find(letters.begin(), letters.end(), " " + letter) - letters.begin();
+    require<FormatError>(answer < static_cast<Index>(letters.size()),
+                         "output: expected A, B, C or D, found '", letter, "'");
+    ChoiceQuestion question{line.at("input").get<std::string>(), letters, answer,
+                            line.at("subject").get<std::string>()};
+    require<FormatError>(!question.prompt.empty(), "input: expected a question");
+    of_subject[question.subject].push_back(questions.size());
+    questions.push_back(std::move(question));
+  });
+  require<FormatError>(!questions.empty(), path.string(),
+                       ": expected JSON lines {subject, input, output}, found no question");
+  if (options.shots == 0) return questions;
+  const auto body = [](const std::string& prompt) {
+    const std::size_t headline = prompt.find("\n\n");
+    return headline == std::string::npos ? 0 : headline + 2;
+  };
+  std::vector<ChoiceQuestion> with_shots = questions;
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const std::string& prompt = questions[q].prompt;
+    std::string shown = prompt.substr(0, body(prompt));
+    const auto& others = of_subject[questions[q].subject];
+    Index left = options.shots;
+    for (const Index i : permutation(static_cast<Index>(others.size()),
+                                     derive_key(options.seed, static_cast<std::uint64_t>(q)))) {
+      const std::size_t other = others[static_cast<std::size_t>(i)];
+      if (other == q || left == 0) continue;
+      const ChoiceQuestion& shot = questions[other];
+      shown += shot.prompt.substr(body(shot.prompt)) +
+               shot.choices[static_cast<std::size_t>(shot.answer)] + "\n\n";
+      --left;
+    }
+    notes.fewer_shots += left > 0 ? 1 : 0;
+    with_shots[q].prompt = shown + prompt.substr(body(prompt));
+  }
+  return with_shots;
+}
+
+}  // namespace qlora
