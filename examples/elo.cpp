@@ -232,9 +232,10 @@ json by_category(const qlora::Tournament& set, const Settings& settings) {
     std::cerr << "warning: " << unknown << " questions have no category in " << settings.questions
               << "\n";
   json all = json::object();
-  for (const auto& [name, chosen] : questions_of) {
+  for (const auto& category : questions_of) {
+    const std::string& name = category.first;
     const qlora::Tournament part = qlora::of_questions(
-        set, [&](qlora::Index q) { return chosen[static_cast<std::size_t>(q)] != 0; });
+        set, [&](qlora::Index q) { return category.second[static_cast<std::size_t>(q)] != 0; });
     qlora::EloOptions options = settings.elo;
     options.progress = {};
     options.orders = std::min<qlora::Index>(options.orders, 2000);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,7 @@ struct Settings {
   qlora::Index block_size = 0, rank = 16, seq_len = 256;
   double alpha = 32;
   float dropout = 0.05f;
+  qlora::TrainOn train_on = qlora::TrainOn::answers;
   qlora::TrainOptions train;
 
   void add_to(CLI::App& app) {
@@ -39,10 +41,17 @@ struct Settings {
         ->required();
     app.add_option("--data", data, "chats as JSON lines (.jsonl), or a plain text")->required();
     app.add_option("--eval-data", eval_data, "held-out data: its loss is printed before and after");
+    app.add_option("--train-on", train_on, "what of a chat counts: answers, or questions as well")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, qlora::TrainOn>{
+            {"answers", qlora::TrainOn::answers},
+            {"questions-and-answers", qlora::TrainOn::questions_and_answers}}));
     app.add_option("--output", output, "folder for the adapter, the metrics and the picture")
         ->required();
-    app.add_option("--format", format, "format of the frozen projections; as-is: the one they have")
-        ->check(program::format_names(false))
+    app.add_option(
+           "--format", format,
+           "format of the frozen projections; as-is: the one they have, float: LoRA without "
+           "quantization")
+        ->check(program::format_names(true))
         ->capture_default_str();
     app.add_option("--block-size", block_size,
                    "weights that share a scale [64, or what the format's standard says]")
@@ -82,6 +91,10 @@ struct Settings {
         ->capture_default_str();
     app.add_option("--max-grad-norm", train.max_gradient_norm,
                    "gradients are clipped to this norm; 0: not")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--max-grad-value", train.max_gradient_value,
+                   "each number of the gradients is clipped to this first; 0: not")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     app.add_option("--optimizer", optimizer,
@@ -134,6 +147,7 @@ struct Settings {
             {"alpha", alpha},
             {"dropout", dropout},
             {"targets", targets},
+            {"train_on", train_on == qlora::TrainOn::answers ? "answers" : "questions-and-answers"},
             {"learning_rate", train.learning_rate},
             {"steps", train.steps},
             {"epochs", train.epochs},
@@ -143,6 +157,7 @@ struct Settings {
             {"schedule", schedule},
             {"warmup_steps", train.warmup_steps},
             {"max_grad_norm", train.max_gradient_norm},
+            {"max_grad_value", train.max_gradient_value},
             {"accumulate", train.accumulate},
             {"grad_checkpoint", train.gradient_checkpoint},
             {"compute", compute},
@@ -190,15 +205,17 @@ void finetune(const Settings& settings) {
   const qlora::Tokenizer tokenizer(tokenizer_data);
   std::optional<qlora::ChatTemplate> chat;
   if (!tokenizer_data.chat_template.empty()) chat.emplace(tokenizer_data, tokenizer);
-  const auto load = [&](const std::string& path) {
-    auto data = qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len);
+  const auto load = [&](const std::string& path, qlora::TrainOn train_on) {
+    auto data =
+        qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len, train_on);
     std::cout << path << ": " << data.examples.size() << " examples, " << data.truncated
               << " cut at " << settings.seq_len << " tokens, " << data.dropped << " dropped\n";
     return data;
   };
-  const qlora::Dataset data = load(settings.data);
-  const qlora::Dataset held_out =
-      settings.eval_data.empty() ? qlora::Dataset{} : load(settings.eval_data);
+  const qlora::Dataset data = load(settings.data, settings.train_on);
+  const qlora::Dataset held_out = settings.eval_data.empty()
+                                      ? qlora::Dataset{}
+                                      : load(settings.eval_data, qlora::TrainOn::answers);
   const fs::path output(settings.output);
   const OutputFolder folder(output);
 

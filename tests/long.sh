@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
-# headers, laws with a hundred times their budget, and 200 steps of 8-bit paged AdamW beside float32 AdamW. About two hours
-# on two cores.
+# headers, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
+# qemu, every format for x86-64-v3 and without Highway, and every folder under the address sanitizer. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon]
+#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws curve neon}
+parts=${*:-clang tidy laws curve neon formats sanitize}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev
 fetch_model
 fetch_jargon
@@ -58,8 +58,16 @@ for part in $parts; do
         qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/test_$folder
       done
       ;;
+    formats)
+      build_and_test v3-all "quant;linalg;memory;nn;optim" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+      build_and_test plain-all "quant;linalg;nn;optim" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_NO_HIGHWAY"
+      ;;
+    sanitize)
+      build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval" \
+        -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
+      ;;
     *)
-      echo "expected clang, tidy, laws, curve or neon, found $part" >&2
+      echo "expected clang, tidy, laws, curve, neon, formats or sanitize, found $part" >&2
       exit 2
       ;;
   esac

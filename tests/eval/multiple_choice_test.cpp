@@ -3,22 +3,14 @@
 #include <cmath>
 
 #include "support/catch.hpp"
-#include "support/files.hpp"
-#include "support/load.hpp"
-#include "support/tiny_model.hpp"
+#include "support/loaded_tiny.hpp"
 
 using qlora::ChoiceQuestion;
 using qlora::Index;
 
 namespace {
 
-struct Tiny {
-  test::TemporaryFolder folder;
-  std::unique_ptr<qlora::ModelSource> source =
-      test::open_model(folder.write("tiny.gguf", test::TinyModel().bytes()));
-  qlora::Tokenizer tokenizer{source->tokenizer()};
-  qlora::Llama<> model = test::load_model(*source, "float");
-
+struct Tiny : test::LoadedTiny {
   // Everything at once, without a cache.
   double after(const std::string& prompt, const std::string& choice) const {
     const auto ids = tokenizer.encode(prompt + choice);

@@ -4,23 +4,13 @@
 #include <numeric>
 
 #include "support/catch.hpp"
-#include "support/files.hpp"
 #include "support/law.hpp"
-#include "support/load.hpp"
-#include "support/tiny_model.hpp"
+#include "support/loaded_tiny.hpp"
 
 using qlora::Index;
 using qlora::Token;
 
 namespace {
-
-struct Tiny {
-  test::TemporaryFolder folder;
-  std::unique_ptr<qlora::ModelSource> source =
-      test::open_model(folder.write("tiny.gguf", test::TinyModel().bytes()));
-  qlora::Tokenizer tokenizer{source->tokenizer()};
-  qlora::Llama<> model = test::load_model(*source, "float");
-};
 
 std::vector<Token> counting(Index count) {
   std::vector<Token> ids(static_cast<std::size_t>(count));
@@ -58,7 +48,7 @@ TEST_CASE("consecutive windows leave out a last short one") {
 }
 
 TEST_CASE("the likelihood is that of the logits, window by window") {
-  Tiny tiny;
+  test::LoadedTiny tiny;
   const auto ids = counting(30);
   const auto result = qlora::perplexity(tiny.model, ids, {.window = 20, .stride = 8});
   double nats = 0;
@@ -78,7 +68,7 @@ TEST_CASE("the likelihood is that of the logits, window by window") {
 }
 
 TEST_CASE("words and bytes are those of the tokens that are predicted") {
-  Tiny tiny;
+  test::LoadedTiny tiny;
   const std::string text = "the thin hat  in\nthe inn";
   const auto ids = tiny.tokenizer.encode(text);
   const auto extents = qlora::token_extents(ids, tiny.tokenizer);
@@ -94,7 +84,7 @@ TEST_CASE("words and bytes are those of the tokens that are predicted") {
 }
 
 TEST_CASE("windows that make no sense, short texts and a cancelled run are errors") {
-  Tiny tiny;
+  test::LoadedTiny tiny;
   const auto ids = counting(10);
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 1}), qlora::FormatError);
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 4, .stride = 5}),

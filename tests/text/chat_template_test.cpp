@@ -41,6 +41,9 @@ TEST_CASE("each assistant's content and its end count, the newline after it and 
               {{"user", "Hi"}, {"assistant", "Yo"}, {"user", "the"}, {"assistant", "in"}})) ==
           "Yo<|im_end|>in<|im_end|>");
   REQUIRE(m.counted(m.chat.encode({{"user", "Hi"}}, true)).empty());
+  REQUIRE(m.counted(m.chat.encode({{"user", "Hi"}, {"assistant", "Yo"}}, false,
+                                  qlora::TrainOn::questions_and_answers)) ==
+          "Hi<|im_end|>Yo<|im_end|>");
   REQUIRE(m.counted(m.chat.encode({{"assistant", ""}})) == "<|im_end|>");
 }
 

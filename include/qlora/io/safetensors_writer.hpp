@@ -28,7 +28,7 @@ namespace qlora {
 
 /// What safetensors calls an element type.
 template <class T>
-inline constexpr std::string_view safetensors_dtype = "";
+inline constexpr std::string_view safetensors_dtype{};
 template <>
 inline constexpr std::string_view safetensors_dtype<float> = "F32";
 template <>
@@ -120,6 +120,7 @@ inline void write_safetensors(const std::filesystem::path& path,
                               const std::map<std::string, const RowMatrixXf*>& tensors,
                               const SafetensorsWriter::Metadata& metadata = {}) {
   std::vector<std::string> names;
+  names.reserve(tensors.size());
   for (const auto& [name, values] : tensors) names.push_back(name);
   SafetensorsWriter file(path, names, metadata);
   for (const auto& [name, values] : tensors) file.add(name, *values);

@@ -70,7 +70,7 @@ class RowScales {
 template <int Tokens, int Rows>
 HWY_FLATTEN void fused_multiply_transposed(const float* x, const WeightRef& w, Index token,
                                            Index first, Index last, float beta,
-                                           MatrixRef<float> y) {
+                                           MatrixRef<float>& y) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
   constexpr auto rows = std::make_integer_sequence<int, Rows>{};
@@ -204,7 +204,7 @@ inline void fused_bfloat16_order(const float* x, Index cols, bfloat16* to) {
 /// fused_multiply_transposed in bfloat16; x rounded and in order.
 template <int Tokens, int Rows>
 HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index token, Index first,
-                                Index last, float beta, MatrixRef<float> y) {
+                                Index last, float beta, MatrixRef<float>& y) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
   constexpr auto rows = std::make_integer_sequence<int, Rows>{};

@@ -15,7 +15,7 @@ namespace qlora {
 /// not begun when it is destroyed are dropped.
 class BackgroundThread {
  public:
-  BackgroundThread() : thread_([this](std::stop_token stop) { run(stop); }) {}
+  BackgroundThread() : thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
   void submit(std::function<void()> job) {
     {

@@ -1,4 +1,4 @@
-/// Clipping of the gradient by its global norm, as torch does it.
+/// Clipping of gradients by their global norm or number by number, as torch does it.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,18 @@ double clip_gradients(const ParameterList<T>& parameters, double largest) {
   if (factor < 1)
     for (auto* p : parameters) p->grad *= static_cast<T>(factor);
   return norm;
+}
+
+/// Moves every number of the gradients into [-largest, largest]; NaN stays NaN, and `largest` <= 0
+/// leaves all as they are.
+template <Scalar T>
+void clip_gradient_values(const ParameterList<T>& parameters, double largest) {
+  if (!(largest > 0)) return;
+  const auto bound = static_cast<T>(largest);
+  for (auto* p : parameters)
+    p->grad = p->grad.unaryExpr([bound](T g) {
+      return g > bound ? bound : g < -bound ? -bound : g;
+    });
 }
 
 }  // namespace qlora

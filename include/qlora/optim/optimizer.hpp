@@ -15,6 +15,7 @@
 #include <istream>
 #include <ostream>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,7 @@ class Optimizer {
     Rule next = rule_;
     using Step = decltype(next.template step<T>(options_, Index{1}));
     std::vector<Step> steps;
+    steps.reserve(groups.size());
     for (const auto& group : groups)
       steps.push_back(next.template step<T>(group.options, steps_ + 1));
     std::atomic<bool> changed = false;
@@ -280,11 +282,9 @@ class Optimizer {
   /// Calls `body.operator()<Kept>()` with how a tile's numbers are kept.
   template <class Body>
   static void with_kept(const StateTile& tile, Body&& body) {
-    if (tile.small) {
-      body.template operator()<Small>();
-    } else {
-      body.template operator()<State>();
-    }
+    if constexpr (!std::is_same_v<Small, State>)
+      if (tile.small) return body.template operator()<Small>();
+    body.template operator()<State>();
   }
 
   template <class T>

@@ -305,7 +305,7 @@ class VectorDecoder {
  public:
   /// `steps` says of values of 8 bits whether they are even steps; null: they are looked up.
   VectorDecoder(const float* table, const LookupTable& lookup, const EvenSteps* steps = nullptr)
-      : table_(table), lookup_(lookup), steps_(steps) {}
+      : lookup_(lookup), table_(table), steps_(steps) {}
 
   /// Codes [begin, begin + count), all of one scale, of a stream of `bytes` bytes.
   template <class S>
@@ -394,8 +394,8 @@ class VectorDecoder {
     for (; i < count; ++i) out[i] = scale(table_[read_code<Bits>(codes, begin + i)]);
   }
 
-  const float* table_;
   FourBitLookup lookup_;
+  const float* table_;
   const EvenSteps* steps_;
 };
 

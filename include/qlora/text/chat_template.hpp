@@ -31,6 +31,9 @@ struct EncodedText {
   }
 };
 
+/// What of a chat is trained on: assistants' messages, or users' as well.
+enum class TrainOn : std::uint8_t { answers, questions_and_answers };
+
 class ChatTemplate {
  public:
   /// Throws FormatError for a tokenizer without a ChatML template.
@@ -55,13 +58,17 @@ class ChatTemplate {
   const std::string& default_system() const { return default_system_; }
 
   /// `start role newline content end newline` a message; the default system message comes first
-  /// when the chat has none. Counted: assistants' contents and their end. With `answer`, the
-  /// assistant's header follows.
-  EncodedText encode(const std::vector<ChatMessage>& messages, bool answer = false) const {
+  /// when the chat has none. Counted: the contents that are trained on and their end. With
+  /// `answer`, the assistant's header follows.
+  EncodedText encode(const std::vector<ChatMessage>& messages, bool answer = false,
+                     TrainOn train_on = TrainOn::answers) const {
     EncodedText text;
     if (!default_system_.empty() && (messages.empty() || messages.front().role != "system"))
-      append(text, {"system", default_system_});
-    for (const ChatMessage& message : messages) append(text, message);
+      append(text, {"system", default_system_}, false);
+    for (const ChatMessage& message : messages)
+      append(text, message,
+             message.role == "assistant" ||
+                 (message.role == "user" && train_on == TrainOn::questions_and_answers));
     if (answer) {
       text.push(start_, false);
       for (const Token id : tokenizer_->encode_plain("assistant\n")) text.push(id, false);
@@ -70,8 +77,7 @@ class ChatTemplate {
   }
 
  private:
-  void append(EncodedText& text, const ChatMessage& message) const {
-    const bool counts = message.role == "assistant";
+  void append(EncodedText& text, const ChatMessage& message, bool counts) const {
     text.push(start_, false);
     // Role and content are encoded together, as the template's text is; a token counts when it
     // holds bytes of the content.

@@ -81,12 +81,13 @@ inline std::vector<EncodedText> windows(const std::vector<Token>& ids, Index len
 /// most. Throws IoError or FormatError that names the file; a file without a single example is an
 /// error.
 inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                            const ChatTemplate* chat, Index length) {
+                            const ChatTemplate* chat, Index length,
+                            TrainOn train_on = TrainOn::answers) {
   Dataset data;
   if (path.extension() == ".jsonl" || path.extension() == ".json") {
     require<FormatError>(chat != nullptr, path.string(), ": this model has no chat template");
     for (const auto& messages : read_chats(path)) {
-      EncodedText example = chat->encode(messages);
+      EncodedText example = chat->encode(messages, false, train_on);
       if (static_cast<Index>(example.ids.size()) > length) {
         example.ids.resize(static_cast<std::size_t>(length));
         example.counted.resize(static_cast<std::size_t>(length));

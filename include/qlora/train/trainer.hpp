@@ -37,6 +37,7 @@ struct TrainOptions {
   Schedule schedule = Schedule::constant;
   Index warmup_steps = 0;
   double max_gradient_norm = 0.3;
+  double max_gradient_value = 0;  ///< of each number, before the norm is clipped; 0: any
   std::uint64_t seed = 0;
   bool gradient_checkpoint = false;
 };
@@ -174,6 +175,7 @@ class Trainer {
                                  " and gradient norm ", norm, "; a lower learning rate may help"));
     }
     keep(step);
+    clip_gradient_values(parameters_, options_.max_gradient_value);
     clip_gradients(parameters_, options_.max_gradient_norm);
     const double rate = options_.learning_rate *
                         schedule_factor(options_.schedule, step, options_.warmup_steps, total);
