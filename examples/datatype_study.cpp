@@ -125,7 +125,7 @@ struct Errors {
   double mean_squared = 0, largest = 0, signal_to_noise_db = 0;
 };
 
-// Over all weights; matrices are scaled alike, by their own deviation, so that none outweighs.
+// Over all weights together.
 Errors errors_of(const NamedSize& format, const Weights& weights) {
   Errors errors;
   double noise = 0, signal = 0, count = 0;

@@ -80,11 +80,12 @@ struct Settings {
   }
 };
 
-// What a task comes to: the whole for JSON, one table for CSV, and how to draw it.
+// What a task comes to: the whole for JSON, one table for CSV, what is drawn, and how.
 struct Result {
   json all;
   program::Table table;
-  std::string picture;  // gnuplot, of NAME.csv; none if empty
+  std::optional<program::Table> drawn;  // as evaluation-drawn.csv; else the table
+  std::string picture;                  // gnuplot; none if empty
 };
 
 Result measure_perplexity(const Settings& settings, const qlora::ModelSource& source) {
@@ -99,7 +100,13 @@ Result measure_perplexity(const Settings& settings, const qlora::ModelSource& so
   qlora::PerplexityOptions options = settings.perplexity;
   options.max_windows = settings.limit;
   std::optional<program::ProgressBar> bar;
+  program::Table along({{"window"}, {"perplexity", 4}, {"so_far", 4}});
+  qlora::Perplexity before;
   options.progress = [&](Index done, Index windows, const qlora::Perplexity& so_far) {
+    const double own =
+        std::exp((so_far.nats - before.nats) / static_cast<double>(so_far.tokens - before.tokens));
+    along.add({done, own, so_far.per_token()});
+    before = so_far;
     if (!bar) bar.emplace(windows, stderr);
     if (bar->terminal() || done % 64 == 0)
       bar->show(done, "window " + std::to_string(done) + "/" + std::to_string(windows) +
@@ -130,9 +137,15 @@ Result measure_perplexity(const Settings& settings, const qlora::ModelSource& so
            {"byte_perplexity", program::number(result.per_byte())},
            {"bits_per_byte", program::number(result.bits_per_byte())},
            {"window", options.window},
-           {"stride", options.stride > 0 ? options.stride : options.window}},
+           {"stride", options.stride > 0 ? options.stride : options.window},
+           {"windows", along.json()}},
           table,
-          ""};
+          along,
+          "set datafile separator ','; set logscale y; set grid; set xlabel 'window'; set ylabel "
+          "'perplexity'; plot "
+          "'evaluation-drawn.csv' using 1:2 skip 1 with points pointtype 7 pointsize 0.5 title 'of "
+          "the window', 'evaluation-drawn.csv' using 1:3 skip 1 with lines linewidth 2 title 'so "
+          "far'"};
 }
 
 void warn(const qlora::QuestionNotes& notes) {
@@ -222,7 +235,9 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
            {"broken_lines", notes.broken_lines},
            {"each", std::move(each)}},
           table,
-          "set style data histograms; set style fill solid 0.6; set key off; set grid y; "
+          {},
+          "set datafile separator ','; set style data histograms; set style fill solid 0.6; set "
+          "key off; set grid y; "
           "set xtics rotate by 60 right font ',7'; set ylabel 'share of right answers'; set yrange "
           "[0:1]; plot 'evaluation.csv' using 3:xtic(1) skip 1"};
 }
@@ -277,7 +292,8 @@ Result generate_side_by_side(const Settings& settings, const qlora::ModelSource&
     if (tuned) std::cout << "  tuned: " << row[2].get<std::string>() << "\n";
     table.add(std::move(row));
   }
-  return {{{"task", "generation"}, {"seed", settings.seed}, {"answers", table.json()}}, table, ""};
+  return {
+      {{"task", "generation"}, {"seed", settings.seed}, {"answers", table.json()}}, table, {}, ""};
 }
 
 void evaluate(const Settings& settings) {
@@ -293,6 +309,7 @@ void evaluate(const Settings& settings) {
   const fs::path folder = program::output_folder(settings.output);
   qlora::write_text_file(folder / "evaluation.json", result.all.dump(2) + "\n");
   qlora::write_text_file(folder / "evaluation.csv", result.table.csv());
+  if (result.drawn) qlora::write_text_file(folder / "evaluation-drawn.csv", result.drawn->csv());
   if (!result.picture.empty()) program::draw_both(folder, "evaluation", result.picture);
 }
 

@@ -31,7 +31,11 @@ class Evaluate(ProgramTest):
         self.assertEqual(result["tokens"], int(other[3]))
         self.assertEqual(done.stdout.splitlines()[0].split(), ["of_a", "count", "perplexity", "bits"])
         self.assertAlmostEqual(result["bits_per_byte"], math.log2(result["byte_perplexity"]))
-        _, sliding = self.result("--task", "perplexity", "--data", text, "--seq-len", 32, "--stride", 8)
+        _, sliding = self.result("--task", "perplexity", "--data", text, "--seq-len", 32, "--stride", 8, "--output",
+                                 self.folder / "out")
+        self.assertEqual(len((self.folder / "out/evaluation-drawn.csv").read_text().splitlines()),
+                         1 + len(sliding["windows"]))
+        self.assertAlmostEqual(sliding["windows"][-1]["so_far"], sliding["perplexity"])
         self.assertGreater(sliding["tokens"], result["tokens"])
 
     def test_questions_of_ones_own(self):
