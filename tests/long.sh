@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
 parts=${*:-clang tidy laws curve neon formats sanitize}
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev libboost-context-dev
 fetch_model
 fetch_jargon
 

@@ -41,8 +41,8 @@ add_test(NAME "consumer: the same bits whatever the compiler and its flags" COMM
   ${CMAKE_CURRENT_SOURCE_DIR}/consumer/same_bits.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
 set_tests_properties("consumer: the same bits whatever the compiler and its flags" PROPERTIES TIMEOUT 900)
 
-# The scalar functions and the view on the device's side, where nvcc is found.
-foreach(name device_functions named_formats)
+# The scalar functions, the view and the kernels on the device's side, where nvcc is found.
+foreach(name device_functions named_formats kernels)
   string(REPLACE "_" " " title ${name})
   add_test(NAME "cuda: ${title} compile for sm_80, 90, 100 and 120"
     COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/${name}.cu

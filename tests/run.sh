@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev libomp-16-dev valgrind
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev libomp-16-dev valgrind libboost-context-dev
 
 fetch_model
 fetch_jargon

@@ -1,7 +1,8 @@
 /// What the compiler and the machine's libraries offer, found by the compiler itself: no build
 /// system is needed.
 ///
-/// `QLORA_HD` marks functions that run on the host and on a CUDA device; `QLORA_TABLE` declares a
+/// `QLORA_HD` marks functions that run on the host and on a CUDA device, `QLORA_DEVICE` bodies of
+/// kernels; `QLORA_TABLE` declares a
 /// look-up table that both can index at run time. `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`,
 /// `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the library's header is found. Define
 /// `QLORA_NO_HIGHWAY` to build without Highway.
@@ -16,6 +17,13 @@
 #define QLORA_HD __host__ __device__
 #else
 #define QLORA_HD
+#endif
+
+// The body of a kernel: the device's under nvcc; elsewhere a host's, for an executor of one's own.
+#if defined(__CUDACC__)
+#define QLORA_DEVICE __device__
+#else
+#define QLORA_DEVICE
 #endif
 
 // A static constexpr member can't be indexed at run time in device code, and a local copy of a
