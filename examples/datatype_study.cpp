@@ -8,6 +8,7 @@
 // the first half is what is fine-tuned on. DIR gets datatypes.json, datatypes.csv, normality.csv
 // and a picture of bits against perplexity as datatypes.png and datatypes.svg. A run that is cut
 // off goes on where it stopped: formats that datatypes.json has are not measured again.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -247,6 +248,31 @@ program::Table table_of(const json& rows) {
   return table;
 }
 
+// A line a format, the best first; what is beyond all bounds is left out.
+void draw(const fs::path& folder, json rows) {
+  constexpr double bound = 1000;
+  std::stable_sort(rows.begin(), rows.end(), [](const json& a, const json& b) {
+    return a.at("perplexity").get<double>() < b.at("perplexity").get<double>();
+  });
+  program::Table drawn({{"format"}, {"perplexity"}, {"tuned_perplexity"}});
+  for (const auto& row : rows) {
+    char label[80];
+    std::snprintf(label, sizeof(label), "%s (%.2f)", row.at("format").get<std::string>().c_str(),
+                  row.at("bits").get<double>());
+    if (row.at("perplexity").get<double>() < bound)
+      drawn.add({label, row.at("perplexity"), row.value("tuned_perplexity", json())});
+  }
+  qlora::write_text_file(folder / "datatypes-drawn.csv", drawn.csv());
+  program::draw_both(folder, "datatypes",
+                     "set datafile separator ','; set key top right; set grid; set logscale x; "
+                     "set yrange [:] reverse; set offsets 0, 0, 0.5, 0.5; set ytics font ',9'; set "
+                     "xlabel 'perplexity'; set ylabel 'format (bits a weight)'; plot "
+                     "'datatypes-drawn.csv' using 2:0:ytic(1) skip 1 with points pointtype 7 "
+                     "linecolor rgb '#555555' title 'quantized', 'datatypes-drawn.csv' using 3:0 "
+                     "skip 1 with points pointtype 7 linecolor rgb '#c05020' title 'and fine-tuned "
+                     "for a few steps'");
+}
+
 // Rows of an earlier run with the same settings, by format.
 std::map<std::string, json> earlier_rows(const fs::path& file, const json& settings) {
   std::map<std::string, json> rows;
@@ -305,14 +331,7 @@ void study(const Settings& settings) {
             << " tokens; a normal distribution is refused for " << 100 * refused
             << " % of the rows of the weights (Shapiro and Wilk, 5 %)\n";
   qlora::write_text_file(folder / "datatypes.csv", table.csv());
-  program::draw_both(folder, "datatypes",
-                     "set datafile separator ','; set key top right; set grid; set logscale y; set "
-                     "xlabel 'bits a weight'; set ylabel 'perplexity'; set xrange [2:*<9]; set "
-                     "yrange [*:1000]; plot "
-                     "'datatypes.csv' using 2:($2 < 16 ? $6 : 1/0):1 skip 1 with labels point "
-                     "pointtype 7 offset 0,0.7 font ',8' title 'before', 'datatypes.csv' using "
-                     "2:($2 < 16 ? $7 : 1/0) skip 1 with points pointtype 6 title 'after the "
-                     "fine-tune'");
+  draw(folder, all["formats"]);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What LoRA's placement and rank, the base's format, the trained tokens and the size of the training set do, over seeds.
 
-    bench/study/lora.py build/examples MODEL.gguf TRAIN.jsonl HELD_OUT.jsonl OUTPUT [--steps 40] [--seeds 3]
+    bench/study/lora.py build/examples MODEL.gguf TRAIN.jsonl HELD_OUT.jsonl OUTPUT [--steps 24] [--seeds 3]
 
 Fine-tunes with `finetune` once for each row and seed and writes OUTPUT/lora.csv (one line a run; runs that are there are not
 made again) and OUTPUT/lora.md (the mean held-out loss over the seeds, and their spread).
@@ -38,7 +38,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("examples", "model", "train", "held_out", "output"):
         parser.add_argument(name, type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
