@@ -5,7 +5,6 @@
 
 #include "support/catch.hpp"
 
-using Catch::Matchers::Contains;
 using qlora::Index;
 
 namespace {
@@ -45,12 +44,12 @@ TEST_CASE("access outside of what a kernel was given is a fault, also by one byt
   device.give(std::span(input).first(32));
   device.give(std::span(output).first(32));
   REQUIRE_THROWS_WITH(device.run([&](auto& thread) { thread.load(input.data() + 32); }),
-                      Contains("reads 4 bytes 128 bytes into 128"));
+                      test::contains("reads 4 bytes 128 bytes into 128"));
   REQUIRE_THROWS_WITH(device.run([&](auto& thread) { thread.store(output.data() - 1, 0.f); }),
-                      Contains("writes"));
+                      test::contains("writes"));
   REQUIRE_THROWS_WITH(
       device.run([&](auto& thread) { thread.store(const_cast<float*>(input.data()), 1.f); }),
-      Contains("may only read"));
+      test::contains("may only read"));
 }
 
 TEST_CASE("a pack that is not aligned is a fault") {
@@ -61,7 +60,7 @@ TEST_CASE("a pack that is not aligned is a fault") {
   device.run([&](auto& thread) { thread.load(reinterpret_cast<const Four*>(values)); });
   REQUIRE_THROWS_WITH(
       device.run([&](auto& thread) { thread.load(reinterpret_cast<const Four*>(values + 1)); }),
-      Contains("no multiple of 16"));
+      test::contains("no multiple of 16"));
 }
 
 TEST_CASE("shared memory read before it is written, and beyond its end, is a fault") {
@@ -71,9 +70,9 @@ TEST_CASE("shared memory read before it is written, and beyond its end, is a fau
     const int value = array[thread.thread()];
     static_cast<void>(value);
   }),
-                      Contains("nobody has written"));
+                      test::contains("nobody has written"));
   REQUIRE_THROWS_WITH(device.run([](auto& thread) { thread.template shared<int, 32>()[32] = 1; }),
-                      Contains("element 32 of 32"));
+                      test::contains("element 32 of 32"));
 }
 
 TEST_CASE("two threads at one shared element with no barrier between are a race") {
@@ -89,10 +88,10 @@ TEST_CASE("two threads at one shared element with no barrier between are a race"
     };
   };
   device.run(exchange(true, true));
-  REQUIRE_THROWS_WITH(device.run(exchange(true, false)), Contains("no barrier between"));
+  REQUIRE_THROWS_WITH(device.run(exchange(true, false)), test::contains("no barrier between"));
   REQUIRE_THROWS_AS(device.run(exchange(false, true)), test::KernelFault);
   REQUIRE_THROWS_WITH(device.run([](auto& thread) { thread.template shared<int, 1>()[0] = 1; }),
-                      Contains("wrote with no barrier between"));
+                      test::contains("wrote with no barrier between"));
 }
 
 TEST_CASE("a barrier that not all threads reach is a fault, whether others end or shuffle") {
@@ -100,11 +99,11 @@ TEST_CASE("a barrier that not all threads reach is a fault, whether others end o
   REQUIRE_THROWS_WITH(device.run([](auto& thread) {
     if (thread.thread() != 5) thread.barrier();
   }),
-                      Contains("a barrier that 63 of 64 threads reach"));
+                      test::contains("a barrier that 63 of 64 threads reach"));
   REQUIRE_THROWS_WITH(device.run([](auto& thread) {
     if (thread.warp() == 0) thread.barrier();
   }),
-                      Contains("32 of 64"));
+                      test::contains("32 of 64"));
 }
 
 TEST_CASE("a shuffle with missing lanes is a fault") {
@@ -112,7 +111,7 @@ TEST_CASE("a shuffle with missing lanes is a fault") {
   REQUIRE_THROWS_WITH(device.run([](auto& thread) {
     if (thread.lane() < 8) thread.shuffle_xor(1.f, 1);
   }),
-                      Contains("a shuffle that 8 of 32 lanes reach"));
+                      test::contains("a shuffle that 8 of 32 lanes reach"));
   REQUIRE_THROWS_WITH(device.run([](auto& thread) {
     if (thread.lane() < 8) {
       thread.shuffle(1.f, 0);
@@ -120,9 +119,9 @@ TEST_CASE("a shuffle with missing lanes is a fault") {
       thread.barrier();
     }
   }),
-                      Contains("8 of 32"));
+                      test::contains("8 of 32"));
   REQUIRE_THROWS_WITH(device.run([](auto& thread) { thread.shuffle(1.f, 32); }),
-                      Contains("lane 32"));
+                      test::contains("lane 32"));
 }
 
 TEST_CASE("blocks share nothing, and a launch that no device takes is refused") {
@@ -134,7 +133,7 @@ TEST_CASE("blocks share nothing, and a launch that no device takes is refused") 
     const int value = array[thread.thread()];
     static_cast<void>(value);
   }),
-                      Contains("nobody has written"));
+                      test::contains("nobody has written"));
   REQUIRE_THROWS_AS(test::Executor(33, 1), test::KernelFault);
   REQUIRE_THROWS_AS(test::Executor(2048, 1), test::KernelFault);
 }

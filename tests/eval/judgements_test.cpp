@@ -50,12 +50,11 @@ TEST_CASE("verdicts are read; what can't be used is left out, counted and named"
   REQUIRE(notes.broken_lines.size() == 3);
   REQUIRE_THAT(notes.broken_lines[0],
                Catch::Matchers::StartsWith("a-vs-b-gpt4-reviewer.jsonl:2: "));
-  REQUIRE_THAT(notes.broken_lines[1], Catch::Matchers::Contains(":6: "));
+  REQUIRE_THAT(notes.broken_lines[1], test::contains(":6: "));
   REQUIRE(notes.unknown_scores.size() == 2);
-  REQUIRE_THAT(notes.unknown_scores[0],
-               Catch::Matchers::Contains(":4: ") && Catch::Matchers::Contains("found 7"));
+  REQUIRE_THAT(notes.unknown_scores[0], test::contains(":4: ") && test::contains("found 7"));
   REQUIRE(notes.duplicates.size() == 1);
-  REQUIRE_THAT(notes.duplicates[0], Catch::Matchers::Contains(":8: question 1 of a and b"));
+  REQUIRE_THAT(notes.duplicates[0], test::contains(":8: question 1 of a and b"));
   REQUIRE(notes.never_plays == std::vector<std::string>{"c"});
   // A question's number and its text are the same question.
   REQUIRE(qlora::both_orders(set).size() == 1);
@@ -66,7 +65,7 @@ TEST_CASE("folders without a judgement are an error that names them") {
   ReadingNotes notes;
   REQUIRE_THROWS_AS(qlora::read_tournament(folder / "none", notes), qlora::IoError);
   REQUIRE_THROWS_WITH(qlora::read_tournament(folder.path(), notes),
-                      Catch::Matchers::Contains(folder.path().string()));
+                      test::contains(folder.path().string()));
   folder.write("a-vs-b-gpt4-reviewer.jsonl", "{\"question_id\": 1, \"score\": -1}\n");
   REQUIRE_THROWS_AS(qlora::read_tournament(folder.path(), notes), qlora::FormatError);
 }

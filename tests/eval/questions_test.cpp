@@ -42,7 +42,7 @@ TEST_CASE("broken questions are left out and named") {
   REQUIRE_THAT(notes.broken_lines[0],
                Catch::Matchers::StartsWith("q.jsonl:1: answer: expected a number below 2"));
   REQUIRE_THROWS_WITH(qlora::read_questions(folder.write("none.jsonl", "\n"), notes),
-                      Catch::Matchers::Contains("none.jsonl"));
+                      test::contains("none.jsonl"));
   REQUIRE_THROWS_AS(qlora::read_questions(folder / "missing.jsonl", notes), qlora::IoError);
 }
 

@@ -57,12 +57,11 @@ TEST_CASE("no common system, an unknown reference and a broken expression are er
   folder.write("a-vs-b-gpt4-reviewer.jsonl", "{\"question_id\": 1, \"score\": [9, 8]}\n");
   folder.write("c-vs-d-gpt4-reviewer.jsonl", "{\"question_id\": 1, \"score\": [9, 8]}\n");
   ReadingNotes notes;
-  REQUIRE_THROWS_WITH(qlora::read_points(folder.path(), {}, notes),
-                      Catch::Matchers::Contains("reference"));
+  REQUIRE_THROWS_WITH(qlora::read_points(folder.path(), {}, notes), test::contains("reference"));
   REQUIRE_THROWS_WITH(qlora::read_points(folder.path(), {.reference = "e"}, notes),
-                      Catch::Matchers::Contains("'e'"));
+                      test::contains("'e'"));
   REQUIRE_THROWS_AS(qlora::read_points(folder.path(), {.swapped = "("}, notes), qlora::FormatError);
   const auto set = qlora::read_points(folder.path(), {.reference = "b"}, notes);
   REQUIRE(set.points.size() == 1);
-  REQUIRE_THAT(notes.broken_lines.back(), Catch::Matchers::Contains("neither c nor d is b"));
+  REQUIRE_THAT(notes.broken_lines.back(), test::contains("neither c nor d is b"));
 }

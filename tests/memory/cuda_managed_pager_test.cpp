@@ -109,7 +109,7 @@ TEST_CASE("every call failing in turn is an error that names what happened, and 
     if (last_move_back) {
       step(record, p);
     } else {
-      REQUIRE_THROWS_WITH(step(record, p), Catch::Matchers::Contains("out of memory"));
+      REQUIRE_THROWS_WITH(step(record, p), test::contains("out of memory"));
     }
     if (fails < 7) REQUIRE(p.value == before);  // before the first change
     REQUIRE(record->held.empty());
@@ -119,8 +119,7 @@ TEST_CASE("every call failing in turn is an error that names what happened, and 
 TEST_CASE("more pinned than the device's budget is an error that names both") {
   Pager pager(FakeRuntime(std::make_shared<Record>()), {.budget = 1000});
   void* at = pager.allocate(2000);
-  REQUIRE_THROWS_WITH(pager.pin(at, 1001),
-                      Catch::Matchers::Contains("1001") && Catch::Matchers::Contains("1000"));
+  REQUIRE_THROWS_WITH(pager.pin(at, 1001), test::contains("1001") && test::contains("1000"));
   { const auto pin = pager.pin(at, 1000); }
   REQUIRE(pager.counters().evictions == 1);
   pager.deallocate(at, 2000);

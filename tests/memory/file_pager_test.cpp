@@ -90,7 +90,7 @@ TEST_CASE("resident memory stays below the budget and a little while twenty time
 TEST_CASE("a folder that is not there, or no folder, is an error that names it") {
   const test::TemporaryFolder folder;
   const auto missing = folder / "missing", file = folder.write("file", "x");
-  REQUIRE_THROWS_WITH(FilePager({missing}), Catch::Matchers::Contains(missing.string()));
+  REQUIRE_THROWS_WITH(FilePager({missing}), test::contains(missing.string()));
   REQUIRE_THROWS_AS(FilePager({file}), qlora::IoError);
 }
 
@@ -121,7 +121,7 @@ TEST_CASE("a full or read-only disk is an error when memory is allocated, and le
   {
     FilePager pager({disk, {.budget = 65536, .extent_bytes = 65536}});
     void* some = pager.allocate(512 << 10);
-    REQUIRE_THROWS_WITH(pager.allocate(1 << 20), Catch::Matchers::Contains(disk.string()));
+    REQUIRE_THROWS_WITH(pager.allocate(1 << 20), test::contains(disk.string()));
     pager.deallocate(some, 512 << 10);
     REQUIRE_NOTHROW(pager.deallocate(pager.allocate(900 << 10), 900 << 10));
     REQUIRE(std::filesystem::is_empty(disk));

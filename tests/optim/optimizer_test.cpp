@@ -40,7 +40,7 @@ TEST_CASE("a failure before the first change leaves everything as it was; a late
       REQUIRE(optimizer.step(list));  // the fault is gone
     } else {
       REQUIRE(optimizer.torn());
-      REQUIRE_THROWS_WITH(optimizer.step(list), Catch::Matchers::Contains("torn"));
+      REQUIRE_THROWS_WITH(optimizer.step(list), test::contains("torn"));
     }
   }
 }
