@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""A step of torch's and bitsandbytes' optimizers on the CPU, 16 million numbers, as `build/bench/bench_optim` times it.
+"""A step of 16 million numbers: this library's optimizers (build/bench/bench_optim), torch's and bitsandbytes' on the CPU, one
+after the other.
 
-    build/data/peers/bin/python bench/peers/optimizers.py [--threads 1]
+    build/data/peers/bin/python bench/peers/optimizers.py build/bench/bench_optim [--threads 1]
 
-Prints rows of Markdown: milliseconds of the fastest of some steps, and GB/s of the bytes of parameters, gradients and state
-read and written. What a library refuses on the CPU is said so.
+Prints a table in Markdown: milliseconds (of the peers those of the fastest of some steps), and GB/s of the bytes of parameters,
+gradients and state read and written. What a library refuses on the CPU is said so.
 """
 import argparse
+import json
+import os
+import subprocess
 import time
 
 import bitsandbytes as bnb
@@ -23,8 +27,16 @@ MAKERS = {  # name: (how it is made, bytes of state a number)
 }
 
 parser = argparse.ArgumentParser()
+parser.add_argument("bench")
 parser.add_argument("--threads", type=int, default=1)
-torch.set_num_threads(parser.parse_args().threads)
+options = parser.parse_args()
+torch.set_num_threads(options.threads)
+print("| | ms | GB/s |\n|---|---|---|")
+only = "^(adamw|adamw8bit|lion8bit)(/paged.*)?/real_time|naive"
+ours = subprocess.run([options.bench, "--benchmark_format=json", f"--benchmark_filter={only}"],
+                      env={**os.environ, "OMP_NUM_THREADS": str(options.threads)}, check=True, capture_output=True, text=True)
+for row in json.loads(ours.stdout)["benchmarks"]:
+    print(f"| {row['name'].removesuffix('/real_time')} | {row['real_time']:.1f} | {row['GB/s']:.1f} |")
 for name, (make, state) in MAKERS.items():
     p = torch.nn.Parameter(torch.ones(4096, NUMBERS // 4096))
     p.grad = ((torch.arange(NUMBERS) * 37 % 257 - 128) / 512).reshape(p.shape)

@@ -31,6 +31,9 @@ for threads in 1 2; do
   { printf '\n### Products and codes, %s thread(s)\n\n' "$threads"
     "$peers/bin/python" bench/peers/compare.py "$peers/bin/python" build/bench/onednn --threads "$threads" --rounds "$rounds"; } >>"$tables"
 done
+step "optimizers, in turn"
+{ printf '\n### A step of 16 million numbers, one thread\n\n'
+  "$peers/bin/python" bench/peers/optimizers.py build/bench/bench_optim; } >>"$tables"
 step "training step, in turn"
 printf '\n### A training step, and reading and generating\n\n```\n' >>"$tables"
 for _ in $(seq "$rounds"); do
