@@ -135,9 +135,10 @@ inline BradleyTerry bradley_terry(std::span<const Match> matches, std::size_t sy
   Eigen::MatrixXd wins = Eigen::MatrixXd::Zero(n, n);
   for (const Match& match : matches) add(wins, match);
   const auto best = rate(wins);
-  require<NumericError>(best.has_value(),
-                        "Bradley-Terry: the likelihood has no maximum: expected that every system "
-                        "is linked to every other by wins or ties and by losses or ties");
+  if (!best)
+    throw NumericError(
+        "Bradley-Terry: the likelihood has no maximum: expected that every system is linked to "
+        "every other by wins or ties and by losses or ties");
 
   std::vector<std::optional<Eigen::VectorXd>> samples(static_cast<std::size_t>(options.resamples));
   parallel_for(options.resamples, [&](Index r) {

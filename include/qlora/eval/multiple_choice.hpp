@@ -85,11 +85,11 @@ struct EncodedChoice {
 inline std::vector<EncodedChoice> encode_choices(const Tokenizer& tokenizer,
                                                  const ChoiceQuestion& question, Index context) {
   const std::size_t end = question.prompt.find_last_not_of(' ') + 1;
-  const std::string prompt = question.prompt.substr(0, end), blanks = question.prompt.substr(end);
+  const std::string prompt = question.prompt.substr(0, end);
   const std::size_t prompt_tokens = tokenizer.encode(prompt).size();
   std::vector<EncodedChoice> all;
   for (const std::string& choice : question.choices) {
-    EncodedChoice each{tokenizer.encode(prompt + blanks + choice), prompt_tokens, 0};
+    EncodedChoice each{tokenizer.encode(question.prompt + choice), prompt_tokens, 0};
     require<FormatError>(each.ids.size() > prompt_tokens && prompt_tokens > 0,
                          "multiple choice: expected a prompt and a choice of at least one token "
                          "each, found '",

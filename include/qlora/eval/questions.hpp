@@ -75,7 +75,7 @@ inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& p
       require<FormatError>(!choice.empty(), "choices: expected a text, found an empty one");
       if (blanks.find(question.prompt.back()) == std::string_view::npos &&
           blanks.find(choice.front()) == std::string_view::npos)
-        choice = " " + choice;
+        choice = std::string(" ").append(choice);
     }
     questions.push_back(std::move(question));
   });
