@@ -41,6 +41,7 @@ class Checkpoint {
   const std::vector<SafetensorsFile>& files() const { return files_; }
   std::vector<std::string> names() const {
     std::vector<std::string> all;
+    all.reserve(place_.size());
     for (const auto& [name, file] : place_) all.push_back(name);
     return all;
   }

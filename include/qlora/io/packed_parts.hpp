@@ -3,9 +3,11 @@
 /// writing, reading, and saying what will be written; a user's own Scale joins in by having it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,8 +107,9 @@ class PartReader : public PartNaming<PartReader> {
   void table(const char* name, const float (&expected)[N]) const {
     std::vector<float> found;
     array(name, found, static_cast<Index>(N));
-    require<FormatError>(std::memcmp(found.data(), expected, sizeof(expected)) == 0,
-                         file_.where(tensor(name)), ": its values are not this format's");
+    require<FormatError>(
+        std::ranges::equal(std::as_bytes(std::span(found)), std::as_bytes(std::span(expected))),
+        file_.where(tensor(name)), ": its values are not this format's");
   }
   void number(const char* name, float& value) const {
     const auto place = numbers_.find(key(name));

@@ -138,7 +138,9 @@ class FolderSource final : public ModelSource {
     if (!state) return AnyLinear<float>(weights_.dense(weight));
     AnyLinear<float> linear;
     read_any_packed(
-        weights_, *state, [&](auto&& w) { linear = AnyLinear<float>(std::move(w)); }, warn);
+        weights_, *state,
+        [&]<class Weight>(Weight&& w) { linear = AnyLinear<float>(std::forward<Weight>(w)); },
+        warn);
     return linear;
   }
 

@@ -84,10 +84,10 @@ class GgufSource final : public ModelSource {
 
  private:
   std::string own_name(const std::string& weight) const {
-    const auto name = gguf_name(weight);
-    require<FormatError>(name.has_value(), file_.name(), ": no weight of a Llama is called '",
-                         weight, "'");
-    return *name;
+    auto name = gguf_name(weight);
+    if (!name)
+      throw FormatError(message(file_.name(), ": no weight of a Llama is called '", weight, "'"));
+    return *std::move(name);
   }
   RowOrder order_of(const std::string& weight) const {
     return row_order(weight, config().head_width());

@@ -188,7 +188,7 @@ inline void write_tokenizer_folder(const std::filesystem::path& folder, const To
                        {"normalized", false},
                        {"special", true}});
   }
-  for (const auto& [left, right] : data.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : data.merges) merges.push_back(message(left, " ", right));
   for (const auto& split : data.splits) {
     if (split == digit_split) {
       splits.push_back({{"type", "Digits"}, {"individual_digits", true}});
