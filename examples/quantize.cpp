@@ -63,7 +63,7 @@ struct Settings {
   // The format's name with --double-quant taken in. Throws for a format that has none.
   std::string full_format() const {
     if (!double_quant) return format;
-    const std::string nested = format + "-dq";
+    std::string nested = format + "-dq";
     for (const auto name : qlora::format_names)
       if (name == nested) return nested;
     throw CLI::ValidationError("--double-quant", "the format " + format + " has no such variant");

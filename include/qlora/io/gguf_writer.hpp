@@ -97,24 +97,31 @@ class GgufWriter {
 
   /// The next declared tensor. Throws FormatError unless it has the size declared.
   void write(std::span<const std::byte> bytes) {
-    require<FormatError>(
-        file_.has_value() && written_ < sizes_.size() && bytes.size() == sizes_[written_], path_,
-        ": tensor ", written_, ": expected ", written_ < sizes_.size() ? sizes_[written_] : 0,
-        " bytes, found ", bytes.size());
-    file_->write(bytes.data(), bytes.size());
+    require<FormatError>(written_ < sizes_.size() && bytes.size() == sizes_[written_], path_,
+                         ": tensor ", written_, ": expected ",
+                         written_ < sizes_.size() ? sizes_[written_] : 0, " bytes, found ",
+                         bytes.size());
+    AtomicFile& file = opened();
+    file.write(bytes.data(), bytes.size());
     const std::string zeros(padded(bytes.size()) - bytes.size(), '\0');
-    file_->write(zeros.data(), zeros.size());
+    file.write(zeros.data(), zeros.size());
     ++written_;
   }
 
   /// Puts the file in its place. Throws FormatError when a tensor is missing.
   void commit() {
-    require<FormatError>(file_.has_value() && written_ == sizes_.size(), path_, ": ", written_,
-                         " of ", sizes_.size(), " tensors were written");
-    file_->commit();
+    AtomicFile& file = opened();
+    require<FormatError>(written_ == sizes_.size(), path_, ": ", written_, " of ", sizes_.size(),
+                         " tensors were written");
+    file.commit();
   }
 
  private:
+  AtomicFile& opened() {
+    if (!file_) throw FormatError(message(path_, ": expected an open file; call open first"));
+    return *file_;
+  }
+
   static constexpr std::uint64_t alignment = 32;
   static std::uint64_t padded(std::uint64_t size) {
     return (size + alignment - 1) / alignment * alignment;

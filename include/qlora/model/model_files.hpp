@@ -66,8 +66,10 @@ inline void set_llama_keys(GgufWriter& file, const LlamaConfig& config,
   require<FormatError>(digits || tokenizer.splits == std::vector<std::string>{gpt2_split},
                        tokenizer.name, ": GGUF has no name for this way to split text");
   std::vector<std::string> merges;
-  for (const auto& [left, right] : tokenizer.merges) merges.push_back(left + " " + right);
+  merges.reserve(tokenizer.merges.size());
+  for (const auto& [left, right] : tokenizer.merges) merges.push_back(message(left, " ", right));
   std::vector<std::int32_t> types;
+  types.reserve(tokenizer.special.size());
   for (const bool special : tokenizer.special) types.push_back(special ? 3 : 1);
   std::vector<std::string> tokens = tokenizer.tokens;
   for (auto id = tokens.size(); id < static_cast<std::size_t>(config.vocabulary); ++id) {
