@@ -93,9 +93,10 @@ double peak_bytes() {
 
 double resident_bytes() { return qlora::resident_mib() * 1024 * 1024; }
 
+// Bytes of the process, without what it began with.
 struct Measured {
-  double weights = 0, adapters = 0, training = 0;  // bytes that came with each
-  double peak = 0;                                 // of the process, without what it began with
+  double weights = 0;  // that came with loading
+  double peak = 0;
 };
 
 Measured measure(const qlora::ModelSource& source, const Settings& settings, Index rank,
@@ -110,7 +111,6 @@ Measured measure(const qlora::ModelSource& source, const Settings& settings, Ind
   table_bytes =
       static_cast<double>(model.embedding.bytes() + (model.head ? model.head.bytes() : Index{0}));
   model.adapt({.rank = rank}, qlora::target_modules(settings.targets));
-  measured.adapters = resident_bytes() - start - measured.weights;
   std::vector<qlora::Token> ids;
   for (Index i = 0; i < settings.batch * settings.seq_len; ++i)
     ids.push_back(static_cast<qlora::Token>(qlora::uniform_below(
@@ -121,7 +121,6 @@ Measured measure(const qlora::ModelSource& source, const Settings& settings, Ind
       {.steps = 2, .batch = settings.batch, .gradient_checkpoint = !settings.no_checkpoint});
   trainer.run();
   measured.peak = peak_bytes() - start;
-  measured.training = measured.peak - measured.weights - measured.adapters;
   return measured;
 }
 
@@ -160,7 +159,7 @@ Report of_model(const Settings& settings, json& all) {
   return report;
 }
 
-// GiB a part and model, and the same in bytes for machines.
+// GiB a part and model.
 program::Table table_of(const std::vector<Report>& reports) {
   std::vector<program::Table::Column> columns{{"gib"}};
   for (const Report& report : reports) columns.push_back({report.name, 3});

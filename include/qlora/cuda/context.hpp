@@ -62,16 +62,6 @@ struct ThreadPlace {
   QLORA_DEVICE const Context& self() const { return static_cast<const Context&>(*this); }
 };
 
-/// The largest of the values of `lanes` neighbouring lanes, a power of two, in each of them.
-template <class Context>
-QLORA_DEVICE float warp_maximum(Context& thread, float value, int lanes = warp_size) {
-  for (int mask = lanes / 2; mask > 0; mask /= 2) {
-    const float other = thread.shuffle_xor(value, mask);
-    value = other > value ? other : value;
-  }
-  return value;
-}
-
 #if defined(__CUDACC__)
 
 /// The hardware.

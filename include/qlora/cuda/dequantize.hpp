@@ -19,6 +19,10 @@ namespace detail {
 /// Weights that a thread decodes at once: whole bytes whatever a code's width.
 inline constexpr int decode_group = 8;
 
+QLORA_DEVICE inline std::uint32_t swapped_bytes(std::uint32_t word) {
+  return (word >> 24) | ((word >> 8) & 0xff00u) | ((word << 8) & 0xff0000u) | (word << 24);
+}
+
 /// The Bits bytes of group `group` as one number, the first code highest; `aligned` where they may
 /// be loaded together.
 template <int Bits, class Context>
@@ -26,10 +30,7 @@ QLORA_DEVICE std::uint64_t load_codes(Context& thread, const std::uint8_t* codes
                                       bool aligned) {
   const std::uint8_t* at = codes + group * Bits;
   if constexpr (Bits == 4) {
-    if (aligned) {
-      const auto word = thread.load(reinterpret_cast<const std::uint32_t*>(at));
-      return (word >> 24) | ((word >> 8) & 0xff00u) | ((word << 8) & 0xff0000u) | (word << 24);
-    }
+    if (aligned) return swapped_bytes(thread.load(reinterpret_cast<const std::uint32_t*>(at)));
   }
   std::uint64_t word = 0;
   for (int byte = 0; byte < Bits; ++byte)

@@ -19,27 +19,29 @@ namespace qlora::cuda {
 
 namespace detail {
 
-/// By what a full block's weights are multiplied, or a short one's divided, before they are coded:
-/// the rounding steps of qlora::detail::encode_by_reference.
-struct Encoder {
-  float factor = 0;
-  bool full = true;
+/// What a block's weights are coded by, and what is stored of it: the rounding steps of
+/// qlora::detail::encode_by_reference.
+struct BlockReference {
+  float factor = 0;  // a full block's weights are multiplied by it, a short one's divided
+  float stored = 0;
 
   template <class F>
-  static QLORA_DEVICE Encoder of(float reference, bool full) {
+  static QLORA_DEVICE BlockReference of(float reference, bool full) {
     const float scale = reference / F::reference_value;
-    const float divisor = magnitude(scale) >= 1e-38f ? scale : 1e-38f;
-    return {full ? 1.f / divisor : divisor, full};
-  }
-
-  template <class Code>
-  QLORA_DEVICE std::uint8_t operator()(float weight) const {
-    constexpr float largest = largest_value<Code>;
-    float value = full ? weight * factor : weight / factor;
-    value = value > largest ? largest : value < -largest ? -largest : value;
-    return encode<Code>(value);
+    const bool tiny = magnitude(scale) < 1e-38f;
+    const float divisor = magnitude(scale) >= 1e-38f ? scale : 1e-38f;  // also for NaN
+    return {full ? 1.f / divisor : divisor,
+            tiny && !full ? divisor * F::reference_value : reference};
   }
 };
+
+template <class Code>
+QLORA_DEVICE std::uint8_t encode_by(float weight, float factor, bool full) {
+  constexpr float largest = largest_value<Code>;
+  float value = full ? weight * factor : weight / factor;
+  value = value > largest ? largest : value < -largest ? -largest : value;
+  return encode<Code>(value);
+}
 
 /// NaN where a number is not finite, so that it is seen after a maximum of bits.
 QLORA_DEVICE inline float finite_magnitude(float x) {
@@ -49,9 +51,10 @@ QLORA_DEVICE inline float finite_magnitude(float x) {
 /// The larger; NaN if one is NaN.
 QLORA_DEVICE inline float larger(float a, float b) { return a > b || a != a ? a : b; }
 
+/// Of all lanes, in each of them.
 template <class Context>
-QLORA_DEVICE float lanes_maximum(Context& thread, float value, int lanes) {
-  for (int mask = lanes / 2; mask > 0; mask /= 2)
+QLORA_DEVICE float warp_maximum(Context& thread, float value) {
+  for (int mask = warp_size / 2; mask > 0; mask /= 2)
     value = larger(value, thread.shuffle_xor(value, mask));
   return value;
 }
@@ -59,9 +62,8 @@ QLORA_DEVICE float lanes_maximum(Context& thread, float value, int lanes) {
 template <int Bits, class Context>
 QLORA_DEVICE void store_codes(Context& thread, std::uint8_t* to, std::uint64_t word, int bytes) {
   if (Bits == 4 && bytes == 4 && is_aligned(to, 4)) {
-    const auto low = static_cast<std::uint32_t>(word);
     thread.store(reinterpret_cast<std::uint32_t*>(to),
-                 (low >> 24) | ((low >> 8) & 0xff00u) | ((low << 8) & 0xff0000u) | (low << 24));
+                 swapped_bytes(static_cast<std::uint32_t>(word)));
     return;
   }
   for (int byte = 0; byte < bytes; ++byte)
@@ -112,7 +114,7 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
   for (Index first = thread.first_warp() * run; first < blocks;
        first += thread.warp_stride() * run) {
     // Lane b of 32 keeps the reference of block first + b.
-    float reference = 0;
+    detail::BlockReference reference;
     for (Index b = 0; b < run && first + b < blocks; ++b) {
       const Index begin = (first + b) * block_size;
       const Index end = begin + block_size < count ? begin + block_size : count;
@@ -120,8 +122,9 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
       for (Index i = begin + thread.lane(); i < end; i += warp_size)
         largest = detail::larger(
             largest, detail::finite_magnitude(static_cast<float>(thread.load(weights + i))));
-      largest = detail::lanes_maximum(thread, largest, warp_size);
-      if (thread.lane() == b) reference = largest;
+      largest = detail::warp_maximum(thread, largest);
+      if (thread.lane() == b)
+        reference = detail::BlockReference::of<F>(largest, begin + block_size <= count);
     }
     const Index begin = first * block_size;
     const Index end = begin + run * block_size < count ? begin + run * block_size : count;
@@ -134,11 +137,11 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
       for (int i = 0; i < group; ++i) {
         const Index at = own + i;
         const Index block = at < end ? at / block_size : first;
-        const float of_block = thread.shuffle(reference, static_cast<int>(block - first));
+        const float factor = thread.shuffle(reference.factor, static_cast<int>(block - first));
         std::uint8_t code = 0;
         if (at < end) {
-          code = detail::Encoder::of<F>(of_block, (block + 1) * block_size <= count)
-                     .template operator()<Code>(static_cast<float>(thread.load(weights + at)));
+          code = detail::encode_by<Code>(static_cast<float>(thread.load(weights + at)), factor,
+                                         (block + 1) * block_size <= count);
         } else if ((i + 1) * bits <= 8 * bytes) {
           code = encode<Code>(0.f);
         }
@@ -147,11 +150,7 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
       if (bytes > 0) detail::store_codes<bits>(thread, codes + own * bits / 8, word, bytes);
     }
     const Index block = first + thread.lane();
-    if (thread.lane() < run && block < blocks) {
-      const bool tiny = magnitude(reference / F::reference_value) < 1e-38f;
-      const bool full = (block + 1) * block_size <= count;
-      thread.store(references + block, tiny && !full ? 1e-38f * F::reference_value : reference);
-    }
+    if (thread.lane() < run && block < blocks) thread.store(references + block, reference.stored);
   }
 }
 
@@ -198,7 +197,7 @@ QLORA_DEVICE void quantize_scales(Context& thread, const float* references, Inde
     float largest = 0;
     for (Index i = begin + thread.lane(); i < end; i += warp_size)
       largest = detail::larger(largest, magnitude(shifted(i)));
-    largest = detail::lanes_maximum(thread, largest, warp_size);
+    largest = detail::warp_maximum(thread, largest);
     for (Index i = begin + thread.lane(); i < end; i += warp_size)
       thread.store(codes + i, largest > 0 ? encode<Map>(shifted(i) / largest * largest_value<Map>)
                                           : std::uint8_t{0});

@@ -16,6 +16,7 @@
 #include <numbers>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "qlora/core/error.hpp"
@@ -154,8 +155,9 @@ inline BradleyTerry bradley_terry(std::span<const Match> matches, std::size_t sy
     std::vector<double> values;
     for (const auto& sample : samples)
       if (sample && !std::isnan((*sample)[s])) values.push_back((*sample)[s]);
-    result.low.push_back(percentile(values, (1 - options.level) / 2));
-    result.high.push_back(percentile(values, (1 + options.level) / 2));
+    const Interval interval = central_interval(std::move(values), options.level);
+    result.low.push_back(interval.low);
+    result.high.push_back(interval.high);
   }
   return result;
 }

@@ -204,8 +204,9 @@ inline std::vector<RelativeScore> relative_scores(const PointSet& set,
       }
       percents.push_back(sums.percent());
     }
-    score.low = percentile(percents, (1 - options.level) / 2);
-    score.high = percentile(percents, (1 + options.level) / 2);
+    const Interval interval = central_interval(std::move(percents), options.level);
+    score.low = interval.low;
+    score.high = interval.high;
   });
   std::stable_sort(scores.begin(), scores.end(), [](const auto& a, const auto& b) {
     return std::isnan(b.percent) ? !std::isnan(a.percent) : a.percent > b.percent;
