@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <map>
@@ -53,6 +54,48 @@ struct Touch {
 struct SharedArray {
   std::vector<std::byte> bytes;
   std::vector<Touch> touches;
+
+  void require_inside(Index at, Index count, Index thread) const {
+    const auto all = static_cast<Index>(touches.size());
+    if (at < 0 || at + count > all)
+      kernel_fault("thread ", thread, " asks for shared element ", at < 0 ? at : at + count - 1,
+                   " of ", all);
+  }
+  void read(Index at, Index thread, Index epoch) {
+    Touch& touch = touches[static_cast<std::size_t>(at)];
+    if (!touch.written)
+      kernel_fault("thread ", thread, " reads shared element ", at, ", which nobody has written");
+    if (touch.write_epoch == epoch && touch.writer != thread)
+      kernel_fault("thread ", thread, " reads shared element ", at, ", which thread ", touch.writer,
+                   " wrote with no barrier between");
+    if (touch.read_epoch == epoch) {
+      touch.several |= touch.reader != thread;
+    } else {
+      touch.several = false;
+    }
+    touch.reader = thread;
+    touch.read_epoch = epoch;
+  }
+  void write(Index at, Index thread, Index epoch) {
+    Touch& touch = touches[static_cast<std::size_t>(at)];
+    const bool other_writer = touch.write_epoch == epoch && touch.writer != thread;
+    const bool other_reader =
+        touch.read_epoch == epoch && (touch.several || touch.reader != thread);
+    if (other_writer || other_reader)
+      kernel_fault("thread ", thread, " writes shared element ", at, ", which thread ",
+                   other_writer ? touch.writer : touch.reader, other_writer ? " wrote" : " read",
+                   " with no barrier between");
+    touch.written = true;
+    touch.writer = thread;
+    touch.write_epoch = epoch;
+  }
+};
+
+// Bytes on their way into shared memory.
+struct Copy {
+  SharedArray* array = nullptr;
+  Index at = 0, count = 0;
+  std::byte bytes[16] = {};
 };
 
 enum class Wait : std::uint8_t { none, barrier, shuffle };
@@ -62,7 +105,9 @@ struct Fiber {
   Wait wait = Wait::none;
   bool done = false;
   std::exception_ptr failure;
-  std::byte posted[16] = {};
+  std::byte posted[32] = {};
+  std::vector<Copy> begun;               // copies of the group that is not committed
+  std::deque<std::vector<Copy>> groups;  // committed, on their way
 };
 
 struct Block {
@@ -85,48 +130,24 @@ class Executor {
   template <class T>
   class Element {
    public:
-    Element(detail::SharedArray& array, std::size_t at, Index thread, Index epoch)
+    Element(detail::SharedArray& array, Index at, Index thread, Index epoch)
         : array_(array), at_(at), thread_(thread), epoch_(epoch) {}
     operator T() const {
-      detail::Touch& touch = array_.touches[at_];
-      if (!touch.written)
-        kernel_fault("thread ", thread_, " reads shared element ", at_,
-                     ", which nobody has written");
-      if (touch.write_epoch == epoch_ && touch.writer != thread_)
-        kernel_fault("thread ", thread_, " reads shared element ", at_, ", which thread ",
-                     touch.writer, " wrote with no barrier between");
-      if (touch.read_epoch == epoch_) {
-        touch.several |= touch.reader != thread_;
-      } else {
-        touch.several = false;
-      }
-      touch.reader = thread_;
-      touch.read_epoch = epoch_;
+      array_.read(at_, thread_, epoch_);
       T value;
-      std::memcpy(&value, array_.bytes.data() + at_ * sizeof(T), sizeof(T));
+      std::memcpy(&value, array_.bytes.data() + at_ * Index{sizeof(T)}, sizeof(T));
       return value;
     }
     Element& operator=(const T& value) {
-      detail::Touch& touch = array_.touches[at_];
-      const bool other_writer = touch.write_epoch == epoch_ && touch.writer != thread_;
-      const bool other_reader =
-          touch.read_epoch == epoch_ && (touch.several || touch.reader != thread_);
-      if (other_writer || other_reader)
-        kernel_fault("thread ", thread_, " writes shared element ", at_, ", which thread ",
-                     other_writer ? touch.writer : touch.reader, other_writer ? " wrote" : " read",
-                     " with no barrier between");
-      touch.written = true;
-      touch.writer = thread_;
-      touch.write_epoch = epoch_;
-      std::memcpy(array_.bytes.data() + at_ * sizeof(T), &value, sizeof(T));
+      array_.write(at_, thread_, epoch_);
+      std::memcpy(array_.bytes.data() + at_ * Index{sizeof(T)}, &value, sizeof(T));
       return *this;
     }
     Element& operator=(const Element& other) { return *this = static_cast<T>(other); }
 
    private:
     detail::SharedArray& array_;
-    std::size_t at_;
-    Index thread_, epoch_;
+    Index at_, thread_, epoch_;
   };
 
   // Is called `thread` in kernels.
@@ -158,6 +179,93 @@ class Executor {
       return Shared<T>(*this, array);
     }
 
+    template <int N, class S>
+    auto load_shared(const S& shared, int at) {
+      using T = typename S::Number;
+      require_place<N, T>(shared.array(), at);
+      for (int i = 0; i < N; ++i) shared.array().read(at + i, thread_, block_.epoch);
+      qlora::cuda::Pack<T, N> value;
+      std::memcpy(&value, shared.array().bytes.data() + at * Index{sizeof(T)}, sizeof(value));
+      return value;
+    }
+    template <int N, class S, class P>
+    void store_shared(const S& shared, int at, const P& value) {
+      using T = typename S::Number;
+      require_place<N, T>(shared.array(), at);
+      for (int i = 0; i < N; ++i) shared.array().write(at + i, thread_, block_.epoch);
+      std::memcpy(shared.array().bytes.data() + at * Index{sizeof(T)}, &value, sizeof(value));
+    }
+    // The bytes are taken at once and come when they are waited for; nobody may read the place
+    // from now on.
+    template <int N, class S, class T>
+    void copy_async(const S& shared, int at, const T* from, bool there) {
+      static_assert(sizeof(T) * N == 4 || sizeof(T) * N == 8 || sizeof(T) * N == 16);
+      require_place<N, T>(shared.array(), at);
+      detail::Copy copy{&shared.array(), at, N, {}};
+      if (there) {
+        executor_.check(from, sizeof(T) * N, sizeof(T) * N, false, thread_);
+        std::memcpy(copy.bytes, from, sizeof(T) * N);
+      }
+      for (int i = 0; i < N; ++i) {
+        shared.array().write(at + i, thread_, block_.epoch);
+        shared.array().touches[static_cast<std::size_t>(at + i)].written = false;
+      }
+      fiber().begun.push_back(copy);
+    }
+    void commit_copies() {
+      fiber().groups.push_back(std::move(fiber().begun));
+      fiber().begun.clear();
+    }
+    template <int Left>
+    void wait_copies() {
+      auto& groups = fiber().groups;
+      for (; groups.size() > static_cast<std::size_t>(Left); groups.pop_front())
+        for (const detail::Copy& copy : groups.front()) {
+          const Index size =
+              static_cast<Index>(copy.array->bytes.size() / copy.array->touches.size());
+          for (Index i = 0; i < copy.count; ++i)
+            copy.array->write(copy.at + i, thread_, block_.epoch);
+          std::memcpy(copy.array->bytes.data() + copy.at * size, copy.bytes,
+                      static_cast<std::size_t>(copy.count * size));
+        }
+    }
+
+    // The fragments of PTX's mma.m16n8k16: lane 4 g + t has a's rows g and g + 8 at columns 2 t,
+    // 2 t + 1 and those + 8, b's column g at the same rows, and the sum's rows g and g + 8 at
+    // columns 2 t and 2 t + 1. The sum is taken in double and rounded once.
+    template <class T>
+    void multiply(float (&sum)[4], const qlora::cuda::Fragment<4>& a,
+                  const qlora::cuda::Fragment<2>& b) {
+      struct Both {
+        qlora::cuda::Fragment<4> a;
+        qlora::cuda::Fragment<2> b;
+      };
+      float left[2][16], right[2][16];
+      post(Both{a, b});
+      const int group = this->lane() / 4, member = this->lane() % 4;
+      for (int t = 0; t < 4; ++t) {
+        const auto rows = posted<Both>(4 * group + t);
+        for (int word = 0; word < 4; ++word)
+          for (int i = 0; i < 2; ++i)
+            left[word % 2][2 * t + i + 8 * (word / 2)] =
+                qlora::cuda::detail::half_of<T>(rows.a.at[word], i);
+        for (int col = 0; col < 2; ++col) {
+          const auto cols = posted<Both>(4 * (2 * member + col) + t);
+          for (int word = 0; word < 2; ++word)
+            for (int i = 0; i < 2; ++i)
+              right[col][2 * t + i + 8 * word] =
+                  qlora::cuda::detail::half_of<T>(cols.b.at[word], i);
+        }
+      }
+      executor_.wait(fiber(), detail::Wait::shuffle);
+      for (int i = 0; i < 4; ++i) {
+        double total = static_cast<double>(sum[i]);
+        for (int k = 0; k < 16; ++k)
+          total += static_cast<double>(left[i / 2][k]) * static_cast<double>(right[i % 2][k]);
+        sum[i] = static_cast<float>(total);
+      }
+    }
+
     template <class T>
     T load(const T* from) const {
       executor_.check(from, sizeof(T), alignof(T), false, thread_);
@@ -175,13 +283,13 @@ class Executor {
     template <class T>
     class Shared {
      public:
+      using Number = T;
       Shared(Context& thread, detail::SharedArray& array) : thread_(thread), array_(array) {}
       Element<T> operator[](Index at) const {
-        const auto count = static_cast<Index>(array_.touches.size());
-        if (at < 0 || at >= count)
-          kernel_fault("thread ", thread_.thread_, " asks for shared element ", at, " of ", count);
-        return {array_, static_cast<std::size_t>(at), thread_.thread_, thread_.block_.epoch};
+        array_.require_inside(at, 1, thread_.thread_);
+        return {array_, at, thread_.thread_, thread_.block_.epoch};
       }
+      detail::SharedArray& array() const { return array_; }
 
      private:
       Context& thread_;
@@ -190,18 +298,35 @@ class Executor {
 
     detail::Fiber& fiber() { return block_.fibers[static_cast<std::size_t>(thread_)]; }
 
+    template <int N, class T>
+    void require_place(const detail::SharedArray& array, int at) const {
+      array.require_inside(at, N, thread_);
+      if (at % N != 0)
+        kernel_fault("thread ", thread_, " moves ", N, " shared elements from ", at,
+                     ", which is no multiple");
+    }
+
+    // What lanes tell each other: post, read what others posted, wait until all have.
     template <class T>
-    T shuffle_from(T value, int lane) {
-      static_assert(sizeof(T) <= 16);
-      if (lane < 0 || lane >= qlora::cuda::warp_size)
-        kernel_fault("thread ", thread_, " asks lane ", lane, " of a warp");
+    void post(const T& value) {
+      static_assert(sizeof(T) <= sizeof(detail::Fiber::posted));
       std::memcpy(fiber().posted, &value, sizeof(T));
       executor_.wait(fiber(), detail::Wait::shuffle);
-      const std::size_t other =
-          static_cast<std::size_t>(thread_ - this->lane()) + static_cast<std::size_t>(lane);
-      T got;
-      std::memcpy(&got, block_.fibers[other].posted, sizeof(T));
-      // What was posted stays until every lane has read it.
+    }
+    template <class T>
+    T posted(int lane) const {
+      const auto other = static_cast<std::size_t>(thread_ - this->lane() + lane);
+      T value;
+      std::memcpy(&value, block_.fibers[other].posted, sizeof(T));
+      return value;
+    }
+
+    template <class T>
+    T shuffle_from(T value, int lane) {
+      if (lane < 0 || lane >= qlora::cuda::warp_size)
+        kernel_fault("thread ", thread_, " asks lane ", lane, " of a warp");
+      post(value);
+      const T got = posted<T>(lane);
       executor_.wait(fiber(), detail::Wait::shuffle);
       return got;
     }

@@ -124,6 +124,96 @@ TEST_CASE("a shuffle with missing lanes is a fault") {
                       test::contains("lane 32"));
 }
 
+TEST_CASE("copies into shared memory come when they are waited for, zeros where there is nothing") {
+  const auto input = counting(128);
+  std::vector<float> output(128);
+  test::Executor device(32, 1);
+  device.give(std::span(input));
+  device.give(std::span(output));
+  device.run([&](auto& thread) {
+    auto array = thread.template shared<float, 256>();
+    for (int part = 0; part < 2; ++part) {
+      thread.template copy_async<4>(array, 128 * part + 4 * thread.thread(),
+                                    input.data() + 4 * thread.thread(), part == 0);
+      thread.commit_copies();
+    }
+    thread.template wait_copies<1>();
+    thread.barrier();
+    const int other = (thread.thread() + 1) % 32;
+    const auto first = thread.template load_shared<4>(array, 4 * other);
+    thread.template wait_copies<0>();
+    thread.barrier();
+    const auto second = thread.template load_shared<4>(array, 128 + 4 * other);
+    for (int i = 0; i < 4; ++i)
+      thread.store(output.data() + 4 * other + i, first.at[i] + second.at[i]);
+  });
+  REQUIRE(output == input);
+  const auto run = [&](bool wait, bool barrier, int place) {
+    device.run([&, wait, barrier, place](auto& thread) {
+      auto array = thread.template shared<float, 128>();
+      thread.template copy_async<4>(array, 4 * thread.thread() + place, input.data(), true);
+      thread.commit_copies();
+      if (wait) thread.template wait_copies<0>();
+      if (barrier) thread.barrier();
+      thread.template load_shared<4>(array, 4 * ((thread.thread() + 1) % 32));
+    });
+  };
+  run(true, true, 0);
+  REQUIRE_THROWS_WITH(run(false, true, 0), test::contains("nobody has written"));
+  REQUIRE_THROWS_WITH(run(true, false, 0), test::contains("nobody has written"));
+  REQUIRE_THROWS_WITH(run(true, true, 2), test::contains("no multiple"));
+}
+
+TEMPLATE_TEST_CASE("fragments multiply as matrices, by tensor cores and by shuffles", "",
+                   qlora::bfloat16, qlora::float16) {
+  // a is 16 x 16, b 16 x 8; small whole numbers are exact in both types.
+  const auto a = [](int row, int k) { return static_cast<float>((row * 5 + k * 3) % 11 - 5); };
+  const auto b = [](int k, int col) { return static_cast<float>((k * 7 + col) % 9 - 4); };
+  const auto pair = [](float low, float high) {
+    return static_cast<std::uint32_t>(TestType(low).bits) |
+           static_cast<std::uint32_t>(TestType(high).bits) << 16;
+  };
+  std::vector<float> sums(128, -1), shuffled(128, -1);
+  test::Executor device(32, 1);
+  device.give(std::span(sums));
+  device.give(std::span(shuffled));
+  device.run([&](auto& thread) {
+    const int g = thread.lane() / 4, t = thread.lane() % 4;
+    qlora::cuda::Fragment<4> left;
+    qlora::cuda::Fragment<2> right;
+    for (int word = 0; word < 4; ++word) {
+      const int row = g + 8 * (word % 2), k = 2 * t + 8 * (word / 2);
+      left.at[word] = pair(a(row, k), a(row, k + 1));
+    }
+    for (int word = 0; word < 2; ++word)
+      right.at[word] = pair(b(2 * t + 8 * word, g), b(2 * t + 8 * word + 1, g));
+    float sum[4] = {1, 1, 1, 1}, other[4] = {1, 1, 1, 1};
+    thread.template multiply<TestType>(sum, left, right);
+    qlora::cuda::detail::multiply_by_shuffles<TestType>(thread, other, left, right);
+    for (int i = 0; i < 4; ++i) {
+      const int place = (g + 8 * (i / 2)) * 8 + 2 * t + i % 2;
+      thread.store(sums.data() + place, sum[i]);
+      thread.store(shuffled.data() + place, other[i]);
+    }
+  });
+  for (int row = 0; row < 16; ++row)
+    for (int col = 0; col < 8; ++col) {
+      float expected = 1;
+      for (int k = 0; k < 16; ++k) expected += a(row, k) * b(k, col);
+      REQUIRE(sums[static_cast<std::size_t>(row * 8 + col)] == expected);
+      REQUIRE(shuffled[static_cast<std::size_t>(row * 8 + col)] == expected);
+    }
+}
+
+TEST_CASE("a multiplication with missing lanes is a fault") {
+  test::Executor device(32, 1);
+  REQUIRE_THROWS_WITH(device.run([](auto& thread) {
+    float sum[4] = {};
+    if (thread.lane() > 0) thread.template multiply<qlora::bfloat16>(sum, {}, {});
+  }),
+                      test::contains("31 of 32"));
+}
+
 TEST_CASE("blocks share nothing, and a launch that no device takes is refused") {
   test::Executor device(32, 2);
   REQUIRE_THROWS_WITH(device.run([](auto& thread) {
