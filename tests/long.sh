@@ -51,6 +51,7 @@ for part in $parts; do
       cmake -S . -B build/neon -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
         -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_LIBRARY_ARCHITECTURE=aarch64-linux-gnu \
         -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/aarch64-linux-gnu" -DQLORA_ARCH=armv8-a+crypto \
+        -DOPENSSL_CRYPTO_LIBRARY=/usr/lib/aarch64-linux-gnu/libcrypto.so \
         -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF -DQLORA_TEST_FOLDERS="quant;linalg" \
         -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" >build/neon-configure.log
       cmake --build build/neon

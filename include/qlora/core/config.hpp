@@ -22,8 +22,10 @@
 // The body of a kernel: the device's under nvcc; elsewhere a host's, for an executor of one's own.
 #if defined(__CUDACC__)
 #define QLORA_DEVICE __device__
+#define QLORA_UNROLL _Pragma("unroll")
 #else
 #define QLORA_DEVICE
+#define QLORA_UNROLL
 #endif
 
 // A static constexpr member can't be indexed at run time in device code, and a local copy of a

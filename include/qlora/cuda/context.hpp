@@ -93,18 +93,22 @@ template <class T, class Context>
 QLORA_DEVICE void multiply_by_shuffles(Context& thread, float (&sum)[4], const Fragment<4>& a,
                                        const Fragment<2>& b) {
   const int group = thread.lane() / 4, member = thread.lane() % 4;
+  QLORA_UNROLL
   for (int from = 0; from < 4; ++from) {
     // Lane `from` of a row's four, and of each column's, has the products k = 2 from, + 1, + 8,
     // + 9.
     Fragment<4> row;
+    QLORA_UNROLL
     for (int i = 0; i < 4; ++i) row.at[i] = thread.shuffle(a.at[i], 4 * group + from);
-    for (int col = 0; col < 2; ++col)
-      for (int half = 0; half < 2; ++half) {
-        const auto right = thread.shuffle(b.at[half], 4 * (2 * member + col) + from);
-        for (int i = 0; i < 2; ++i)
-          for (int low = 0; low < 2; ++low)
-            sum[2 * low + col] += half_of<T>(row.at[2 * half + low], i) * half_of<T>(right, i);
-      }
+    QLORA_UNROLL
+    for (int col = 0; col < 2; ++col) QLORA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const auto right = thread.shuffle(b.at[half], 4 * (2 * member + col) + from);
+      QLORA_UNROLL
+      for (int i = 0; i < 2; ++i) QLORA_UNROLL
+      for (int low = 0; low < 2; ++low)
+        sum[2 * low + col] += half_of<T>(row.at[2 * half + low], i) * half_of<T>(right, i);
+    }
   }
 }
 
@@ -212,6 +216,7 @@ struct DeviceContext : ThreadPlace<DeviceContext> {
     if constexpr (std::is_same_v<T, bfloat16>) {
       detail::multiply_by_shuffles<T>(*this, sum, a, b);
     } else {
+      QLORA_UNROLL
       for (int half = 0; half < 2; ++half)
         asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
             "{%0, %1, %2, %3};"

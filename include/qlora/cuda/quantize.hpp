@@ -11,9 +11,8 @@
 #include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
-#include "qlora/cuda/context.hpp"
-#include "qlora/cuda/dequantize.hpp"
-#include "qlora/quant/block_format.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/weights.hpp"
 
 namespace qlora::cuda {
 
@@ -57,6 +56,10 @@ QLORA_DEVICE float warp_maximum(Context& thread, float value) {
   for (int mask = warp_size / 2; mask > 0; mask /= 2)
     value = larger(value, thread.shuffle_xor(value, mask));
   return value;
+}
+
+QLORA_DEVICE inline std::uint32_t swapped_bytes(std::uint32_t word) {
+  return (word >> 24) | ((word >> 8) & 0xff00u) | ((word << 8) & 0xff0000u) | (word << 24);
 }
 
 template <int Bits, class Context>
@@ -108,7 +111,7 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
       !requires { F::ScaleType::codes_follow_stored; },
       "quantize_blocks: formats whose codes follow the scale as it is stored are "
       "quantized on the host; use qlora::quantize");
-  constexpr int bits = F::code_bits, group = detail::decode_group;
+  constexpr int bits = F::code_bits, group = group_size;
   const detail::BlockRun<F> shape{block_size, count};
   const Index blocks = shape.blocks(), run = shape.length();
   for (Index first = thread.first_warp() * run; first < blocks;
@@ -204,5 +207,75 @@ QLORA_DEVICE void quantize_scales(Context& thread, const float* references, Inde
     if (thread.lane() == 0) thread.store(inner + block, largest);
   }
 }
+
+/// quantize_blocks as a Kernel.
+template <class F, class T>
+struct QuantizeBlocks {
+  static constexpr int threads = 256;
+  static constexpr const char* name = "quantize_blocks";
+  const T* weights;
+  Index count;
+  std::uint8_t* codes;
+  float* references;
+  Index block_size = F::block_size;
+
+  Index blocks() const { return blocks_for(count, threads, group_size); }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    quantize_blocks<F>(thread, weights, count, codes, references, block_size);
+  }
+};
+
+/// store_scales as a Kernel.
+template <class F, class S>
+struct StoreScales {
+  static constexpr int threads = 256;
+  static constexpr const char* name = "store_scales";
+  const float* references;
+  Index count;
+  S* scales;
+
+  Index blocks() const { return blocks_for(count, threads); }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    store_scales<F>(thread, references, count, scales);
+  }
+};
+
+/// mean_of_scales as a Kernel.
+template <class F>
+struct MeanOfScales {
+  static constexpr int threads = 256;
+  static constexpr const char* name = "mean_of_scales";
+  const float* references;
+  Index count;
+  float* mean;
+
+  Index blocks() const { return 1; }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    mean_of_scales<F, threads>(thread, references, count, mean);
+  }
+};
+
+/// quantize_scales as a Kernel.
+template <class F>
+struct QuantizeScales {
+  static constexpr int threads = 128;
+  static constexpr const char* name = "quantize_scales";
+  const float* references;
+  Index count;
+  const float* mean;
+  std::uint8_t* codes;
+  float* inner;
+
+  Index blocks() const {
+    return blocks_for(count, threads / warp_size, F::ScaleType::View::block_size);
+  }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    quantize_scales<F>(thread, references, count, mean, codes, inner);
+  }
+};
 
 }  // namespace qlora::cuda

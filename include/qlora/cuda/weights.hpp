@@ -1,0 +1,206 @@
+/// Packed weights in registers and shared memory: what dequantize, gemv and gemm read them by, for
+/// use in one's own kernels as well.
+///
+///     qlora::cuda::ValueTable<Format, Context> values(thread, w);
+///     thread.barrier();
+///     const auto run = qlora::cuda::load_run<Format::code_bits>(thread, w.codes() + place);
+///     const auto word = qlora::cuda::group_word(run, 0);             // of 8 codes
+///     const float v = values(qlora::cuda::code_of<4>(word, 3));      // times the block's scale
+///
+/// Eight codes are a group, of as many bytes as a code has bits; four groups are a run.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "qlora/cuda/context.hpp"
+#include "qlora/quant/quantized_view.hpp"
+
+namespace qlora::cuda {
+
+inline constexpr int group_size = 8, run_size = 32;
+
+/// A group's codes: in memory's order where codes do not straddle bytes, else the first highest.
+template <int Bits>
+using GroupWord = std::conditional_t<(Bits > 4), std::uint64_t, std::uint32_t>;
+
+/// Code i of 8.
+template <int Bits>
+QLORA_DEVICE std::uint8_t code_of(GroupWord<Bits> word, int i) {
+  constexpr GroupWord<Bits> mask = (1u << Bits) - 1u;
+  if constexpr (8 % Bits == 0) {
+    const int bit = i * Bits;
+    return static_cast<std::uint8_t>((word >> (bit / 8 * 8 + 8 - Bits - bit % 8)) & mask);
+  } else {
+    return static_cast<std::uint8_t>((word >> (Bits * (group_size - 1 - i))) & mask);
+  }
+}
+
+/// The codes of 32 weights.
+template <int Bits>
+struct CodeRun {
+  std::uint32_t word[Bits];
+};
+
+namespace detail {
+
+QLORA_DEVICE inline bool is_aligned(const void* at, std::uintptr_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(at) % bytes == 0;
+}
+
+/// Bytes that may be moved at once of `bytes` consecutive ones.
+constexpr int piece_of(int bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : 4; }
+
+template <int Bits>
+QLORA_DEVICE GroupWord<Bits> word_of_bytes(const std::uint8_t (&bytes)[Bits]) {
+  GroupWord<Bits> word = 0;
+  QLORA_UNROLL
+  for (int i = 0; i < Bits; ++i)
+    word |= static_cast<GroupWord<Bits>>(bytes[i]) << (8 * (8 % Bits == 0 ? i : Bits - 1 - i));
+  return word;
+}
+
+}  // namespace detail
+
+/// The 4 Bits bytes of a run, 128 bits at a time where they are so many; `from` must be aligned to
+/// that.
+template <int Bits, class Context>
+QLORA_DEVICE CodeRun<Bits> load_run(Context& thread, const std::uint8_t* from) {
+  constexpr int piece = detail::piece_of(4 * Bits);
+  CodeRun<Bits> run;
+  QLORA_UNROLL
+  for (int i = 0; i < 4 * Bits / piece; ++i) {
+    using Words = Pack<std::uint32_t, piece / 4>;
+    const Words words = thread.load(reinterpret_cast<const Words*>(from) + i);
+    QLORA_UNROLL
+    for (int k = 0; k < piece / 4; ++k) run.word[piece / 4 * i + k] = words.at[k];
+  }
+  return run;
+}
+
+/// Group i of 4.
+template <int Bits>
+QLORA_DEVICE GroupWord<Bits> group_word(const CodeRun<Bits>& run, int i) {
+  if constexpr (Bits == 4) {
+    return run.word[i];
+  } else if constexpr (Bits == 8) {
+    return run.word[2 * i] | static_cast<std::uint64_t>(run.word[2 * i + 1]) << 32;
+  } else {
+    std::uint8_t bytes[Bits];
+    QLORA_UNROLL
+    for (int k = 0; k < Bits; ++k) {
+      const int at = i * Bits + k;
+      bytes[k] = static_cast<std::uint8_t>(run.word[at / 4] >> (at % 4 * 8));
+    }
+    return detail::word_of_bytes<Bits>(bytes);
+  }
+}
+
+/// Group `group` of a stream of codes that lies anywhere; `aligned`: where it may be loaded at
+/// once, at a multiple of its size.
+template <int Bits, class Context>
+QLORA_DEVICE GroupWord<Bits> load_group(Context& thread, const std::uint8_t* codes, Index group,
+                                        bool aligned) {
+  const std::uint8_t* at = codes + group * Bits;
+  if constexpr (Bits == 4 || Bits == 8) {
+    if (aligned) return thread.load(reinterpret_cast<const GroupWord<Bits>*>(at));
+  }
+  std::uint8_t bytes[Bits];
+  QLORA_UNROLL
+  for (int i = 0; i < Bits; ++i) bytes[i] = thread.load(at + i);
+  return detail::word_of_bytes<Bits>(bytes);
+}
+
+/// A group that lies in shared memory, `at` in bytes.
+template <int Bits, class Context, class Array>
+QLORA_DEVICE GroupWord<Bits> load_shared_group(Context& thread, const Array& codes, int at) {
+  if constexpr (Bits == 8 || Bits == 4 || Bits == 2) {
+    using Word = std::conditional_t<Bits == 8, std::uint64_t,
+                                    std::conditional_t<Bits == 4, std::uint32_t, std::uint16_t>>;
+    return __builtin_bit_cast(Word, thread.template load_shared<Bits>(codes, at));
+  } else {
+    std::uint8_t bytes[Bits];
+    QLORA_UNROLL
+    for (int k = 0; k < Bits; ++k) bytes[k] = codes[at + k];
+    return detail::word_of_bytes<Bits>(bytes);
+  }
+}
+
+/// Whether a format's codes can be looked up in one table for all rows.
+template <class F>
+inline constexpr bool has_one_table = [] {
+  if constexpr (qlora::detail::is_block_format<F>::value) {
+    return !qlora::detail::codebook_parts<typename F::CodebookType>::by_row;
+  } else {
+    return false;
+  }
+}();
+
+/// Weights that certainly share a scale from a multiple of it on: at most 32, 0 where that is less
+/// than a group. Of Dynamic block sizes, as `reads_by_words` sees to.
+template <class F>
+inline constexpr int scale_step = [] {
+  if constexpr (!qlora::detail::is_block_format<F>::value) {
+    return 0;
+  } else {
+    constexpr int size = F::block_size == Dynamic ? run_size : F::block_size;
+    return size % 32 == 0 ? 32 : size % 16 == 0 ? 16 : size % 8 == 0 ? 8 : 0;
+  }
+}();
+
+/// Whether a matrix can be read by words: rows of whole runs, codes in 16-byte places, blocks of
+/// whole groups. Kernels take others weight by weight.
+template <class F>
+bool reads_by_words(const QuantizedView<F>& w) {
+  if constexpr (has_one_table<F> && scale_step < F >> 0) {
+    return w.cols() % 64 == 0 && w.block_size() % scale_step<F> == 0 &&
+           detail::is_aligned(w.codes(), 16);
+  } else {
+    return false;
+  }
+}
+
+/// What a scale of F is in registers.
+template <class F>
+using ScaleValue = decltype(std::declval<const typename QuantizedView<F>::ScaleView&>()(Index{0}));
+
+/// A format's values in shared memory; up to 4 bits once a lane, so that no two lanes of a warp
+/// meet in a bank. All threads construct it; a barrier must follow.
+template <class F, class Context>
+class ValueTable {
+  static constexpr int codes = 1 << F::code_bits, copies = F::code_bits <= 4 ? warp_size : 1;
+  using Array = decltype(std::declval<Context&>().template shared<float, codes * copies, 1000>());
+
+ public:
+  QLORA_DEVICE ValueTable(Context& thread, const QuantizedView<F>& w)
+      : array_(thread.template shared<float, codes * copies, 1000>()),
+        lane_(copies > 1 ? thread.lane() : 0) {
+    for (int i = thread.thread(); i < codes * copies; i += thread.threads())
+      array_[i] = w.codebook()(static_cast<std::uint8_t>(i / copies), 0);
+  }
+  QLORA_DEVICE float operator()(std::uint8_t code) const { return array_[code * copies + lane_]; }
+
+ private:
+  Array array_;
+  int lane_;
+};
+
+/// Two numbers of T, float16 or bfloat16, in a word, the first lower, each rounded to nearest; a
+/// NaN is T's canonical one.
+template <class T>
+QLORA_DEVICE std::uint32_t pair_of(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t pair;
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  }
+  return pair;
+#else
+  return static_cast<std::uint32_t>(T(low).bits) | static_cast<std::uint32_t>(T(high).bits) << 16;
+#endif
+}
+
+}  // namespace qlora::cuda

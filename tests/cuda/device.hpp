@@ -1,0 +1,84 @@
+// Kernels on the executor, and what their products are compared with.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "cuda/executor.hpp"
+#include "qlora/cuda/tiles.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/numbers.hpp"
+
+namespace test {
+
+// Runs a kernel with as many threads and blocks as it asks for; it may touch `memory` (spans) only.
+template <qlora::cuda::Kernel K, class... Memory>
+void run_kernel(const K& kernel, Memory... memory) {
+  if (kernel.blocks() == 0) return;
+  Executor device(K::threads, kernel.blocks());
+  (device.give(memory), ...);
+  device.run([&](auto& thread) { kernel(thread); });
+}
+
+// Numbers at an offset from the allocator's alignment, the rest NaN where T has one.
+template <class T>
+struct Placed {
+  Placed(std::size_t count, std::size_t offset) : numbers(count + offset), offset_(offset) {}
+  T* data() { return numbers.data() + offset_; }
+  std::span<T> span() { return std::span<T>(numbers).subspan(offset_); }
+  std::span<const T> span() const { return std::span<const T>(numbers).subspan(offset_); }
+  std::vector<T> numbers;
+
+ private:
+  std::size_t offset_;
+};
+
+template <class T>
+Placed<T> placed(const qlora::RowMatrix<float>& from, std::size_t offset = 0) {
+  Placed<T> to(static_cast<std::size_t>(from.size()), offset);
+  for (Index i = 0; i < from.size(); ++i) to.data()[i] = static_cast<T>(from.data()[i]);
+  return to;
+}
+
+// A packed matrix whose codes lie at an offset.
+template <class F>
+struct PlacedMatrix {
+  explicit PlacedMatrix(const qlora::QuantizedMatrix<F>& from, std::size_t offset)
+      : codes(from.codes().size(), offset) {
+    std::copy(from.codes().begin(), from.codes().end(), codes.data());
+    const auto v = from.view();
+    view = {codes.data(), v.scale(), v.rows(), v.cols(), v.block_size(), v.codebook()};
+  }
+  Placed<std::uint8_t> codes;
+  qlora::QuantizedView<F> view;
+};
+
+// One number of a product with its tolerance: sums of `count` terms in float, in any order, then
+// rounded to Y.
+struct Expected {
+  double value = 0, magnitude = 0;
+  void add(double a, double b) {
+    value += a * b;
+    magnitude += std::abs(a * b);
+  }
+  template <class Y>
+  void require_near(Y found, Index count) const {
+    const double rounding = std::is_same_v<Y, float>             ? 0
+                            : std::is_same_v<Y, qlora::bfloat16> ? 0x1p-8
+                                                                 : 0x1p-11;
+    const double bound = 4 * 0x1p-23 * std::sqrt(static_cast<double>(count) + 1) * magnitude +
+                         rounding * std::abs(value) + 1e-30;
+    INFO("expected " << value << ", found " << static_cast<float>(found) << ", bound " << bound);
+    REQUIRE(std::abs(static_cast<double>(static_cast<float>(found)) - value) <= bound);
+  }
+};
+
+// As the kernels multiply: in 16 bits where x is float.
+template <class X>
+double factor(float value) {
+  return static_cast<double>(static_cast<float>(qlora::cuda::Factor<X>(value)));
+}
+
+}  // namespace test
