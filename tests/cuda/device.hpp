@@ -42,6 +42,28 @@ Placed<T> placed(const qlora::RowMatrix<float>& from, std::size_t offset = 0) {
   return to;
 }
 
+// The numbers of a matrix, as memory that a kernel may read, or write.
+inline std::span<const float> numbers(const qlora::RowMatrix<float>& m) {
+  return {m.data(), static_cast<std::size_t>(m.size())};
+}
+inline std::span<float> writable(qlora::RowMatrix<float>& m) {
+  return {m.data(), static_cast<std::size_t>(m.size())};
+}
+template <class T>
+std::span<const T> readable(const std::vector<T>& v) {
+  return v;
+}
+
+// Whether two matrices are the same but for float's rounding, in parts of their largest number.
+inline void require_close(const qlora::RowMatrix<float>& expected,
+                          const qlora::RowMatrix<float>& found, float tolerance = 1e-5f) {
+  REQUIRE(expected.rows() == found.rows());
+  REQUIRE(expected.cols() == found.cols());
+  if (expected.size() == 0) return;
+  const float largest = std::max(expected.cwiseAbs().maxCoeff(), 1e-3f);
+  REQUIRE((expected - found).cwiseAbs().maxCoeff() <= tolerance * largest);
+}
+
 // A packed matrix whose codes lie at an offset.
 template <class F>
 struct PlacedMatrix {

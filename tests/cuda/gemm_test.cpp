@@ -17,17 +17,13 @@ struct Case {
   float dropout = 0;
 };
 
-std::span<const float> numbers(const qlora::RowMatrix<float>& m) {
-  return {m.data(), static_cast<std::size_t>(m.size())};
-}
-
 // Both products of one matrix against sums in double of the rounded factors.
 template <class F, class X, class Y>
 void compare(const Case& c) {
   const auto w = qlora::quantize<F>(test::normal_matrix(c.rows, c.cols, 3));
   const test::PlacedMatrix<F> there(w, c.offset);
   const auto weight = [&](Index r, Index col) { return test::factor<X>(there.view(r, col)); };
-  const auto product = [&](Index in, Index out, auto by_words, auto tile, auto entry) {
+  const auto product = [&](Index in, Index out, auto tile, auto entry) {
     auto x = test::placed<X>(test::normal_matrix(c.tokens, in, 5), c.offset);
     test::Placed<Y> y(static_cast<std::size_t>(c.tokens * out), c.offset);
     for (Index i = 0; i < c.tokens * out; ++i) y.data()[i] = static_cast<Y>(1.f);
@@ -39,8 +35,8 @@ void compare(const Case& c) {
     qlora::apply_dropout<float>(qlora::RowMatrix<float>::Ones(c.tokens, out), c.dropout, 77, mask);
     const bool masked = c.dropout > 0;
     if constexpr (requires { kernel.dropout; }) kernel.dropout = {c.dropout, 77};
-    test::run_kernel(kernel, there.codes.span(), std::as_const(x).span(), y.span(), numbers(left),
-                     numbers(right));
+    test::run_kernel(kernel, there.codes.span(), std::as_const(x).span(), y.span(),
+                     test::numbers(left), test::numbers(right));
     for (Index t = 0; t < c.tokens; ++t)
       for (Index o = 0; o < out; ++o) {
         test::Expected expected;
@@ -54,17 +50,16 @@ void compare(const Case& c) {
         if (c.accumulate) expected.add(1, 1);
         expected.require_near(y.data()[t * out + o], in + c.rank);
       }
-    static_cast<void>(by_words);
   };
   const auto both = [&]<bool ByWords>() {
     product(
-        c.cols, c.rows, ByWords,
+        c.cols, c.rows,
         [&](const X* x, const qlora::cuda::Output<Y>& out) {
           return qlora::cuda::Gemm<F, X, Y, 32, 64, ByWords>{there.view, x, out};
         },
         [&](Index o, Index k) { return weight(o, k); });
     product(
-        c.rows, c.cols, ByWords,
+        c.rows, c.cols,
         [&](const X* x, const qlora::cuda::Output<Y>& out) {
           return qlora::cuda::GemmTransposed<F, X, Y, 32, 64, ByWords>{there.view, x, out};
         },

@@ -22,10 +22,13 @@
 // The body of a kernel: the device's under nvcc; elsewhere a host's, for an executor of one's own.
 #if defined(__CUDACC__)
 #define QLORA_DEVICE __device__
-#define QLORA_UNROLL _Pragma("unroll")
+#define QLORA_PRAGMA(text) _Pragma(#text)
+#define QLORA_UNROLL QLORA_PRAGMA(unroll)
+#define QLORA_UNROLL_BY(times) QLORA_PRAGMA(unroll times)
 #else
 #define QLORA_DEVICE
 #define QLORA_UNROLL
+#define QLORA_UNROLL_BY(times)
 #endif
 
 // A static constexpr member can't be indexed at run time in device code, and a local copy of a

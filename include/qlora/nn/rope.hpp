@@ -35,6 +35,8 @@ class Rope {
   }
 
   Index length() const { return cosine_.rows(); }
+  const RowMatrix<T>& cosine() const { return cosine_; }  ///< [length, head_width / 2]
+  const RowMatrix<T>& sine() const { return sine_; }
 
   void forward(MatrixRef<T> x, std::span<const Index> positions) const {
     rotate(x, positions, T(1));

@@ -1,0 +1,311 @@
+/// Grouped-query causal attention in float, keys a tile at a time with the softmax as it goes; the
+/// backward pass makes the scores again from one log-sum-exp a (token, head). Dao et al. 2022.
+///
+/// q, out: [tokens, heads * Width]; k, v: [tokens, kv_heads * Width]; log_sums, deltas: [tokens,
+/// heads]. Sequences lie one after the other; a block takes some queries (or keys) of one sequence
+/// and head, in the order of a list that the host makes: attention_tiles.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "qlora/cuda/tiles.hpp"
+
+namespace qlora::cuda {
+
+/// Rows [first, first + length) are a sequence; a block works from `start` of them on.
+struct AttentionTile {
+  Index first, length, start;
+};
+
+/// The tiles of sequences [first row, length]; `size` rows each.
+template <class Sequences>
+std::vector<AttentionTile> attention_tiles(const Sequences& sequences, Index size) {
+  std::vector<AttentionTile> tiles;
+  for (const auto& [first, length] : sequences)
+    for (Index start = 0; start < length; start += size) tiles.push_back({first, length, start});
+  return tiles;
+}
+
+struct AttentionSizes {
+  Index heads, kv_heads;
+  QLORA_DEVICE Index kv_of(Index head) const { return head / (heads / kv_heads); }
+};
+
+namespace detail {
+
+inline constexpr int key_tile = 32;  ///< one a lane
+
+/// Rows [from, from + Rows) of a head into a shared tile with Stride numbers a row, zeros from
+/// `end` on.
+template <int Rows, int Width, int Stride, int Threads, class Context, class Array>
+QLORA_DEVICE void load_rows(Context& thread, const Array& tile, const float* x, Index row_stride,
+                            Index from, Index end) {
+  QLORA_UNROLL_BY(4)
+  for (int i = thread.thread(); i < Rows * Width; i += Threads) {
+    const int row = i / Width, col = i % Width;
+    tile[row * Stride + col] =
+        from + row < end ? thread.load(x + (from + row) * row_stride + col) : 0.f;
+  }
+}
+
+/// The product of a shared row with lane's row of a padded tile.
+template <int Width, class Context, class Array, class Tile>
+QLORA_DEVICE float dot_with_lane(Context& thread, const Array& rows, int row, const Tile& tile) {
+  float sum = 0;
+  QLORA_UNROLL_BY(8)
+  for (int d = 0; d < Width; ++d)
+    sum += rows[row * Width + d] * tile[thread.lane() * (Width + 1) + d];
+  return sum;
+}
+
+/// to[j] += sum over lanes of weight times the lane's row, at column lane + 32 j.
+template <int Width, class Context, class Tile>
+QLORA_DEVICE void add_weighted(Context& thread, float weight, const Tile& tile,
+                               float (&to)[(Width + 31) / 32]) {
+  QLORA_UNROLL_BY(8)
+  for (int key = 0; key < key_tile; ++key) {
+    const float w = thread.shuffle(weight, key);
+    QLORA_UNROLL
+    for (int j = 0; j < (Width + 31) / 32; ++j) {
+      const int d = thread.lane() + 32 * j;
+      if (d < Width) to[j] += w * tile[key * (Width + 1) + d];
+    }
+  }
+}
+
+}  // namespace detail
+
+template <int Width>
+struct AttentionForward {
+  static constexpr int threads = 128, tile = 16, own = tile / (threads / warp_size);
+  static constexpr const char* name = "attention_forward";
+  const float* q;
+  const float* k;
+  const float* v;
+  float* out;
+  float* log_sums;
+  const AttentionTile* tiles;
+  Index tile_count;
+  AttentionSizes sizes;
+
+  Index blocks() const { return tile_count * sizes.heads; }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    constexpr int parts = (Width + 31) / 32;
+    auto queries = thread.template shared<float, tile * Width, 0>();
+    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 1>();
+    auto values = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
+    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.heads);
+    const Index head = thread.block() % sizes.heads, kv = sizes.kv_of(head) * Width;
+    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
+    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
+    detail::load_rows<tile, Width, Width, threads>(thread, queries, q + head * Width, stride,
+                                                   first + start, first + length);
+    float largest[own], total[own], sum[own][parts] = {};
+    QLORA_UNROLL
+    for (int i = 0; i < own; ++i) {
+      largest[i] = -INFINITY;
+      total[i] = 0;
+    }
+    const Index end = start + tile < length ? start + tile : length;
+    for (Index from = 0; from < end; from += detail::key_tile) {
+      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+          thread, keys, k + kv, kv_stride, first + from, first + length);
+      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+          thread, values, v + kv, kv_stride, first + from, first + length);
+      thread.barrier();
+      QLORA_UNROLL
+      for (int i = 0; i < own; ++i) {
+        const int row = thread.warp() * own + i;
+        const float score = scale * detail::dot_with_lane<Width>(thread, queries, row, keys);
+        const bool seen = from + thread.lane() <= start + row;
+        float most = seen ? score : -INFINITY;
+        QLORA_UNROLL
+        for (int mask = 16; mask > 0; mask /= 2) {
+          const float other = thread.shuffle_xor(most, mask);
+          most = other > most || other != other ? other : most;
+        }
+        most = most > largest[i] || most != most ? most : largest[i];
+        // The first tile has a key that each query sees, so `most` is no longer -infinity.
+        const float shrink = std::exp(largest[i] - most);
+        const float p = seen ? std::exp(score - most) : 0.f;
+        total[i] = total[i] * shrink + detail::warp_sum(thread, p);
+        QLORA_UNROLL
+        for (int j = 0; j < parts; ++j) sum[i][j] *= shrink;
+        detail::add_weighted<Width>(thread, p, values, sum[i]);
+        largest[i] = most;
+      }
+      thread.barrier();
+    }
+    QLORA_UNROLL
+    for (int i = 0; i < own; ++i) {
+      const Index row = start + thread.warp() * own + i;
+      if (row >= length) continue;
+      QLORA_UNROLL
+      for (int j = 0; j < parts; ++j) {
+        const int d = thread.lane() + 32 * j;
+        if (d < Width)
+          thread.store(out + (first + row) * stride + head * Width + d, sum[i][j] / total[i]);
+      }
+      if (thread.lane() == 0)
+        thread.store(log_sums + (first + row) * sizes.heads + head,
+                     largest[i] + std::log(total[i]));
+    }
+  }
+};
+
+/// dq, and for AttentionBackwardKeys the deltas: sums of dout out a (token, head).
+template <int Width>
+struct AttentionBackwardQueries {
+  static constexpr int threads = 128, tile = 8, own = tile / (threads / warp_size);
+  static constexpr const char* name = "attention_backward_queries";
+  const float* q;
+  const float* k;
+  const float* v;
+  const float* out;
+  const float* log_sums;
+  const float* dout;
+  float* dq;
+  float* deltas;
+  const AttentionTile* tiles;
+  Index tile_count;
+  AttentionSizes sizes;
+
+  Index blocks() const { return tile_count * sizes.heads; }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    constexpr int parts = (Width + 31) / 32;
+    auto queries = thread.template shared<float, tile * Width, 0>();
+    auto gradients = thread.template shared<float, tile * Width, 1>();
+    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
+    auto values = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
+    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.heads);
+    const Index head = thread.block() % sizes.heads, kv = sizes.kv_of(head) * Width;
+    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
+    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
+    detail::load_rows<tile, Width, Width, threads>(thread, queries, q + head * Width, stride,
+                                                   first + start, first + length);
+    detail::load_rows<tile, Width, Width, threads>(thread, gradients, dout + head * Width, stride,
+                                                   first + start, first + length);
+    float log_sum[own], delta[own], sum[own][parts] = {};
+    QLORA_UNROLL
+    for (int i = 0; i < own; ++i) {
+      const Index row = start + thread.warp() * own + i;
+      const Index at = (first + row) * stride + head * Width;
+      float part = 0;
+      QLORA_UNROLL
+      for (int j = 0; j < parts; ++j) {
+        const int d = thread.lane() + 32 * j;
+        if (d < Width && row < length)
+          part += thread.load(dout + at + d) * thread.load(out + at + d);
+      }
+      delta[i] = detail::warp_sum(thread, part);
+      const Index place = (first + row) * sizes.heads + head;
+      log_sum[i] = row < length ? thread.load(log_sums + place) : 0.f;
+      if (row < length && thread.lane() == 0) thread.store(deltas + place, delta[i]);
+    }
+    const Index end = start + tile < length ? start + tile : length;
+    for (Index from = 0; from < end; from += detail::key_tile) {
+      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+          thread, keys, k + kv, kv_stride, first + from, first + length);
+      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+          thread, values, v + kv, kv_stride, first + from, first + length);
+      thread.barrier();
+      QLORA_UNROLL
+      for (int i = 0; i < own; ++i) {
+        const int row = thread.warp() * own + i;
+        const float score = scale * detail::dot_with_lane<Width>(thread, queries, row, keys);
+        const float dp = detail::dot_with_lane<Width>(thread, gradients, row, values);
+        const bool seen = from + thread.lane() <= start + row;
+        const float p = seen ? std::exp(score - log_sum[i]) : 0.f;
+        detail::add_weighted<Width>(thread, p * (dp - delta[i]) * scale, keys, sum[i]);
+      }
+      thread.barrier();
+    }
+    QLORA_UNROLL
+    for (int i = 0; i < own; ++i) {
+      const Index row = start + thread.warp() * own + i;
+      QLORA_UNROLL
+      for (int j = 0; j < parts; ++j) {
+        const int d = thread.lane() + 32 * j;
+        if (d < Width && row < length)
+          thread.store(dq + (first + row) * stride + head * Width + d, sum[i][j]);
+      }
+    }
+  }
+};
+
+/// dk and dv, all query heads of a group one after the other: no two blocks share a number.
+template <int Width>
+struct AttentionBackwardKeys {
+  static constexpr int threads = 128, tile = 8, own = tile / (threads / warp_size);
+  static constexpr const char* name = "attention_backward_keys";
+  const float* q;
+  const float* k;
+  const float* v;
+  const float* log_sums;
+  const float* deltas;
+  const float* dout;
+  float* dk;
+  float* dv;
+  const AttentionTile* tiles;
+  Index tile_count;
+  AttentionSizes sizes;
+
+  Index blocks() const { return tile_count * sizes.kv_heads; }
+  template <class Context>
+  QLORA_DEVICE void operator()(Context& thread) const {
+    constexpr int parts = (Width + 31) / 32;
+    auto keys = thread.template shared<float, tile * Width, 0>();
+    auto values = thread.template shared<float, tile * Width, 1>();
+    auto queries = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
+    auto gradients = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
+    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.kv_heads);
+    const Index group = sizes.heads / sizes.kv_heads, kv = thread.block() % sizes.kv_heads;
+    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
+    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
+    detail::load_rows<tile, Width, Width, threads>(thread, keys, k + kv * Width, kv_stride,
+                                                   first + start, first + length);
+    detail::load_rows<tile, Width, Width, threads>(thread, values, v + kv * Width, kv_stride,
+                                                   first + start, first + length);
+    float key_sum[own][parts] = {}, value_sum[own][parts] = {};
+    for (Index head = kv * group; head < (kv + 1) * group; ++head)
+      for (Index from = start / detail::key_tile * detail::key_tile; from < length;
+           from += detail::key_tile) {
+        detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+            thread, queries, q + head * Width, stride, first + from, first + length);
+        detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
+            thread, gradients, dout + head * Width, stride, first + from, first + length);
+        thread.barrier();
+        const Index query = from + thread.lane();
+        const Index place = (first + query) * sizes.heads + head;
+        const float log_sum = query < length ? thread.load(log_sums + place) : 0.f;
+        const float delta = query < length ? thread.load(deltas + place) : 0.f;
+        QLORA_UNROLL
+        for (int i = 0; i < own; ++i) {
+          const int row = thread.warp() * own + i;
+          const float score = scale * detail::dot_with_lane<Width>(thread, keys, row, queries);
+          const float dp = detail::dot_with_lane<Width>(thread, values, row, gradients);
+          const bool seen = query < length && start + row <= query;
+          const float p = seen ? std::exp(score - log_sum) : 0.f;
+          detail::add_weighted<Width>(thread, p, gradients, value_sum[i]);
+          detail::add_weighted<Width>(thread, p * (dp - delta) * scale, queries, key_sum[i]);
+        }
+        thread.barrier();
+      }
+    QLORA_UNROLL
+    for (int i = 0; i < own; ++i) {
+      const Index row = start + thread.warp() * own + i;
+      QLORA_UNROLL
+      for (int j = 0; j < parts; ++j) {
+        const int d = thread.lane() + 32 * j;
+        if (d >= Width || row >= length) continue;
+        thread.store(dk + (first + row) * kv_stride + kv * Width + d, key_sum[i][j]);
+        thread.store(dv + (first + row) * kv_stride + kv * Width + d, value_sum[i][j]);
+      }
+    }
+  }
+};
+
+}  // namespace qlora::cuda
