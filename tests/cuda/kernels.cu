@@ -1,6 +1,15 @@
-// Kernels of quantize and dequantize in device code: the paper's format and one of a user's own.
-#include <qlora/cuda/dequantize.hpp>
-#include <qlora/cuda/quantize.hpp>
+// Every kernel in device code, for the paper's format, for one of OCP's and one of a user's own.
+#include <qlora/cuda/attention.hpp>
+#include <qlora/cuda/cuda_runtime.hpp>
+#include <qlora/cuda/dense_product.hpp>
+#include <qlora/cuda/device_matrix.hpp>
+#include <qlora/cuda/embedding.hpp>
+#include <qlora/cuda/gemm.hpp>
+#include <qlora/cuda/gemv.hpp>
+#include <qlora/cuda/optimizer.hpp>
+#include <qlora/cuda/rms_norm.hpp>
+#include <qlora/cuda/rope.hpp>
+#include <qlora/cuda/swiglu.hpp>
 #include <qlora/quant/named_formats.hpp>
 
 struct Ternary {
@@ -8,50 +17,48 @@ struct Ternary {
 };
 using Ternary32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>>;
 
-template <class Format, class T>
-__global__ void dequantize(qlora::QuantizedView<Format> w, T* out) {
-  qlora::cuda::DeviceContext thread;
-  qlora::cuda::dequantize(thread, w, out);
-}
+#define QLORA_KERNEL(...) \
+  template __global__ void qlora::cuda::run(const __grid_constant__ __VA_ARGS__);
 
-template <class Format, class T>
-__global__ void quantize_blocks(const T* weights, qlora::Index count, std::uint8_t* codes,
-                                float* references) {
-  qlora::cuda::DeviceContext thread;
-  qlora::cuda::quantize_blocks<Format>(thread, weights, count, codes, references);
-}
+#define QLORA_PRODUCTS(Format, X, Y)                        \
+  QLORA_KERNEL(Gemv<Format, X, Y, 1, true>)                 \
+  QLORA_KERNEL(Gemv<Format, X, Y, 8, true>)                 \
+  QLORA_KERNEL(Gemm<Format, X, Y, 32, 64, true>)            \
+  QLORA_KERNEL(Gemm<Format, X, Y, 128, 128, true>)          \
+  QLORA_KERNEL(GemmTransposed<Format, X, Y, 32, 64, true>)  \
+  QLORA_KERNEL(GemmTransposed<Format, X, Y, 64, 128, true>) \
+  QLORA_KERNEL(Dequantize<Format, X>)
 
-template <class Format>
-__global__ void mean_of_scales(const float* references, qlora::Index count, float* mean) {
-  qlora::cuda::DeviceContext thread;
-  qlora::cuda::mean_of_scales<Format, 256>(thread, references, count, mean);
-}
+using namespace qlora::cuda;
+using qlora::bfloat16, qlora::MxFp4, qlora::Nf4Dq;
 
-template <class Format>
-__global__ void quantize_scales(const float* references, qlora::Index count, const float* mean,
-                                std::uint8_t* codes, float* inner) {
-  qlora::cuda::DeviceContext thread;
-  qlora::cuda::quantize_scales<Format>(thread, references, count, mean, codes, inner);
-}
-
-template <class Format, class S>
-__global__ void store_scales(const float* references, qlora::Index count, S* scales) {
-  qlora::cuda::DeviceContext thread;
-  qlora::cuda::store_scales<Format>(thread, references, count, scales);
-}
-
-#define QLORA_INSTANTIATE(Format, T)                                                         \
-  template __global__ void dequantize<Format, T>(qlora::QuantizedView<Format>, T*);          \
-  template __global__ void quantize_blocks<Format, T>(const T*, qlora::Index, std::uint8_t*, \
-                                                      float*);
-
-QLORA_INSTANTIATE(qlora::Nf4Dq, qlora::bfloat16)
-QLORA_INSTANTIATE(qlora::Nf4Dq, float)
-QLORA_INSTANTIATE(Ternary32, qlora::bfloat16)
-template __global__ void dequantize<qlora::MxFp4, qlora::bfloat16>(
-    qlora::QuantizedView<qlora::MxFp4>, qlora::bfloat16*);
-template __global__ void mean_of_scales<qlora::Nf4Dq>(const float*, qlora::Index, float*);
-template __global__ void quantize_scales<qlora::Nf4Dq>(const float*, qlora::Index, const float*,
-                                                       std::uint8_t*, float*);
-template __global__ void store_scales<Ternary32, qlora::float16>(const float*, qlora::Index,
-                                                                 qlora::float16*);
+QLORA_PRODUCTS(Nf4Dq, bfloat16, bfloat16)
+QLORA_PRODUCTS(MxFp4, bfloat16, bfloat16)
+QLORA_PRODUCTS(Ternary32, bfloat16, bfloat16)
+QLORA_KERNEL(Gemm<Nf4Dq, float, float, 128, 128, true>)
+QLORA_KERNEL(Gemm<Nf4Dq, float, float, 32, 64, false>)
+QLORA_KERNEL(GemmTransposed<Nf4Dq, float, float, 32, 64, false>)
+QLORA_KERNEL(Gemv<Nf4Dq, float, float, 1, false>)
+QLORA_KERNEL(EmbeddingForward<Nf4Dq>)
+QLORA_KERNEL(QuantizeBlocks<Nf4Dq, bfloat16>)
+QLORA_KERNEL(QuantizeBlocks<Ternary32, float>)
+QLORA_KERNEL(MeanOfScales<Nf4Dq>)
+QLORA_KERNEL(QuantizeScales<Nf4Dq>)
+QLORA_KERNEL(StoreScales<qlora::float16>)
+QLORA_KERNEL(ApplyDropout)
+QLORA_KERNEL(DenseProduct<64, 16>)
+QLORA_KERNEL(DenseProduct<16, 64>)
+QLORA_KERNEL(RmsNormForward)
+QLORA_KERNEL(RmsNormBackward)
+QLORA_KERNEL(Rotate)
+QLORA_KERNEL(SwigluForward)
+QLORA_KERNEL(SwigluBackward)
+QLORA_KERNEL(CrossEntropyRows)
+QLORA_KERNEL(AttentionForward<64>)
+QLORA_KERNEL(AttentionBackwardQueries<64>)
+QLORA_KERNEL(AttentionBackwardKeys<64>)
+QLORA_KERNEL(OptimizerStep<AdamWUpdate, FloatState>)
+QLORA_KERNEL(OptimizerStep<AdamWUpdate, ByteState>)
+QLORA_KERNEL(OptimizerStep<LionUpdate, FloatState>)
+QLORA_KERNEL(OptimizerStep<LionUpdate, ByteState>)
+QLORA_KERNEL(SumOfSquares)

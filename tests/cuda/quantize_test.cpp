@@ -141,7 +141,8 @@ TEST_CASE("scales are stored in their type") {
   device.give(std::span<const float>(references));
   device.give(std::span<qlora::float16>(scales));
   device.run([&](auto& thread) {
-    qlora::cuda::store_scales<test::Fp4Half>(thread, references.data(), 3, scales.data());
+    qlora::cuda::store_scales(thread, references.data(), 3, test::Fp4Half::reference_value,
+                              scales.data());
   });
   for (std::size_t i = 0; i < 3; ++i)
     REQUIRE(static_cast<float>(scales[i]) ==

@@ -240,6 +240,10 @@ struct codebook_parts {
   struct View {
     QLORA_HD float operator()(std::uint8_t code, Index) const { return decode<C>(code); }
     QLORA_HD std::uint8_t encode(float x, Index) const { return qlora::encode<C>(x); }
+    template <class Move>
+    View moved(Index, Move&&) const {
+      return {};
+    }
   };
   struct Storage {
     View view() const { return {}; }

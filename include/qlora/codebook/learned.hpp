@@ -39,6 +39,10 @@ struct Learned {
     QLORA_HD float operator()(std::uint8_t code, Index row) const {
       return values[(by_row ? row * count : 0) + code];
     }
+    template <class Move>
+    View moved(Index rows, Move&& move) const {
+      return {move(values, by_row ? rows * count : Index{count})};
+    }
     /// The number of mid-points strictly below `x`, as qlora::encode has it; values ascend.
     QLORA_HD std::uint8_t encode(float x, Index row) const {
       const float* table = values + (by_row ? row * count : 0);

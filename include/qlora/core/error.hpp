@@ -34,6 +34,12 @@ class IoError : public Error {
   using Error::Error;
 };
 
+/// A call of a device's runtime that failed.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// A number that is not finite where it has to be.
 class NumericError : public Error {
  public:

@@ -157,11 +157,12 @@ QLORA_DEVICE void quantize_blocks(Context& thread, const T* weights, Index count
   }
 }
 
-/// References over the code's value as numbers of the scale's type: a FloatScale's.
-template <class F, class S, class Context>
-QLORA_DEVICE void store_scales(Context& thread, const float* references, Index count, S* scales) {
+/// References over the code value that they map to, as numbers of the scale's type: a FloatScale's.
+template <class S, class Context>
+QLORA_DEVICE void store_scales(Context& thread, const float* references, Index count, float value,
+                               S* scales) {
   for (Index i = thread.first(); i < count; i += thread.stride())
-    thread.store(scales + i, static_cast<S>(thread.load(references + i) / F::reference_value));
+    thread.store(scales + i, static_cast<S>(thread.load(references + i) / value));
 }
 
 /// The mean of `count` scales (a reference over F::reference_value) into *mean, summed in double:
@@ -227,18 +228,19 @@ struct QuantizeBlocks {
 };
 
 /// store_scales as a Kernel.
-template <class F, class S>
+template <class S>
 struct StoreScales {
   static constexpr int threads = 256;
   static constexpr const char* name = "store_scales";
   const float* references;
   Index count;
+  float value;
   S* scales;
 
   Index blocks() const { return blocks_for(count, threads); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
-    store_scales<F>(thread, references, count, scales);
+    store_scales(thread, references, count, value, scales);
   }
 };
 

@@ -72,6 +72,7 @@ class Llama {
   /// Call once after the weights are set.
   void finish() { rope_ = Rope<T>(config.head_width(), config.rope_base, config.context); }
 
+  const Rope<T>& rope() const { return rope_; }
   const AnyLinear<T>& output_head() const { return head ? head : embedding; }
 
   /// The arithmetic of products with frozen weights; adapters stay in T.

@@ -6,6 +6,7 @@
 ///     base.backward(dy, dx);           // dx = dy W; the weight has no gradient
 #pragma once
 
+#include <any>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -85,6 +86,8 @@ class AnyLinear {
                 const ProductOptions<T>& options = {}) const {
     weight_->backward(dy, dx, options);
   }
+  /// The QuantizedView of the packed weight, as long as this lives; empty for a dense one.
+  std::any view() const { return weight_->view(); }
   /// Rows [first, first + rows) in dense form.
   RowMatrix<T> rows_of(Index first, Index rows) const { return weight_->rows_of(first, rows); }
 
@@ -98,6 +101,7 @@ class AnyLinear {
                          const ProductOptions<T>& options) const = 0;
     virtual void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
                           const ProductOptions<T>& options) const = 0;
+    virtual std::any view() const = 0;
     virtual RowMatrix<T> rows_of(Index first, Index rows) const = 0;
   };
 
@@ -114,6 +118,13 @@ class AnyLinear {
     void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
                   const ProductOptions<T>& options) const override {
       linear_backward<T>(dy, weight, dx, options);
+    }
+    std::any view() const override {
+      if constexpr (requires { weight.view(); }) {
+        return weight.view();
+      } else {
+        return {};
+      }
     }
     RowMatrix<T> rows_of(Index first, Index rows) const override {
       return decode_rows<T>(weight, first, rows);

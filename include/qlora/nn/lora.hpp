@@ -76,6 +76,7 @@ class LoraLinear {
   Index rank() const { return a.value.rows(); }
   bool adapted() const { return rank() > 0; }
   T scaling() const { return scaling_; }
+  float dropout() const { return dropout_; }
   const Base& base() const { return base_; }
 
   /// Gives the layer a fresh adapter.

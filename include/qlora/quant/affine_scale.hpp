@@ -26,6 +26,10 @@ struct AffineScale {
     QLORA_HD Affine operator()(Index block) const {
       return {static_cast<float>(steps[block].scale), static_cast<float>(steps[block].minimum)};
     }
+    template <class Move>
+    View moved(Index count, Move&& move) const {
+      return {move(steps, count)};
+    }
   };
 
   struct Storage {

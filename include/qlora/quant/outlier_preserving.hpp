@@ -42,6 +42,11 @@ struct Outliers {
     const std::uint32_t* row_start = nullptr;
     const std::uint32_t* column = nullptr;
     const bfloat16* value = nullptr;
+    template <class Move>
+    View moved(Index rows, Move&& move) const {
+      const auto count = static_cast<Index>(row_start[rows]);
+      return {move(row_start, rows + 1), move(column, count), move(value, count)};
+    }
   };
   View view() const { return {row_start.data(), column.data(), value.data()}; }
   Index bytes() const {
@@ -82,6 +87,12 @@ class QuantizedView<OutlierPreserving<F, Share>> {
   QuantizedView() = default;
   QLORA_HD QuantizedView(QuantizedView<F> rest, Outliers::View outliers)
       : rest_(rest), outliers_(outliers) {}
+
+  /// The same matrix elsewhere: move(pointer, n) is the new place of n numbers.
+  template <class Move>
+  QuantizedView moved(Move&& move) const {
+    return {rest_.moved(move), outliers_.moved(rows(), move)};
+  }
 
   QLORA_HD Index rows() const { return rest_.rows(); }
   QLORA_HD Index cols() const { return rest_.cols(); }

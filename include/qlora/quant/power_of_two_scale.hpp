@@ -24,6 +24,10 @@ struct PowerOfTwoScale {
   struct View {
     const std::uint8_t* exponents = nullptr;
     QLORA_HD float operator()(Index block) const { return e8m0::from_bits(exponents[block]); }
+    template <class Move>
+    View moved(Index count, Move&& move) const {
+      return {move(exponents, count)};
+    }
   };
 
   struct Storage {

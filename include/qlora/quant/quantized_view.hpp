@@ -43,6 +43,17 @@ class QuantizedView {
         cols_(cols),
         block_size_(block_size) {}
 
+  /// The same matrix elsewhere: move(pointer, n) is the new place of n numbers.
+  template <class Move>
+  QuantizedView moved(Move&& move) const {
+    return {move(codes_, packed_bytes(F::code_bits, size())),
+            scale_.moved(block_count(), move),
+            rows_,
+            cols_,
+            block_size_,
+            codebook_.moved(rows_, move)};
+  }
+
   QLORA_HD Index rows() const { return rows_; }
   QLORA_HD Index cols() const { return cols_; }
   QLORA_HD Index size() const { return rows_ * cols_; }

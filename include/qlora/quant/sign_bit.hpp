@@ -26,6 +26,10 @@ struct SignBit {
       const float size = inner(block);
       return read_code<1>(signs, block) != 0 ? -size : size;
     }
+    template <class Move>
+    View moved(Index count, Move&& move) const {
+      return {move(signs, packed_bytes(1, count)), inner.moved(count, move)};
+    }
   };
 
   struct Storage {

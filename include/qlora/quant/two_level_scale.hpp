@@ -27,6 +27,10 @@ struct TwoLevelScale {
     QLORA_HD TwoFactors operator()(Index block) const {
       return {static_cast<float>(values[block]), tensor};
     }
+    template <class Move>
+    View moved(Index count, Move&& move) const {
+      return {move(values, count), tensor};
+    }
   };
 
   struct Storage {

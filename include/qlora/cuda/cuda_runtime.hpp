@@ -1,0 +1,106 @@
+/// The CUDA runtime as a DeviceRuntime: two streams, one for work and one for moves of managed
+/// memory. For .cu files; CUDA 12.4 or later.
+#pragma once
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+
+#include "qlora/cuda/runtime.hpp"
+
+namespace qlora::cuda {
+
+/// Devices that can be used; 0 also where there is no driver.
+inline int device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+class CudaRuntime {
+ public:
+  /// Throws DeviceError where the device cannot be used.
+  explicit CudaRuntime(int device = 0) : streams_(std::make_shared<Streams>()), device_(device) {
+    for (const int code : {int(cudaSetDevice(device)), int(cudaStreamCreate(&streams_->work)),
+                           int(cudaStreamCreate(&streams_->moves)),
+                           int(cudaEventCreateWithFlags(&streams_->event, cudaEventDisableTiming))})
+      require<DeviceError>(code == 0, "device ", device, ": ", error_text(code));
+  }
+
+  cudaStream_t stream() const { return streams_->work; }
+  int device() const { return device_; }
+
+  int allocate(void** place, std::size_t bytes) { return cudaMalloc(place, bytes > 0 ? bytes : 1); }
+  int allocate_managed(void** place, std::size_t bytes) { return cudaMallocManaged(place, bytes); }
+  int release(void* at) { return cudaFree(at); }
+  int clear(void* at, std::size_t bytes) { return cudaMemsetAsync(at, 0, bytes, streams_->work); }
+  int copy_in(void* to, const void* from, std::size_t bytes) {
+    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, streams_->work);
+  }
+  int copy_out(void* to, const void* from, std::size_t bytes) {
+    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, streams_->work);
+  }
+  int copy_within(void* to, const void* from, std::size_t bytes) {
+    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, streams_->work);
+  }
+  template <Kernel K>
+  int launch(const K& kernel) {
+    run<<<static_cast<unsigned>(kernel.blocks()), K::threads, 0, streams_->work>>>(kernel);
+    return cudaGetLastError();
+  }
+  /// Device -1 is the host.
+  int prefer(void* at, std::size_t bytes, int device) {
+#if CUDART_VERSION >= 13000
+    return cudaMemAdvise(at, bytes, cudaMemAdviseSetPreferredLocation, place(device));
+#else
+    return cudaMemAdvise_v2(at, bytes, cudaMemAdviseSetPreferredLocation, place(device));
+#endif
+  }
+  int prefetch(void* at, std::size_t bytes, int device) {
+#if CUDART_VERSION >= 13000
+    return cudaMemPrefetchAsync(at, bytes, place(device), 0, streams_->moves);
+#else
+    return cudaMemPrefetchAsync_v2(at, bytes, place(device), 0, streams_->moves);
+#endif
+  }
+  int synchronize() {
+    const int code = cudaStreamSynchronize(streams_->work);
+    return code != 0 ? code : int(cudaStreamSynchronize(streams_->moves));
+  }
+  int work_waits_for_moves() { return order(streams_->moves, streams_->work); }
+  int moves_wait_for_work() { return order(streams_->work, streams_->moves); }
+  const char* error_text(int code) const {
+    return cudaGetErrorString(static_cast<cudaError_t>(code));
+  }
+
+ private:
+  struct Streams {
+    cudaStream_t work = nullptr, moves = nullptr;
+    cudaEvent_t event = nullptr;
+    ~Streams() {
+      if (work) cudaStreamDestroy(work);
+      if (moves) cudaStreamDestroy(moves);
+      if (event) cudaEventDestroy(event);
+    }
+  };
+
+  static cudaMemLocation place(int device) {
+    cudaMemLocation location{};
+    location.type = device < 0 ? cudaMemLocationTypeHost : cudaMemLocationTypeDevice;
+    location.id = device < 0 ? 0 : device;
+    return location;
+  }
+  int order(cudaStream_t first, cudaStream_t second) {
+    const int code = cudaEventRecord(streams_->event, first);
+    return code != 0 ? code : int(cudaStreamWaitEvent(second, streams_->event, 0));
+  }
+
+  std::shared_ptr<Streams> streams_;
+  int device_;
+};
+static_assert(DeviceRuntime<CudaRuntime>);
+
+}  // namespace qlora::cuda
+
+#endif

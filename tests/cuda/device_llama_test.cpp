@@ -1,0 +1,172 @@
+#include "qlora/cuda/device_llama.hpp"
+
+#include "cuda/fake_device.hpp"
+#include "qlora/model/describe_llama.hpp"
+#include "qlora/quant/named_formats.hpp"
+#include "qlora/quant/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/numbers.hpp"
+
+using qlora::Index;
+
+namespace {
+
+// Two layers of width 64: four heads of 16, two of keys. Formats differ from tensor to tensor.
+qlora::Llama<float> small_llama(Index hidden = 96) {
+  qlora::Llama<float> model;
+  model.config = {.vocabulary = 50,
+                  .width = 64,
+                  .hidden = hidden,
+                  .layers = 2,
+                  .heads = 4,
+                  .kv_heads = 2,
+                  .context = 32};
+  std::uint64_t seed = 1;
+  const auto packed = [&]<class F>(std::type_identity<F>, Index rows, Index cols, double scale) {
+    return qlora::AnyLinear<float>(
+        qlora::quantize<F>(test::normal_matrix(rows, cols, seed++, scale)));
+  };
+  const auto norm = [&] {
+    qlora::RmsNorm<float> made;
+    made.weight = qlora::Vector<float>::Ones(64) + test::normal_matrix(64, 1, seed++, 0.1).col(0);
+    return made;
+  };
+  using std::type_identity;
+  model.embedding = packed(type_identity<qlora::Q8_0>{}, 50, 64, 1);
+  model.final_norm = norm();
+  for (int l = 0; l < 2; ++l) {
+    qlora::LlamaBlock<float> block;
+    block.shape = model.config.attention();
+    block.attention_norm = norm();
+    block.feed_forward_norm = norm();
+    const Index rows[] = {64, 32, 32, 64, hidden, hidden, 64};
+    for (std::size_t p = 0; p < 7; ++p) {
+      const Index cols = p == 6 ? hidden : 64;
+      block.projections[p] = qlora::LoraLinear<qlora::AnyLinear<float>, float>(
+          l == 0 ? packed(type_identity<qlora::Nf4Dq>{}, rows[p], cols, 0.1)
+                 : packed(type_identity<qlora::Q4_1>{}, rows[p], cols, 0.1),
+          {.rank = 0});
+    }
+    model.blocks.push_back(std::move(block));
+  }
+  model.finish();
+  model.set_compute(qlora::Compute::bfloat16);
+  return model;
+}
+
+void adapt(qlora::Llama<float>& model, float dropout) {
+  model.adapt({.rank = 4, .alpha = 8, .dropout = dropout, .seed = 5});
+  std::uint64_t seed = 100;
+  for (auto* parameter : model.parameters())
+    if (parameter->name.find("lora_B") != std::string::npos)
+      parameter->value = test::normal_matrix(parameter->value.rows(), 4, seed++, 0.05);
+}
+
+using Known = qlora::cuda::Formats<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
+using Device = qlora::cuda::Device<test::FakeDevice>;
+
+// Two sequences; some positions predict nothing.
+struct Text {
+  std::vector<qlora::Token> ids, targets;
+  qlora::BatchLayout layout;
+  explicit Text(Index vocabulary) {
+    for (const Index length : {9, 20}) {
+      const auto first = static_cast<Index>(ids.size());
+      layout.sequences.push_back({first, length, first, 0});
+      for (Index i = 0; i < length; ++i) {
+        ids.push_back(static_cast<qlora::Token>((i * 7 + length) % vocabulary));
+        targets.push_back(i + 1 < length && i % 5 != 3
+                              ? static_cast<qlora::Token>((i * 11 + 3) % vocabulary)
+                              : qlora::ignored);
+        layout.positions.push_back(i);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are the CPU's") {
+  for (const auto& [dropout, hidden] :
+       std::vector<std::pair<float, Index>>{{0.f, 128}, {0.3f, 96}}) {
+    auto model = small_llama(hidden);
+    adapt(model, dropout);
+    const Text text(50);
+    const auto parameters = model.parameters();
+    qlora::zero_gradients(parameters);
+    const auto expected = model.loss(text.ids, text.targets, text.layout,
+                                     {.scale = 0.05f, .backward = true, .dropout = {true, 77}});
+
+    const auto record = std::make_shared<test::Record>();
+    {
+      const Device device{test::FakeDevice(record)};
+      qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model),
+                                                       Known{});
+      there.set_adapters(qlora::adapter_values(parameters));
+      there.zero_gradients();
+      const auto batch = qlora::device_batch(text.ids, text.targets, text.layout);
+      const qlora::cuda::DeviceLossOptions options{
+          .scale = 0.05f, .backward = true, .training = true, .key = 77};
+      const double found = there.loss(batch, options);
+      INFO("loss " << expected.sum << " and " << found);
+      REQUIRE(std::abs(found / expected.sum - 1) < 1e-3);
+      std::size_t next = 0;
+      there.gradients([&](const float* gradient, Index count) {
+        const auto& wanted = parameters[next]->grad;
+        INFO(parameters[next++]->name);
+        REQUIRE(count == wanted.size());
+        const Eigen::Map<const qlora::RowMatrix<float>> got(gradient, wanted.rows(), wanted.cols());
+        REQUIRE((got - wanted).norm() <= 1e-3f * wanted.norm());
+      });
+      REQUIRE(next == parameters.size());
+      // The loss alone, twice, without a change to the gradients.
+      REQUIRE(there.loss(batch, {.training = true, .key = 77}) == found);
+    }
+    REQUIRE(record->held.empty());
+  }
+}
+
+TEST_CASE("what a device cannot take is refused by name") {
+  auto model = small_llama();
+  const auto record = std::make_shared<test::Record>();
+  const Device device{test::FakeDevice(record)};
+  using Few = qlora::cuda::Formats<qlora::Nf4Dq, qlora::Q8_0>;
+  REQUIRE_THROWS_WITH(
+      qlora::cuda::DeviceLlama<test::FakeDevice>(device, qlora::describe_llama(model), Few{}),
+      test::contains("layer 1's q_proj"));
+  qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model), Known{});
+  Text text(50);
+  text.ids[3] = 50;
+  REQUIRE_THROWS_WITH(there.loss(qlora::device_batch(text.ids, text.targets, text.layout), {}),
+                      test::contains("token 3: expected ids below 50"));
+  model.embedding = qlora::AnyLinear<float>(test::normal_matrix(50, 64, 1));
+  REQUIRE_THROWS_WITH(qlora::describe_llama(model), test::contains("found a dense one"));
+}
+
+TEST_CASE("every call failing in turn is an error with its name, and nothing is left") {
+  auto model = small_llama();
+  adapt(model, 0);
+  const Text text(50);
+  const auto step = [&](const std::shared_ptr<test::Record>& record) {
+    const Device device{test::FakeDevice(record)};
+    qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model), Known{});
+    there.set_adapters(qlora::adapter_values(model.parameters()));
+    there.loss(qlora::device_batch(text.ids, text.targets, text.layout), {.backward = true});
+  };
+  const auto whole = std::make_shared<test::Record>();
+  step(whole);
+  std::map<std::string, int> first;  // of each kind of call
+  int calls = 0;
+  for (const auto& call : whole->calls) {
+    if (call != "release") first.emplace(call, calls);
+    ++calls;
+  }
+  REQUIRE(first.size() > 15);
+  for (const auto& [call, at] : first) {
+    INFO(call);
+    const auto record = std::make_shared<test::Record>();
+    record->fails = at;
+    REQUIRE_THROWS_WITH(step(record), test::contains("out of memory"));
+    REQUIRE(record->held.empty());
+  }
+}
