@@ -1,9 +1,10 @@
 # The INTERFACE targets: qlora::qlora needs Eigen; qlora::memory adds liburing where it is found, qlora::io adds nlohmann-json and
-# OpenSSL, qlora::text adds PCRE2.
+# OpenSSL, qlora::text adds PCRE2; qlora::cuda is there with the CUDA toolkit.
 # Used by the build and, after installation, by find_package(qlora).
 
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(OpenMP QUIET COMPONENTS CXX)
+find_package(CUDAToolkit 12.4 QUIET)
 find_package(nlohmann_json QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
 find_path(PCRE2_INCLUDE_DIR pcre2.h)
@@ -32,6 +33,15 @@ if(NOT TARGET qlora)
     target_include_directories(qlora_memory SYSTEM INTERFACE ${URING_INCLUDE_DIR})
     target_compile_definitions(qlora_memory INTERFACE QLORA_USE_URING)
     target_link_libraries(qlora_memory INTERFACE ${URING_LIBRARY})
+  endif()
+
+  # For .cu files. The standard is said by an option: CMake 3.25.1 does not know that nvcc has it.
+  if(CUDAToolkit_FOUND)
+    add_library(qlora_cuda INTERFACE)
+    add_library(qlora::cuda ALIAS qlora_cuda)
+    target_link_libraries(qlora_cuda INTERFACE qlora CUDA::cudart_static)
+    target_compile_options(qlora_cuda INTERFACE 
+      $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20> $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
   endif()
 
   if(nlohmann_json_FOUND)

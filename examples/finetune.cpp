@@ -7,14 +7,17 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "qlora/io/peft.hpp"
+#include "qlora/model/describe_llama.hpp"
 #include "qlora/optim/make_optimizer.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
 #include "qlora/version.hpp"
+#include "support/cuda_llama.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
@@ -26,7 +29,7 @@ namespace fs = std::filesystem;
 struct Settings {
   std::string model, data, eval_data, output;
   std::string format = "nf4-dq", targets = "all", schedule = "constant", compute = "auto";
-  std::string optimizer = "adamw", paged;
+  std::string optimizer = "adamw", paged, device = "cpu";
   std::size_t paged_budget = std::size_t{256} << 20;
   double weight_decay = 0;
   qlora::Index block_size = 0, rank = 16, seq_len = 256;
@@ -116,6 +119,9 @@ struct Settings {
         ->capture_default_str();
     app.add_flag("--grad-checkpoint", train.gradient_checkpoint, "keep less and compute more");
     program::add_compute(app, compute);
+    app.add_option("--device", device, "where loss and gradients are computed")
+        ->check(CLI::IsMember({"cpu", "cuda"}))
+        ->capture_default_str();
   }
 
   qlora::OptimizerSettings optimizer_settings() const {
@@ -161,6 +167,7 @@ struct Settings {
             {"accumulate", train.accumulate},
             {"grad_checkpoint", train.gradient_checkpoint},
             {"compute", compute},
+            {"device", device},
             {"optimizer", optimizer},
             {"weight_decay", weight_decay},
             {"qlora_version", QLORA_VERSION}};
@@ -198,7 +205,34 @@ void draw_loss(const fs::path& output) {
   program::draw(output, "loss.png", script);
 }
 
+// The loss on the CPU, or on a device, whose gradients are added to the parameters' own.
+qlora::LossFunction<float> loss_on(const std::string& device, qlora::Llama<>& model) {
+  if (device == "cpu") return qlora::loss_of(model);
+  const auto there = std::make_shared<program::CudaLlama>(qlora::describe_llama(model));
+  return [there, parameters = model.parameters()](const qlora::Batch& batch,
+                                                  const qlora::LossOptions& options) {
+    std::size_t next = 0;
+    const double sum = there->loss(qlora::adapter_values(parameters),
+                                   qlora::device_batch(batch.ids, batch.targets, batch.layout),
+                                   {.scale = options.scale,
+                                    .backward = options.backward,
+                                    .training = options.dropout.training,
+                                    .key = options.dropout.key},
+                                   [&](const float* gradient, qlora::Index) {
+                                     auto& grad = parameters[next++]->grad;
+                                     grad += Eigen::Map<const qlora::RowMatrix<float>>(
+                                         gradient, grad.rows(), grad.cols());
+                                   });
+    return qlora::CrossEntropy{sum, batch.counted};
+  };
+}
+
 void finetune(const Settings& settings) {
+  if (settings.device == "cuda") {
+    program::CudaLlama::require_device();
+    qlora::require<qlora::FormatError>(!settings.train.gradient_checkpoint,
+                                       "--grad-checkpoint: only on the CPU");
+  }
   const auto source = program::open_model(settings.model);
   program::require_context(*source, settings.seq_len);
   const qlora::TokenizerData tokenizer_data = source->tokenizer();
@@ -234,8 +268,8 @@ void finetune(const Settings& settings) {
 
   qlora::TrainOptions options = settings.train;
   options.schedule = qlora::schedule_from_name(settings.schedule);
-  qlora::Trainer trainer(model, data.examples, options,
-                         qlora::make_optimizer(settings.optimizer_settings()));
+  qlora::Trainer<> trainer(parameters, loss_on(settings.device, model), data.examples, options,
+                           qlora::make_optimizer(settings.optimizer_settings()));
   qlora::MetricsFile metrics(output / "metrics.csv");
   const program::ProgressBar bar(trainer.total_steps());
   const auto save = [&] {

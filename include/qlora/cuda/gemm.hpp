@@ -71,6 +71,21 @@ class CodeTile {
   const QuantizedView<F>& w_;
 };
 
+/// Slots of a ring: four, or as many as 48 KiB of shared memory hold beside the table.
+template <class F>
+constexpr int ring_slots(int left_rows, int weights) {
+  if constexpr (!has_one_table<F> || scale_step<F> == 0) {
+    return 2;
+  } else {
+    constexpr int table = (F::code_bits <= 4 ? warp_size : 1) * 4 << F::code_bits;
+    constexpr int step = scale_step<F>, scale = sizeof(ScaleValue<F>);
+    const int a_slot =
+        left_rows * reduction * 2 + weights * F::code_bits / 8 + weights / step * scale;
+    const int most = (48 * 1024 - table) / a_slot;
+    return most < 4 ? most : 4;
+  }
+}
+
 /// Runs over a reduction in steps of 32 with Slots - 1 of them on their way.
 template <int Slots, class Context, class Stage, class Multiply>
 QLORA_DEVICE void pipeline(Context& thread, Index length, Stage stage, Multiply multiply) {
@@ -100,7 +115,7 @@ struct Gemm {
   static_assert(TileRows % 32 == 0 && TileCols % 32 == 0);
   static constexpr int threads = TileCols / 32 * 2 * warp_size;
   static constexpr const char* name = "gemm";
-  static constexpr int slots = ByWords ? 4 : 2;
+  static constexpr int slots = ByWords ? detail::ring_slots<F>(TileRows, TileCols* reduction) : 2;
   QuantizedView<F> w;
   const X* x;
   Output<Y> out;
@@ -161,11 +176,12 @@ struct Gemm {
           thread, w.cols(),
           [&](Index k, int slot) {
             left.stage(thread, k, slot);
-            detail::share_out<TileCols * reduction, threads>(thread, [&](int i) {
+            QLORA_UNROLL_BY(1)
+            for (int i = thread.thread(); i < TileCols * reduction; i += threads) {
               const Index line = first_col + i / reduction, at = k + i % reduction;
               tile[slot * TileCols * reduction + i] =
                   line < w.rows() && at < w.cols() ? T(w(line, at)) : T(0.f);
-            });
+            }
           },
           [&](int slot) {
             QLORA_UNROLL
@@ -198,7 +214,7 @@ struct GemmTransposed {
   static_assert(TileRows % 32 == 0 && TileCols % 64 == 0);
   static constexpr int threads = TileCols / 64 * 2 * warp_size;
   static constexpr const char* name = "gemm_transposed";
-  static constexpr int slots = ByWords ? 4 : 2;
+  static constexpr int slots = ByWords ? detail::ring_slots<F>(TileRows, TileCols* reduction) : 2;
   QuantizedView<F> w;
   const X* x;
   Output<Y> out;
@@ -285,11 +301,12 @@ struct GemmTransposed {
           thread, w.rows(),
           [&](Index k, int slot) {
             left.stage(thread, k, slot);
-            detail::share_out<TileCols * reduction, threads>(thread, [&](int i) {
+            QLORA_UNROLL_BY(1)
+            for (int i = thread.thread(); i < TileCols * reduction; i += threads) {
               const Index line = k + i / TileCols, at = first_col + i % TileCols;
               tile[(slot * TileCols + i % TileCols) * reduction + i / TileCols] =
                   line < w.rows() && at < w.cols() ? T(w(line, at)) : T(0.f);
-            });
+            }
           },
           [&](int slot) {
             QLORA_UNROLL

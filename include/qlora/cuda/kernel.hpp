@@ -41,7 +41,7 @@ constexpr Index blocks_for(Index count, Index threads, Index each = 1) {
 
 /// Runs any Kernel: run<<<kernel.blocks(), K::threads, 0, stream>>>(kernel).
 template <Kernel K>
-__global__ void __launch_bounds__(K::threads) run(const __grid_constant__ K kernel) {
+__global__ void __launch_bounds__(K::threads, 1) run(const __grid_constant__ K kernel) {
   DeviceContext thread;
   kernel(thread);
 }

@@ -86,6 +86,19 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
   return total.sum / static_cast<double>(total.counted);
 }
 
+/// The summed loss of a batch; with `backward` it also adds to the parameters' gradients: a model's
+/// on the CPU, or what a device gives.
+template <Scalar T = float>
+using LossFunction = std::function<CrossEntropy(const Batch& batch, const LossOptions& options)>;
+
+/// The loss of a model that outlives it.
+template <Scalar T>
+LossFunction<T> loss_of(Llama<T>& model) {
+  return [&model](const Batch& batch, const LossOptions& options) {
+    return model.loss(batch.ids, batch.targets, batch.layout, options);
+  };
+}
+
 template <Scalar T = float>
 class Trainer {
  public:
@@ -99,10 +112,16 @@ class Trainer {
   /// Trains by any optimizer; its weight decay is its own.
   Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options,
           AnyOptimizer<T> optimizer)
-      : model_(model),
+      : Trainer(model.parameters(), loss_of(model), examples, options, std::move(optimizer)) {}
+
+  /// Trains parameters by any loss.
+  Trainer(ParameterList<T> parameters, LossFunction<T> loss,
+          const std::vector<EncodedText>& examples, const TrainOptions& options,
+          AnyOptimizer<T> optimizer)
+      : loss_(std::move(loss)),
         examples_(examples),
         options_(options),
-        parameters_(model.parameters()),
+        parameters_(std::move(parameters)),
         optimizer_(std::move(optimizer)) {
     require<FormatError>(!examples.empty(), "training: expected at least one example, found none");
     require<FormatError>(options.batch > 0 && options.accumulate > 0,
@@ -158,12 +177,10 @@ class Trainer {
       const Batch& batch = micro_batches[i];
       const std::uint64_t key =
           derive_key(derive_key(options_.seed, 2), static_cast<std::uint64_t>(step) * 65536 + i);
-      sum += model_
-                 .loss(batch.ids, batch.targets, batch.layout,
-                       {.scale = 1.f / static_cast<float>(std::max<Index>(1, counted)),
-                        .backward = true,
-                        .gradient_checkpoint = options_.gradient_checkpoint,
-                        .dropout = {true, key}})
+      sum += loss_(batch, {.scale = 1.f / static_cast<float>(std::max<Index>(1, counted)),
+                           .backward = true,
+                           .gradient_checkpoint = options_.gradient_checkpoint,
+                           .dropout = {true, key}})
                  .sum;
     }
     const double loss = sum / static_cast<double>(std::max<Index>(1, counted));
@@ -222,7 +239,7 @@ class Trainer {
     for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i]->value = good_[i];
   }
 
-  Llama<T>& model_;
+  LossFunction<T> loss_;
   const std::vector<EncodedText>& examples_;
   TrainOptions options_;
   ParameterList<T> parameters_;

@@ -1,0 +1,85 @@
+// Quantizes a matrix on a CUDA device, multiplies by it there, and says what it cost.
+//
+//   cuda_quantize [ROWS COLS]
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include <qlora/core/random.hpp>
+#include <qlora/cuda/cuda_runtime.hpp>
+#include <qlora/cuda/device_matrix.hpp>
+#include <qlora/cuda/gemv.hpp>
+#include <qlora/quant/named_formats.hpp>
+
+using qlora::Index;
+using qlora::cuda::Buffer, qlora::cuda::CudaRuntime;
+
+// Normal weights: uniform ones of Philox, by Box and Muller.
+static std::vector<float> normal_weights(Index count) {
+  std::vector<float> weights(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const float u = 1.f - qlora::uniform01(1, 2 * i), v = qlora::uniform01(1, 2 * i + 1);
+    weights[i] = 0.02f * std::sqrt(-2.f * std::log(u)) * std::cos(6.2831853f * v);
+  }
+  return weights;
+}
+
+int main(int argc, char** argv) {
+  const Index rows = argc > 2 ? std::atoll(argv[1]) : 4096;
+  const Index cols = argc > 2 ? std::atoll(argv[2]) : 4096;
+  if (rows <= 0 || cols <= 0) {
+    std::fprintf(stderr, "cuda_quantize: expected two sizes above 0\n");
+    return 2;
+  }
+  if (qlora::cuda::device_count() == 0) {
+    std::puts("skipped: no CUDA device");
+    return 0;
+  }
+  using Format = qlora::Nf4Dq;
+  try {
+    const Index count = rows * cols;
+    const std::vector<float> weights = normal_weights(count);
+    const qlora::cuda::Device device(CudaRuntime{});
+    Buffer<float, CudaRuntime> dense(device), back(device, count), x(device), y(device, rows);
+    dense.upload(weights.data(), count);
+    const auto w = qlora::cuda::quantize<Format>(device, dense.data(), rows, cols);
+    device.launch(qlora::cuda::Dequantize<Format, float>{w.view(), back.data()});
+    std::vector<float> decoded(weights.size());
+    back.download(decoded.data(), count);
+    double squared = 0, total = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const double error = decoded[i] - weights[i];
+      squared += error * error;
+      total += double(weights[i]) * weights[i];
+    }
+    std::printf("%td x %td: %.3f bits a weight, relative error %.4f\n", rows, cols,
+                8.0 * double(w.bytes()) / double(count), std::sqrt(squared / total));
+
+    const std::vector<float> ones(static_cast<std::size_t>(cols), 1.f);
+    x.upload(ones.data(), cols);
+    const auto product = [&] {
+      if (qlora::cuda::reads_by_words(w.view())) {
+        device.launch(
+            qlora::cuda::Gemv<Format, float, float, 1, true>{w.view(), x.data(), y.data()});
+      } else {
+        device.launch(
+            qlora::cuda::Gemv<Format, float, float, 1, false>{w.view(), x.data(), y.data()});
+      }
+    };
+    product();
+    device.synchronize();
+    const auto start = std::chrono::steady_clock::now();
+    constexpr int times = 100;
+    for (int i = 0; i < times; ++i) product();
+    device.synchronize();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    std::printf("y = W x: %.1f us, %.0f GB/s of packed weights\n", 1e6 * seconds.count() / times,
+                double(w.bytes()) * times / seconds.count() / 1e9);
+  } catch (const qlora::Error& failure) {
+    std::fprintf(stderr, "cuda_quantize: %s\n", failure.what());
+    return 1;
+  }
+  return 0;
+}

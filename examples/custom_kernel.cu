@@ -1,0 +1,79 @@
+// A kernel of one's own over packed weights: the library's device functions decode, the rest is
+// yours. Two ways: through the view, one weight at a time, and by runs of 32 codes with a table in
+// shared memory. Both compute every row's norm; the host checks them.
+//
+//   custom_kernel
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+#include <qlora/cuda/cuda_runtime.hpp>
+#include <qlora/cuda/device_matrix.hpp>
+#include <qlora/quant/named_formats.hpp>
+
+// The view is the same type on the host and on the device.
+template <class Format>
+__global__ void row_norms(qlora::QuantizedView<Format> w, float* out) {
+  const auto row = static_cast<qlora::Index>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (row >= w.rows()) return;
+  float sum = 0;
+  for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col) * w(row, col);
+  out[row] = std::sqrt(sum);
+}
+
+// A warp a row: 128 bits of codes a lane, values from a table without bank conflicts, one scale a
+// run. For matrices that qlora::cuda::reads_by_words(w).
+template <class Format>
+__global__ void row_norms_by_runs(qlora::QuantizedView<Format> w, float* out) {
+  using namespace qlora::cuda;
+  constexpr int bits = Format::code_bits;
+  DeviceContext thread;
+  const ValueTable<Format, DeviceContext> values(thread, w);
+  thread.barrier();
+  const qlora::Index row = thread.first_warp();
+  if (row >= w.rows()) return;
+  float sum = 0;
+  for (qlora::Index col = run_size * thread.lane(); col < w.cols(); col += run_size * warp_size) {
+    const qlora::Index begin = row * w.cols() + col;
+    const CodeRun<bits> run = load_run<bits>(thread, w.codes() + begin / 8 * bits);
+    const auto scale = w.scale()(begin / w.block_size());
+    for (int group = 0; group < run_size / group_size; ++group) {
+      const auto word = group_word(run, group);
+      for (int i = 0; i < group_size; ++i) {
+        const float weight = qlora::scaled(values(code_of<bits>(word, i)), scale);
+        sum += weight * weight;
+      }
+    }
+  }
+  for (int mask = warp_size / 2; mask > 0; mask /= 2) sum += thread.shuffle_xor(sum, mask);
+  if (thread.lane() == 0) out[row] = std::sqrt(sum);
+}
+
+int main() {
+  if (qlora::cuda::device_count() == 0) {
+    std::puts("skipped: no CUDA device");
+    return 0;
+  }
+  using Format = qlora::Nf4Dq;
+  constexpr qlora::Index rows = 300, cols = 1024;
+  std::vector<float> weights(rows * cols);
+  for (qlora::Index i = 0; i < rows * cols; ++i)
+    weights[static_cast<std::size_t>(i)] = 0.02f * std::sin(0.37f * static_cast<float>(i));
+
+  const qlora::cuda::Device device(qlora::cuda::CudaRuntime{});
+  qlora::cuda::Buffer<float, qlora::cuda::CudaRuntime> dense(device), norms(device, 2 * rows);
+  dense.upload(weights.data(), rows * cols);
+  const auto w = qlora::cuda::quantize<Format>(device, dense.data(), rows, cols);
+  const auto stream = device.runtime().stream();
+  row_norms<<<(rows + 127) / 128, 128, 0, stream>>>(w.view(), norms.data());
+  row_norms_by_runs<<<(rows + 3) / 4, 128, 0, stream>>>(w.view(), norms.data() + rows);
+  device.check(cudaGetLastError(), "launch");
+
+  std::vector<float> found(2 * rows);
+  norms.download(found.data(), 2 * rows);
+  double worst = 0;
+  for (std::size_t row = 0; row < rows; ++row)
+    worst = std::fmax(worst, std::fabs(found[row] / found[rows + row] - 1));
+  std::printf("row 0's norm %.6f; the two kernels differ by %.1e at most\n", found[0], worst);
+  return worst < 1e-5 ? 0 : 1;
+}
