@@ -20,13 +20,13 @@ using Ternary32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float
 #define QLORA_KERNEL(...) \
   template __global__ void qlora::cuda::run(const __grid_constant__ __VA_ARGS__);
 
-#define QLORA_PRODUCTS(Format, X, Y)                        \
-  QLORA_KERNEL(Gemv<Format, X, Y, 1, true>)                 \
-  QLORA_KERNEL(Gemv<Format, X, Y, 8, true>)                 \
-  QLORA_KERNEL(Gemm<Format, X, Y, 32, 64, true>)            \
-  QLORA_KERNEL(Gemm<Format, X, Y, 128, 128, true>)          \
-  QLORA_KERNEL(GemmTransposed<Format, X, Y, 32, 64, true>)  \
-  QLORA_KERNEL(GemmTransposed<Format, X, Y, 64, 128, true>) \
+#define QLORA_PRODUCTS(Format, X, Y)                         \
+  QLORA_KERNEL(Gemv<Format, X, Y, 1, true>)                  \
+  QLORA_KERNEL(Gemv<Format, X, Y, 8, true>)                  \
+  QLORA_KERNEL(Gemm<Format, X, Y, 32, 64, true>)             \
+  QLORA_KERNEL(Gemm<Format, X, Y, 128, 128, true>)           \
+  QLORA_KERNEL(GemmTransposed<Format, X, Y, 32, 64, true>)   \
+  QLORA_KERNEL(GemmTransposed<Format, X, Y, 128, 128, true>) \
   QLORA_KERNEL(Dequantize<Format, X>)
 
 using namespace qlora::cuda;

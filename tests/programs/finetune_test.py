@@ -115,6 +115,13 @@ class Finetune(ProgramTest):
         self.refused(self.finetune(data=self.write("b.jsonl", CHAT + CHAT + '{"messages": [')), "b.jsonl:3:")
         self.refused(self.finetune(data=self.write("r.jsonl", CHAT.replace("user", "robot"))), "r.jsonl:1:", "robot")
 
+    def test_a_device_is_used_where_there_is_one_and_missed_by_name_elsewhere(self):
+        done = self.finetune("--steps", 2, "--device", "cuda")
+        if done.returncode == 0:
+            self.check(done, 0, "step 2/2")
+        else:
+            self.refused(done, "--device cuda: ")
+
     def test_a_sequence_longer_than_the_context_is_refused(self):
         self.refused(self.finetune("--seq-len", 513), "--seq-len 513", "is 512")
 

@@ -9,6 +9,20 @@
 
 namespace qlora::cuda {
 
+namespace detail {
+
+/// Calls body(i) for i of [0, Count), every thread for its own; the number of rounds is a constant.
+template <int Count, int Threads, class Context, class Body>
+QLORA_DEVICE void share_out(Context& thread, Body body) {
+  QLORA_UNROLL
+  for (int round = 0; round < (Count + Threads - 1) / Threads; ++round) {
+    const int i = round * Threads + thread.thread();
+    if (Count % Threads == 0 || i < Count) body(i);
+  }
+}
+
+}  // namespace detail
+
 /// A matrix in memory; a stride of 1 says along which side it is consecutive.
 struct Strided {
   const float* data;

@@ -63,7 +63,7 @@ class PackedLinear final : public DeviceLinear<R> {
           return device.launch(
               GemmTransposed<F, float, float, 32, 64, true>{w, dy, out, low_rank, dropout});
         return device.launch(
-            GemmTransposed<F, float, float, 64, 128, true>{w, dy, out, low_rank, dropout});
+            GemmTransposed<F, float, float, 128, 128, true>{w, dy, out, low_rank, dropout});
       }
     }
     device.launch(GemmTransposed<F, float, float, 32, 64, false>{w, dy, out, low_rank, dropout});

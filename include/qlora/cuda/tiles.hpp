@@ -1,10 +1,11 @@
-/// Tiles of a product in shared memory and registers: activations as fragments, and sums with what
-/// LoRA adds on their way to memory.
+/// Tiles of a product in shared memory and registers: activations and decoded weights as fragments,
+/// and sums that begin with what LoRA adds.
 ///
-/// The order in which a product is summed is free, so a reduction of 32 is laid out such that lane
-/// 4 g + t takes places 8 t to 8 t + 7: four of them in each of two tensor-core steps. Sixteen
-/// bytes of shared memory are then one lane's share of a row, and a word of 4-bit codes too; no
-/// matrix has to be turned on the way.
+/// Weights are the left factor of the tensor cores' product, 16 outputs a fragment, and activations
+/// the right one, 8 tokens a fragment. Which 16 outputs, and in which order 32 places of the
+/// reduction are summed, is free: lane 4 g + t has four neighbouring outputs and takes places 8 t
+/// to 8 t + 7, four in each of two steps. So both kinds of fragments come by loads of 16 bytes into
+/// the registers where they are needed, and sums go to memory four at a time.
 #pragma once
 
 #include <type_traits>
@@ -18,94 +19,208 @@ namespace qlora::cuda {
 template <class X>
 using Factor = std::conditional_t<std::is_same_v<X, float>, bfloat16, X>;
 
-inline constexpr int reduction = 32;  ///< of a product that lies in shared memory at a time
+inline constexpr int reduction = 32;  ///< places of a product that lie in shared memory at a time
 
 namespace detail {
 
-/// Calls body(i) for i of [0, Count), every thread for its own; the number of rounds is a constant.
-template <int Count, int Threads, class Context, class Body>
-QLORA_DEVICE void share_out(Context& thread, Body body) {
-  QLORA_UNROLL
-  for (int round = 0; round < (Count + Threads - 1) / Threads; ++round) {
-    const int i = round * Threads + thread.thread();
-    if (Count % Threads == 0 || i < Count) body(i);
-  }
+/// Four pairs of T as the eight numbers that they are.
+template <class T>
+QLORA_DEVICE Pack<T, 8> eight_of(const Fragment<4>& pairs) {
+  using Eight = Pack<T, 8>;
+  return __builtin_bit_cast(Eight, pairs);
 }
 
-/// Sets eight numbers of a shared array, rounded.
-template <class T, class Context, class Array>
-QLORA_DEVICE void store_eight(Context& thread, const Array& array, int at, const float (&from)[8]) {
-  Pack<T, 8> pack;
-  QLORA_UNROLL
-  for (int i = 0; i < 8; i += 2) {
-    const std::uint32_t pair = pair_of<T>(from[i], from[i + 1]);
-    pack.at[i] = T::from_bits(static_cast<std::uint16_t>(pair));
-    pack.at[i + 1] = T::from_bits(static_cast<std::uint16_t>(pair >> 16));
-  }
-  thread.template store_shared<8>(array, at, pack);
-}
+/// What a thread has of a tile before it decodes: codes and scales, or only where it stands.
+template <class F, class Context>
+struct FetchedWords {
+  QLORA_DEVICE FetchedWords(Context& thread, const QuantizedView<F>& w) : values(thread, w) {}
+  ValueTable<F, Context> values;
+  GroupWord<F::code_bits> word[2] = {};
+  ScaleValue<F> scale[2] = {};
+};
+struct FetchedPlace {
+  template <class Context, class View>
+  QLORA_DEVICE FetchedPlace(Context&, const View&) {}
+  Index k = 0;
+};
 
 }  // namespace detail
 
-/// The left factor: `Rows` rows of x, 32 columns at a time, in a ring of `Slots`.
+/// `Rows` rows of x, 32 columns at a time, in a ring of `Slots`. Steps come one after the other.
 template <class X, int Rows, int Slots, int Threads, bool ByWords, class Context>
-class LeftTile {
+class ActivationTile {
   using T = Factor<X>;
   using Array =
       decltype(std::declval<Context&>().template shared<T, Slots * Rows * reduction, 0>());
+  static constexpr int pieces = Rows * reduction / 8, rounds = (pieces + Threads - 1) / Threads;
 
  public:
-  static constexpr int pieces = Rows * reduction / 8;
-
-  QLORA_DEVICE LeftTile(Context& thread, const X* x, Index rows, Index cols, Index first)
+  /// x: [rows, cols]. ByWords: cols is a multiple of 8 and x aligned to 16 bytes.
+  QLORA_DEVICE ActivationTile(Context& thread, const X* x, Index rows, Index cols, Index first)
       : array_(thread.template shared<T, Slots * Rows * reduction, 0>()),
         x_(x),
-        rows_(rows),
-        cols_(cols),
-        first_(first) {}
-
-  /// Begins to bring columns [k, k + 32) into a slot, zeros beyond the end. ByWords: cols is a
-  /// multiple of 8 and x aligned to 16 bytes.
-  QLORA_DEVICE void stage(Context& thread, Index k, int slot) const {
-    detail::share_out<pieces, Threads>(thread, [&](int piece) {
-      const Index row = first_ + piece / 4, col = k + 8 * (piece % 4);
-      const int at = slot * Rows * reduction + 8 * piece;
-      const X* from = x_ + row * cols_ + col;
-      if constexpr (ByWords) {
-        const bool there = row < rows_ && col < cols_;
-        if constexpr (std::is_same_v<X, T>) {
-          thread.template copy_async<8>(array_, at, there ? from : x_, there);
-        } else {
-          float number[8] = {};
-          if (there) detail::load_eight(thread, from, number);
-          detail::store_eight<T>(thread, array_, at, number);
-        }
-      } else {
-        float number[8] = {};
-        QLORA_UNROLL
-        for (int i = 0; i < 8; ++i)
-          if (row < rows_ && col + i < cols_) number[i] = static_cast<float>(thread.load(from + i));
-        detail::store_eight<T>(thread, array_, at, number);
-      }
-    });
+        left_(cols - 8 * (thread.thread() % 4)) {
+    static_assert(Threads % 4 == 0, "a thread's pieces have the same columns");
+    QLORA_UNROLL
+    for (int i = 0; i < rounds; ++i) {
+      const int piece = i * Threads + thread.thread();
+      const Index row = first + piece / 4;
+      there_[i] = piece < pieces && row < rows;
+      from_[i] = x + (there_[i] ? row * cols + 8 * (piece % 4) : 0);
+    }
   }
 
-  /// The fragments of 16 rows from `row` of the tile, for both steps of a slot.
-  QLORA_DEVICE void fragments(Context& thread, int slot, int row, Fragment<4> (&to)[2]) const {
-    const int at = (slot * Rows + row + thread.lane() / 4) * reduction + 8 * (thread.lane() % 4);
-    const auto upper = thread.template load_shared<8>(array_, at);
-    const auto lower = thread.template load_shared<8>(array_, at + 8 * reduction);
-    const auto up = __builtin_bit_cast(Fragment<4>, upper);
-    const auto low = __builtin_bit_cast(Fragment<4>, lower);
+  /// Begins to bring the next 32 columns into the next slot, zeros beyond the end.
+  QLORA_DEVICE void stage(Context& thread) {
     QLORA_UNROLL
-    for (int step = 0; step < 2; ++step)
-      to[step] = {{up.at[2 * step], low.at[2 * step], up.at[2 * step + 1], low.at[2 * step + 1]}};
+    for (int i = 0; i < rounds; ++i) {
+      const int piece = i * Threads + thread.thread();
+      if (pieces % Threads != 0 && piece >= pieces) break;
+      const int at = next_ * Rows * reduction + 8 * piece;
+      if constexpr (ByWords && std::is_same_v<X, T>) {
+        const bool there = there_[i] && left_ > 0;
+        thread.template copy_async<8>(array_, at, there ? from_[i] : x_, there);
+      } else {
+        float number[8] = {};
+        if constexpr (ByWords) {
+          if (there_[i] && left_ > 0) detail::load_eight(thread, from_[i], number);
+        } else {
+          QLORA_UNROLL
+          for (int k = 0; k < 8; ++k)
+            if (there_[i] && k < left_) number[k] = static_cast<float>(thread.load(from_[i] + k));
+        }
+        Fragment<4> pairs;
+        QLORA_UNROLL
+        for (int k = 0; k < 4; ++k) pairs.at[k] = pair_of<T>(number[2 * k], number[2 * k + 1]);
+        thread.template store_shared<8>(array_, at, detail::eight_of<T>(pairs));
+      }
+      from_[i] += reduction;
+    }
+    left_ -= reduction;
+    next_ = next_ + 1 < Slots ? next_ + 1 : 0;
+  }
+
+  /// The fragments of 8 rows from `row` of the tile, for both steps of a slot.
+  QLORA_DEVICE void fragments(Context& thread, int slot, int row, Fragment<2> (&to)[2]) const {
+    const int own = thread.lane() / 4 * reduction + thread.lane() % 4 * 8;
+    const auto words = __builtin_bit_cast(
+        Fragment<4>,
+        thread.template load_shared<8>(array_, slot * Rows * reduction + row * reduction + own));
+    to[0] = {{words.at[0], words.at[1]}};
+    to[1] = {{words.at[2], words.at[3]}};
   }
 
  private:
   Array array_;
   const X* x_;
-  Index rows_, cols_, first_;
+  const X* from_[rounds];
+  bool there_[rounds];
+  Index left_;  // columns that have not come yet
+  int next_ = 0;
+};
+
+/// `Outputs` outputs of a product (rows of w, or if Turned its columns), 32 places of the reduction
+/// at a time, decoded and rounded once a block of threads into a ring of two slots. Codes and
+/// scales come straight into registers a step ahead: fetch, then decode. ByWords: w reads_by_words.
+template <class F, class T, int Outputs, int Threads, bool Turned, bool ByWords, class Context>
+class WeightTile {
+  static_assert(Outputs * reduction == 16 * Threads, "a thread decodes 16 weights of a tile");
+  static_assert(Outputs % 64 == 0);
+  static constexpr int size = Outputs * reduction;
+  using Array = decltype(std::declval<Context&>().template shared<T, 2 * size, 1>());
+
+ public:
+  QLORA_DEVICE WeightTile(Context& thread, const QuantizedView<F>& w, Index first)
+      : array_(thread.template shared<T, 2 * size, 1>()), w_(w), first_(first), own_(thread, w) {}
+
+  /// Which output, of the tile's, lane 4 g + t of the warp with 32 outputs number `part` has as its
+  /// number q of 4.
+  static QLORA_DEVICE int output(int part, int g, int q) {
+    return Turned ? part / 2 * 64 + 8 * g + part % 2 * 4 + q : part * 32 + 4 * g + q;
+  }
+  /// Both steps' fragments of 16 outputs, numbers 2 i and 2 i + 1 of each lane of `part`.
+  QLORA_DEVICE void fragments(Context& thread, int slot, int part, int i,
+                              Fragment<4> (&to)[2]) const {
+    QLORA_UNROLL
+    for (int step = 0; step < 2; ++step)
+      to[step] = __builtin_bit_cast(
+          Fragment<4>, thread.template load_shared<8>(
+                           array_, place(slot, 2 * part + i, step) + 8 * thread.lane()));
+  }
+
+  /// Reads what `decode` needs for places [k, k + 32) of the reduction.
+  QLORA_DEVICE void fetch(Context& thread, Index k) {
+    if constexpr (ByWords) {
+      // Turned: two rows, eight columns. Else: two neighbouring rows, eight columns.
+      const int g = thread.lane() / 4, t = thread.lane() % 4;
+      const Index row = Turned ? k + 8 * t + thread.warp() % 4 * 2
+                               : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2);
+      const Index col = Turned ? first_ + thread.warp() / 4 * 64 + 8 * g : k + 8 * t;
+      QLORA_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const bool there = row + i < w_.rows() && col < w_.cols();
+        const Index begin = there ? (row + i) * w_.cols() + col : 0;
+        own_.word[i] = load_group<F::code_bits>(thread, w_.codes(), begin / 8, true);
+        own_.scale[i] =
+            there ? ScaleValue<F>(w_.scale()(begin / w_.block_size())) : ScaleValue<F>{};
+      }
+    } else {
+      own_.k = k;
+    }
+  }
+
+  QLORA_DEVICE void decode(Context& thread, int slot) const {
+    float v[2][8];
+    const int g = thread.lane() / 4, t = thread.lane() % 4;
+    QLORA_UNROLL
+    for (int i = 0; i < 2; ++i) QLORA_UNROLL
+    for (int k = 0; k < 8; ++k) {
+      if constexpr (ByWords) {
+        v[i][k] = scaled(own_.values(code_of<F::code_bits>(own_.word[i], k)), own_.scale[i]);
+      } else {
+        const Index row = Turned ? own_.k + 8 * t + thread.warp() % 4 * 2 + i
+                                 : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2 + i);
+        const Index col = Turned ? first_ + thread.warp() / 4 * 64 + 8 * g + k : own_.k + 8 * t + k;
+        v[i][k] = row < w_.rows() && col < w_.cols() ? w_(row, col) : 0.f;
+      }
+    }
+    if constexpr (Turned) {
+      // A pair of places for eight outputs: half of a lane's sixteen bytes in four fragments.
+      const int pair = thread.warp() % 4;
+      QLORA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const Fragment<2> both{
+            {pair_of<T>(v[0][2 * i], v[1][2 * i]), pair_of<T>(v[0][2 * i + 1], v[1][2 * i + 1])}};
+        using Four = Pack<T, 4>;
+        thread.template store_shared<4>(
+            array_,
+            place(slot, thread.warp() / 4 * 4 + i, pair / 2) + 8 * thread.lane() + pair % 2 * 4,
+            __builtin_bit_cast(Four, both));
+      }
+    } else {
+      QLORA_UNROLL
+      for (int step = 0; step < 2; ++step) {
+        const float* a = v[0] + 4 * step;
+        const float* b = v[1] + 4 * step;
+        const Fragment<4> pairs{{pair_of<T>(a[0], a[1]), pair_of<T>(b[0], b[1]),
+                                 pair_of<T>(a[2], a[3]), pair_of<T>(b[2], b[3])}};
+        thread.template store_shared<8>(array_,
+                                        place(slot, thread.warp(), step) + 8 * thread.lane(),
+                                        detail::eight_of<T>(pairs));
+      }
+    }
+  }
+
+ private:
+  /// Where fragment `tile` of 16 outputs begins.
+  static QLORA_DEVICE int place(int slot, int tile, int step) {
+    return slot * size + (2 * tile + step) * 8 * warp_size;
+  }
+
+  Array array_;
+  const QuantizedView<F>& w_;
+  Index first_;
+  std::conditional_t<ByWords, detail::FetchedWords<F, Context>, detail::FetchedPlace> own_;
 };
 
 /// Where sums go: y = sum, or y += sum.
@@ -115,31 +230,32 @@ struct Output {
   Index rows, cols;
   bool accumulate = false;
 
-  /// Stores Count sums at (row, col + i); what lies outside is left out. `whole`: Count consecutive
+  /// Stores four sums at (row, col + i); what lies outside is left out. `whole`: four consecutive
   /// ones start at a multiple of their size, and all are inside or none.
-  template <int Count, class Context>
-  QLORA_DEVICE void store(Context& thread, Index row, Index col, float (&sum)[Count],
+  template <class Context>
+  QLORA_DEVICE void store(Context& thread, Index row, Index col, float (&sum)[4],
                           bool whole) const {
     if (row >= rows || col >= cols) return;
     Y* to = y + row * cols + col;
-    constexpr int piece = Count * sizeof(Y) <= 16 ? Count : static_cast<int>(16 / sizeof(Y));
     if (whole) {
-      QLORA_UNROLL
-      for (int i = 0; i < Count; i += piece) {
-        auto* place = reinterpret_cast<Pack<Y, piece>*>(to + i);
-        Pack<Y, piece> pack;
-        if (accumulate) {
-          pack = thread.load(place);
-          QLORA_UNROLL
-          for (int k = 0; k < piece; ++k) sum[i + k] += static_cast<float>(pack.at[k]);
-        }
+      auto* place = reinterpret_cast<Pack<Y, 4>*>(to);
+      Pack<Y, 4> pack;
+      if (accumulate) {
+        pack = thread.load(place);
         QLORA_UNROLL
-        for (int k = 0; k < piece; ++k) pack.at[k] = static_cast<Y>(sum[i + k]);
-        thread.store(place, pack);
+        for (int k = 0; k < 4; ++k) sum[k] += static_cast<float>(pack.at[k]);
       }
+      if constexpr (std::is_same_v<Y, float>) {
+        pack = {sum[0], sum[1], sum[2], sum[3]};
+      } else {
+        const Fragment<2> pairs{{pair_of<Y>(sum[0], sum[1]), pair_of<Y>(sum[2], sum[3])}};
+        using Four = Pack<Y, 4>;
+        pack = __builtin_bit_cast(Four, pairs);
+      }
+      thread.store(place, pack);
     } else {
       QLORA_UNROLL
-      for (int i = 0; i < Count; ++i)
+      for (int i = 0; i < 4; ++i)
         if (col + i < cols) {
           if (accumulate) sum[i] += static_cast<float>(thread.load(to + i));
           thread.store(to + i, static_cast<Y>(sum[i]));
@@ -148,31 +264,31 @@ struct Output {
   }
 };
 
-/// Sums begin with LoRA's part, in float. row_of(i, half) and col_of(j, other) are the places of
-/// sum[i][j][2 half + other].
-template <int RowTiles, int ColTiles, class Context, class RowOf, class ColOf>
+/// Sums begin with LoRA's part, in float. sum[i][j][2 half + other] is at row_of(j, other) and
+/// col_of(2 i + half).
+template <int RowTiles, class Context, class RowOf, class ColOf>
 QLORA_DEVICE void begin_with(Context& thread, const LowRank& low_rank, Index rows, Index cols,
-                             RowOf row_of, ColOf col_of, float (&sum)[RowTiles][ColTiles][4]) {
+                             RowOf row_of, ColOf col_of, float (&sum)[2][RowTiles][4]) {
   for (int k = 0; k < low_rank.rank; ++k) {
-    float left[2 * RowTiles], right[2 * ColTiles];
+    float left[2 * RowTiles], right[4];
     QLORA_UNROLL
-    for (int i = 0; i < 2 * RowTiles; ++i) {
-      const Index row = row_of(i / 2, i % 2);
-      left[i] =
+    for (int j = 0; j < 2 * RowTiles; ++j) {
+      const Index row = row_of(j / 2, j % 2);
+      left[j] =
           row < rows ? low_rank.scale * thread.load(low_rank.left + row * low_rank.rank + k) : 0.f;
     }
     QLORA_UNROLL
-    for (int j = 0; j < 2 * ColTiles; ++j) {
-      const Index col = col_of(j / 2, j % 2);
-      right[j] =
+    for (int q = 0; q < 4; ++q) {
+      const Index col = col_of(q);
+      right[q] =
           col < cols
               ? thread.load(low_rank.right + k * low_rank.rank_stride + col * low_rank.col_stride)
               : 0.f;
     }
     QLORA_UNROLL
-    for (int i = 0; i < RowTiles; ++i) QLORA_UNROLL
-    for (int j = 0; j < ColTiles; ++j) QLORA_UNROLL
-    for (int at = 0; at < 4; ++at) sum[i][j][at] += left[2 * i + at / 2] * right[2 * j + at % 2];
+    for (int q = 0; q < 4; ++q) QLORA_UNROLL
+    for (int j = 0; j < 2 * RowTiles; ++j)
+      sum[q / 2][j / 2][2 * (q % 2) + j % 2] += left[j] * right[q];
   }
 }
 

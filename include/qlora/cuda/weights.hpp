@@ -112,21 +112,6 @@ QLORA_DEVICE GroupWord<Bits> load_group(Context& thread, const std::uint8_t* cod
   return detail::word_of_bytes<Bits>(bytes);
 }
 
-/// A group that lies in shared memory, `at` in bytes.
-template <int Bits, class Context, class Array>
-QLORA_DEVICE GroupWord<Bits> load_shared_group(Context& thread, const Array& codes, int at) {
-  if constexpr (Bits == 8 || Bits == 4 || Bits == 2) {
-    using Word = std::conditional_t<Bits == 8, std::uint64_t,
-                                    std::conditional_t<Bits == 4, std::uint32_t, std::uint16_t>>;
-    return __builtin_bit_cast(Word, thread.template load_shared<Bits>(codes, at));
-  } else {
-    std::uint8_t bytes[Bits];
-    QLORA_UNROLL
-    for (int k = 0; k < Bits; ++k) bytes[k] = codes[at + k];
-    return detail::word_of_bytes<Bits>(bytes);
-  }
-}
-
 /// Whether a format's codes can be looked up in one table for all rows.
 template <class F>
 inline constexpr bool has_one_table = [] {

@@ -1,0 +1,107 @@
+"""What nvcc made of kernels: registers, shared memory, spills, and the instructions of their main loops.
+
+    sass.py FILE.cubin            # a line a kernel
+"""
+import collections
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+Loop = collections.namedtuple("Loop", "length opcodes")
+Kernel = collections.namedtuple("Kernel", "name registers shared local instructions")
+
+
+def tool(name):
+    """cuobjdump or nvdisasm: of the toolkit, or of PyPI's nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
+    import sysconfig
+    places = [os.environ.get("QLORA_CUDA_TOOLS", ""), os.path.join(sysconfig.get_paths()["purelib"], "nvidia", "cu13", "bin"),
+              "/usr/local/cuda/bin"]
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(filter(None, places)))
+    if not found:
+        raise FileNotFoundError(f"{name} is not there: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
+    return found
+
+
+def cuobjdump(*arguments):
+    folder = os.path.dirname(tool("nvdisasm"))
+    environment = {**os.environ, "PATH": folder + os.pathsep + os.environ["PATH"]}
+    return subprocess.run([tool("cuobjdump"), *arguments], capture_output=True, text=True, check=True, env=environment).stdout
+
+
+def plain(names):
+    """Mangled names as C++ has them."""
+    return subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout.split("\n")
+
+
+def kernels(cubin):
+    """A Kernel each entry function of a cubin; instructions: [(address, text)]."""
+    code, name = {}, None
+    for line in cuobjdump("-sass", cubin).split("\n"):
+        if match := re.match(r"\s*Function : (\S+)", line):
+            name = match.group(1)
+            code[name] = []
+        elif (match := re.match(r"\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", line)) and name:
+            code[name].append((int(match.group(1), 16), match.group(2)))
+    usage = {}
+    for line in re.sub(r":\s*\n\s*", ": ", cuobjdump("--dump-resource-usage", cubin)).split("\n"):
+        if match := re.search(r"Function (\S+?):.*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", line):
+            usage[match.group(1)] = tuple(int(x) for x in match.groups()[1:])
+    made = []
+    for mangled, readable in zip(code, plain(code)):
+        if mangled in usage:
+            registers, stack, shared, local = usage[mangled]
+            made.append(Kernel(readable.replace("qlora::", "").replace("cuda::", ""), registers, shared, stack + local,
+                               code[mangled]))
+    return made
+
+
+def opcode(text):
+    words = [word for word in text.split() if not word.startswith("@")]
+    return words[0].split(".")[0]
+
+
+def loops(kernel):
+    """Every loop by the path that all lanes take: conditional jumps fall through, calls and slow paths of lanes that have gone
+    apart are not entered."""
+    code, found = dict(kernel.instructions), []
+    addresses = sorted(code)
+    after = dict(zip(addresses, addresses[1:]))
+    target = re.compile(r"\bBRA(?:\.U)?\s+(?:U?P\w+,\s*)?(?:`\(\S+\)|(0x[0-9a-f]+))")
+    for end, text in kernel.instructions:
+        match = target.search(text)
+        if not match or not match.group(1) or int(match.group(1), 16) >= end:
+            continue
+        at, opcodes, seen = int(match.group(1), 16), collections.Counter(), set()
+        while at is not None and at not in seen and at in code:
+            seen.add(at)
+            opcodes[opcode(code[at])] += 1
+            if at == end:
+                found.append(Loop(sum(opcodes.values()), opcodes))
+                break
+            jump = target.search(code[at])
+            if jump and jump.group(1) and not code[at].startswith("@") and "BRA.DIV" not in code[at]:
+                at = int(jump.group(1), 16)
+            elif opcode(code[at]) in ("EXIT", "RET") and not code[at].startswith("@"):
+                break
+            else:
+                at = after.get(at)
+    return found
+
+
+def main_loop(kernel, *wanted):
+    """The longest loop that has one of the opcodes."""
+    fitting = [loop for loop in loops(kernel) if any(loop.opcodes[op] for op in wanted)]
+    return max(fitting, key=lambda loop: loop.length) if fitting else None
+
+
+def has(kernel, pattern):
+    return any(re.search(pattern, text) for _, text in kernel.instructions)
+
+
+if __name__ == "__main__":
+    for kernel in kernels(sys.argv[1]):
+        loop = max(loops(kernel), key=lambda found: found.length, default=Loop(0, {}))
+        print(f"{kernel.registers:4} registers {kernel.shared:6} bytes shared {kernel.local:4} local, loop of {loop.length:4}:  "
+              f"{kernel.name[:150]}")
