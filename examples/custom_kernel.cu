@@ -40,7 +40,7 @@ __global__ void row_norms_by_runs(qlora::QuantizedView<Format> w, float* out) {
     for (int group = 0; group < run_size / group_size; ++group) {
       const auto word = group_word(run, group);
       for (int i = 0; i < group_size; ++i) {
-        const float weight = qlora::scaled(values(code_of<bits>(word, i)), scale);
+        const float weight = qlora::scaled(values(word, i), scale);
         sum += weight * weight;
       }
     }

@@ -42,7 +42,12 @@ add_test(NAME "consumer: the same bits whatever the compiler and its flags" COMM
 set_tests_properties("consumer: the same bits whatever the compiler and its flags" PROPERTIES TIMEOUT 900)
 
 # The scalar functions, the view and the kernels on the device's side, where nvcc is found.
-foreach(name device_functions named_formats kernels)
+add_test(NAME "cuda: kernels compile without spills to the promised machine code"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/sass_test.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/kernels.cu
+    ${PROJECT_SOURCE_DIR}/include 80 90 100 120)
+set_tests_properties("cuda: kernels compile without spills to the promised machine code"
+  PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
+foreach(name device_functions named_formats)
   string(REPLACE "_" " " title ${name})
   add_test(NAME "cuda: ${title} compile for sm_80, 90, 100 and 120"
     COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/${name}.cu

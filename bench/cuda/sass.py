@@ -3,22 +3,24 @@
     sass.py FILE.cubin            # a line a kernel
 """
 import collections
+import glob
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 
-Loop = collections.namedtuple("Loop", "length opcodes")
+Loop = collections.namedtuple("Loop", "length opcodes texts")
 Kernel = collections.namedtuple("Kernel", "name registers shared local instructions")
 
 
 def tool(name):
     """cuobjdump or nvdisasm: of the toolkit, or of PyPI's nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
-    import sysconfig
-    places = [os.environ.get("QLORA_CUDA_TOOLS", ""), os.path.join(sysconfig.get_paths()["purelib"], "nvidia", "cu13", "bin"),
-              "/usr/local/cuda/bin"]
-    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(filter(None, places)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    packages = [sysconfig.get_paths()["purelib"], *glob.glob(os.path.join(root, "build", "data", "venv", "lib", "python3*", "site-packages"))]
+    places = [os.path.join(package, "nvidia", "cu13", "bin") for package in packages] + ["/usr/local/cuda/bin"]
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
     if not found:
         raise FileNotFoundError(f"{name} is not there: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
     return found
@@ -78,7 +80,7 @@ def loops(kernel):
             seen.add(at)
             opcodes[opcode(code[at])] += 1
             if at == end:
-                found.append(Loop(sum(opcodes.values()), opcodes))
+                found.append(Loop(len(seen), opcodes, [code[place] for place in seen]))
                 break
             jump = target.search(code[at])
             if jump and jump.group(1) and not code[at].startswith("@") and "BRA.DIV" not in code[at]:
@@ -90,9 +92,9 @@ def loops(kernel):
     return found
 
 
-def main_loop(kernel, *wanted):
-    """The longest loop that has one of the opcodes."""
-    fitting = [loop for loop in loops(kernel) if any(loop.opcodes[op] for op in wanted)]
+def main_loop(kernel, pattern):
+    """The longest loop that has an instruction of that pattern."""
+    fitting = [loop for loop in loops(kernel) if any(re.search(pattern, text) for text in loop.texts)]
     return max(fitting, key=lambda loop: loop.length) if fitting else None
 
 
@@ -102,6 +104,6 @@ def has(kernel, pattern):
 
 if __name__ == "__main__":
     for kernel in kernels(sys.argv[1]):
-        loop = max(loops(kernel), key=lambda found: found.length, default=Loop(0, {}))
+        loop = max(loops(kernel), key=lambda found: found.length, default=Loop(0, {}, []))
         print(f"{kernel.registers:4} registers {kernel.shared:6} bytes shared {kernel.local:4} local, loop of {loop.length:4}:  "
               f"{kernel.name[:150]}")

@@ -5,7 +5,11 @@
 #include <cstring>
 #include <vector>
 
+#if defined(__CUDACC__)
+#include "qlora/cuda/cuda_runtime.hpp"
+#else
 #include "cuda/executor.hpp"
+#endif
 #include "qlora/cuda/tiles.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "support/catch.hpp"
@@ -13,6 +17,17 @@
 
 namespace test {
 
+#if defined(__CUDACC__)
+// On a device, which reads and writes the host's memory where it lies; tests/gpu/main.cpp sees to
+// it that it can.
+template <qlora::cuda::Kernel K, class... Memory>
+void run_kernel(const K& kernel, Memory...) {
+  if (kernel.blocks() == 0) return;
+  qlora::cuda::CudaRuntime runtime;
+  REQUIRE(runtime.launch(kernel) == 0);
+  REQUIRE(runtime.synchronize() == 0);
+}
+#else
 // Runs a kernel with as many threads and blocks as it asks for; it may touch `memory` (spans) only.
 template <qlora::cuda::Kernel K, class... Memory>
 void run_kernel(const K& kernel, Memory... memory) {
@@ -21,6 +36,7 @@ void run_kernel(const K& kernel, Memory... memory) {
   (device.give(memory), ...);
   device.run([&](auto& thread) { kernel(thread); });
 }
+#endif
 
 // Numbers at an offset from the allocator's alignment, the rest NaN where T has one.
 template <class T>

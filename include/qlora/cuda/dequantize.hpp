@@ -16,14 +16,10 @@ namespace qlora::cuda {
 
 namespace detail {
 
-/// Eight numbers to consecutive places, 16 bytes at once where `aligned`.
+/// Eight numbers to a place that is aligned to 16 bytes.
 template <class T, class Context>
-QLORA_DEVICE void store_group(Context& thread, T* to, const float (&values)[group_size],
-                              bool aligned) {
-  if (!aligned) {
-    QLORA_UNROLL
-    for (int i = 0; i < group_size; ++i) thread.store(to + i, static_cast<T>(values[i]));
-  } else if constexpr (std::is_same_v<T, float>) {
+QLORA_DEVICE void store_group(Context& thread, T* to, const float (&values)[group_size]) {
+  if constexpr (std::is_same_v<T, float>) {
     QLORA_UNROLL
     for (int i = 0; i < group_size; i += 4)
       thread.store(reinterpret_cast<Pack<float, 4>*>(to + i),
@@ -50,28 +46,23 @@ QLORA_DEVICE void dequantize(Context& thread, const QuantizedView<F>& w, T* out)
     for (Index i = thread.first(); i < w.size(); i += thread.stride())
       thread.store(out + i, static_cast<T>(w(i / w.cols(), i % w.cols())));
   } else {
-    constexpr int bits = F::code_bits, group = group_size;
+    constexpr int bits = F::code_bits;
     const ValueTable<F, Context> values(thread, w);
     thread.barrier();
-    const Index groups = w.size() / group, block_size = w.block_size();
-    const bool one_scale = block_size % group == 0;
-    const bool codes_aligned = detail::is_aligned(w.codes(), bits == 8 ? 8 : 4);
-    const bool out_aligned = detail::is_aligned(out, 16);
+    // Groups that share a scale, at places where they can be moved at once; the rest one by one.
+    const bool whole = w.block_size() % group_size == 0 &&
+                       detail::is_aligned(w.codes(), bits == 8 ? 8 : 4) &&
+                       detail::is_aligned(out, 16);
+    const Index groups = whole ? w.size() / group_size : 0;
     for (Index g = thread.first(); g < groups; g += thread.stride()) {
-      const auto word = load_group<bits>(thread, w.codes(), g, codes_aligned);
-      float weight[group];
-      if (one_scale) {
-        const auto scale = w.scale()(g * group / block_size);
-        QLORA_UNROLL
-        for (int i = 0; i < group; ++i) weight[i] = scaled(values(code_of<bits>(word, i)), scale);
-      } else {
-        for (int i = 0; i < group; ++i)
-          weight[i] =
-              scaled(values(code_of<bits>(word, i)), w.scale()((g * group + i) / block_size));
-      }
-      detail::store_group(thread, out + g * group, weight, out_aligned);
+      const auto word = load_group<bits>(thread, w.codes(), g, true);
+      const auto scale = w.scale()(g * group_size / w.block_size());
+      float weight[group_size];
+      QLORA_UNROLL
+      for (int i = 0; i < group_size; ++i) weight[i] = scaled(values(word, i), scale);
+      detail::store_group(thread, out + g * group_size, weight);
     }
-    for (Index i = groups * group + thread.first(); i < w.size(); i += thread.stride())
+    for (Index i = groups * group_size + thread.first(); i < w.size(); i += thread.stride())
       thread.store(out + i, static_cast<T>(w(0, i)));
   }
 }

@@ -21,20 +21,20 @@ struct Dropout {
         threshold(static_cast<std::uint32_t>(static_cast<double>(p) * 4294967296.0)),
         keep_scale(1.f / (1.f - p)) {}
 
-  QLORA_DEVICE bool acts() const { return threshold > 0; }
+  QLORA_HD bool acts() const { return threshold > 0; }
 
   /// The stream of a row; `factor` takes it.
-  QLORA_DEVICE std::uint64_t stream(Index row) const {
+  QLORA_HD std::uint64_t stream(Index row) const {
     return derive_key(key, static_cast<std::uint64_t>(row));
   }
   /// What columns [4 block, 4 block + 4) of a row are multiplied by.
-  QLORA_DEVICE void factors(std::uint64_t stream, Index block, float (&factor)[4]) const {
+  QLORA_HD void factors(std::uint64_t stream, Index block, float (&factor)[4]) const {
     const PhiloxBlock random = philox(stream, static_cast<std::uint64_t>(block));
     QLORA_UNROLL
     for (int i = 0; i < 4; ++i) factor[i] = random.word[i] < threshold ? 0.f : keep_scale;
   }
   /// What one column of a row is multiplied by.
-  QLORA_DEVICE float factor(std::uint64_t stream, Index col) const {
+  QLORA_HD float factor(std::uint64_t stream, Index col) const {
     const PhiloxBlock random = philox(stream, static_cast<std::uint64_t>(col / 4));
     const std::uint32_t low = col % 2 == 0 ? random.word[0] : random.word[1];
     const std::uint32_t high = col % 2 == 0 ? random.word[2] : random.word[3];

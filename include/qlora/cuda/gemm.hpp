@@ -73,7 +73,7 @@ struct PackedProduct {
       if (s + slots - 1 < steps) activations.stage(thread);
       thread.commit_copies();
       if (s + 1 < steps) weights.decode(thread, (s + 1) % 2);
-      if (s + 2 < steps) weights.fetch(thread, Index{s + 2} * reduction);
+      if (s + 2 < steps) weights.fetch(thread, (s + 2) * reduction);
       Fragment<4> a[2][2];
       QLORA_UNROLL
       for (int i = 0; i < 2; ++i) weights.fragments(thread, s % 2, part, i, a[i]);

@@ -136,7 +136,7 @@ struct Gemv {
           const auto word = group_word(run[r], g);
           QLORA_UNROLL
           for (int i = 0; i < group_size; ++i) {
-            weight[r][i] = values(code_of<bits>(word, i));
+            weight[r][i] = values(word, i);
             if constexpr (!std::is_same_v<ScaleValue<F>, float>)
               weight[r][i] = scaled(weight[r][i], scale[r][s]);
           }

@@ -30,13 +30,18 @@ QLORA_DEVICE Pack<T, 8> eight_of(const Fragment<4>& pairs) {
   return __builtin_bit_cast(Eight, pairs);
 }
 
-/// What a thread has of a tile before it decodes: codes and scales, or only where it stands.
+/// What a thread has of a tile before it decodes: codes and scales, and where the next ones lie; or
+/// only where it stands.
 template <class F, class Context>
 struct FetchedWords {
   QLORA_DEVICE FetchedWords(Context& thread, const QuantizedView<F>& w) : values(thread, w) {}
   ValueTable<F, Context> values;
   GroupWord<F::code_bits> word[2] = {};
   ScaleValue<F> scale[2] = {};
+  const std::uint8_t* codes[2] = {};
+  Index block[2] = {};    // of the first place
+  unsigned rest[2] = {};  // and what of that block lies before it
+  Index left[2] = {};     // places that there are
 };
 struct FetchedPlace {
   template <class Context, class View>
@@ -131,7 +136,24 @@ class WeightTile {
 
  public:
   QLORA_DEVICE WeightTile(Context& thread, const QuantizedView<F>& w, Index first)
-      : array_(thread.template shared<T, 2 * size, 1>()), w_(w), first_(first), own_(thread, w) {}
+      : array_(thread.template shared<T, 2 * size, 1>()), w_(w), first_(first), own_(thread, w) {
+    if constexpr (ByWords) {
+      // Turned: two rows, eight columns. Else: two neighbouring rows, eight places.
+      const int g = thread.lane() / 4, t = thread.lane() % 4;
+      const Index row = Turned ? 8 * t + thread.warp() % 4 * 2
+                               : first + output(thread.warp() / 2, g, thread.warp() % 2 * 2);
+      const Index col = Turned ? first + thread.warp() / 4 * 64 + 8 * g : 8 * t;
+      QLORA_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const bool there = Turned ? col < w.cols() : row + i < w.rows();
+        const Index begin = there ? (row + i) * w.cols() + col : 0;
+        own_.codes[i] = w.codes() + begin / 8 * F::code_bits;
+        own_.block[i] = begin / w.block_size();
+        own_.rest[i] = static_cast<unsigned>(begin % w.block_size());
+        own_.left[i] = !there ? 0 : Turned ? w.rows() - row - i : w.cols();
+      }
+    }
+  }
 
   /// Which output, of the tile's, lane 4 g + t of the warp with 32 outputs number `part` has as its
   /// number q of 4.
@@ -148,21 +170,25 @@ class WeightTile {
                            array_, place(slot, 2 * part + i, step) + 8 * thread.lane()));
   }
 
-  /// Reads what `decode` needs for places [k, k + 32) of the reduction.
-  QLORA_DEVICE void fetch(Context& thread, Index k) {
+  /// Reads what `decode` needs for the places [k, k + 32) of the reduction, which come one step
+  /// after the other.
+  QLORA_DEVICE void fetch(Context& thread, int k) {
     if constexpr (ByWords) {
-      // Turned: two rows, eight columns. Else: two neighbouring rows, eight columns.
-      const int g = thread.lane() / 4, t = thread.lane() % 4;
-      const Index row = Turned ? k + 8 * t + thread.warp() % 4 * 2
-                               : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2);
-      const Index col = Turned ? first_ + thread.warp() / 4 * 64 + 8 * g : k + 8 * t;
       QLORA_UNROLL
       for (int i = 0; i < 2; ++i) {
-        const bool there = row + i < w_.rows() && col < w_.cols();
-        const Index begin = there ? (row + i) * w_.cols() + col : 0;
-        own_.word[i] = load_group<F::code_bits>(thread, w_.codes(), begin / 8, true);
-        own_.scale[i] =
-            there ? ScaleValue<F>(w_.scale()(begin / w_.block_size())) : ScaleValue<F>{};
+        const bool there = k < own_.left[i];
+        own_.word[i] = 0;
+        own_.scale[i] = {};
+        if (there) {
+          own_.word[i] = load_group<F::code_bits>(thread, own_.codes[i], 0, true);
+          const auto each = static_cast<unsigned>(w_.block_size());
+          const Index block =
+              Turned ? own_.block[i]
+                     : own_.block[i] + (own_.rest[i] + static_cast<unsigned>(k)) / each;
+          own_.scale[i] = w_.scale()(block);
+        }
+        own_.codes[i] += (Turned ? w_.cols() : 1) * (reduction / 8 * F::code_bits);
+        if (Turned) own_.block[i] += w_.cols() * reduction / w_.block_size();
       }
     } else {
       own_.k = k;
@@ -176,7 +202,7 @@ class WeightTile {
     for (int i = 0; i < 2; ++i) QLORA_UNROLL
     for (int k = 0; k < 8; ++k) {
       if constexpr (ByWords) {
-        v[i][k] = scaled(own_.values(code_of<F::code_bits>(own_.word[i], k)), own_.scale[i]);
+        v[i][k] = scaled(own_.values(own_.word[i], k), own_.scale[i]);
       } else {
         const Index row = Turned ? own_.k + 8 * t + thread.warp() % 4 * 2 + i
                                  : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2 + i);

@@ -5,7 +5,7 @@
 ///     thread.barrier();
 ///     const auto run = qlora::cuda::load_run<Format::code_bits>(thread, w.codes() + place);
 ///     const auto word = qlora::cuda::group_word(run, 0);             // of 8 codes
-///     const float v = values(qlora::cuda::code_of<4>(word, 3));      // times the block's scale
+///     const float v = values(word, 3);        // of its fourth code; times the block's scale
 ///
 /// Eight codes are a group, of as many bytes as a code has bits; four groups are a run.
 #pragma once
@@ -135,12 +135,12 @@ inline constexpr int scale_step = [] {
 }();
 
 /// Whether a matrix can be read by words: rows of whole runs, codes in 16-byte places, blocks of
-/// whole groups. Kernels take others weight by weight.
+/// whole groups that end with every 32nd row at the latest. Kernels take others weight by weight.
 template <class F>
 bool reads_by_words(const QuantizedView<F>& w) {
   if constexpr (has_one_table<F> && scale_step < F >> 0) {
     return w.cols() % 64 == 0 && w.block_size() % scale_step<F> == 0 &&
-           detail::is_aligned(w.codes(), 16);
+           w.cols() * 32 % w.block_size() == 0 && detail::is_aligned(w.codes(), 16);
   } else {
     return false;
   }
@@ -163,6 +163,23 @@ class ValueTable {
         lane_(copies > 1 ? thread.lane() : 0) {
     for (int i = thread.thread(); i < codes * copies; i += thread.threads())
       array_[i] = w.codebook()(static_cast<std::uint8_t>(i / copies), 0);
+  }
+  /// The value of code i of a group.
+  QLORA_DEVICE float operator()(GroupWord<F::code_bits> word, int i) const {
+    constexpr int bits = F::code_bits;
+#if defined(__CUDA_ARCH__)
+    if constexpr (bits <= 4 && 8 % bits == 0) {
+      // One shift, and one instruction for the mask and the lane.
+      const int bit = i * bits, shift = bit / 8 * 8 + 8 - bits - bit % 8 - 5;
+      const std::uint32_t moved = shift < 0 ? word << -shift : word >> shift;
+      std::uint32_t at;
+      asm("lop3.b32 %0, %1, %2, %3, 0xEA;"
+          : "=r"(at)
+          : "r"(moved), "n"((codes - 1) << 5), "r"(lane_));
+      return array_[at];
+    }
+#endif
+    return (*this)(code_of<bits>(word, i));
   }
   QLORA_DEVICE float operator()(std::uint8_t code) const { return array_[code * copies + lane_]; }
 

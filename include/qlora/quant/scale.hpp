@@ -34,9 +34,9 @@ concept stores_references = requires(std::span<const float> references) {
 /// `store(references, value)` keeps one scale a block: what the block is normalized by over the
 /// code value that it maps to. `View(block)` gives it back, on host and device, as a float, an
 /// Affine or TwoFactors; `bits_per_scale` is the cost of one. With `codes_follow_stored` (true),
-/// weights are coded by the scale as it was stored, not as it was. A View with `moved(count, move)`,
-/// which gives the View of `count` scales elsewhere (move(pointer, n) is the new place of n numbers),
-/// can lie in a device's memory (cuda/device_matrix.hpp). A Storage with
+/// weights are coded by the scale as it was stored, not as it was. A View with `moved(count,
+/// move)`, which gives the View of `count` scales elsewhere (move(pointer, n) is the new place of n
+/// numbers), can lie in a device's memory (cuda/device_matrix.hpp). A Storage with
 /// `describe(archive, count)`, which names its parts, can be written to files and read back
 /// (io/packed_file.hpp).
 template <class S>
@@ -107,8 +107,10 @@ struct DoubleQuant {
 
     /// map[code] * inner + offset, each rounded to float.
     QLORA_HD float operator()(Index block) const {
-      return rounded_sum(rounded_product(decode<Map>(codes[block]), inner(block / BlockSize)),
-                         offset);
+      return rounded_sum(
+          rounded_product(decode<Map>(codes[block]),
+                          inner(static_cast<Index>(static_cast<std::size_t>(block) / BlockSize))),
+          offset);
     }
     template <class Move>
     View moved(Index count, Move&& move) const {
