@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
 # headers, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
-# qemu, every format for x86-64-v3 and without Highway, and every folder under the address sanitizer. Some hours on two cores.
+# qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, and every format's kernels for
+# every CUDA architecture. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize]
+#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize] [cuda]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws curve neon formats sanitize}
+parts=${*:-clang tidy laws curve neon formats sanitize cuda}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev libboost-context-dev
 fetch_model
 fetch_jargon
@@ -41,6 +42,7 @@ for part in $parts; do
       python3 tests/training_curve.py build/examples "$model" "$jargon"
       ;;
     neon)
+      # Without OpenMP: user emulation of qemu 7.2 waits for ever in libgomp's barriers.
       step "quant and linalg on NEON, under qemu"
       if ! dpkg --print-foreign-architectures | grep -qx arm64; then
         as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
@@ -51,12 +53,14 @@ for part in $parts; do
       cmake -S . -B build/neon -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
         -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_LIBRARY_ARCHITECTURE=aarch64-linux-gnu \
         -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/aarch64-linux-gnu" -DQLORA_ARCH=armv8-a+crypto \
-        -DOPENSSL_CRYPTO_LIBRARY=/usr/lib/aarch64-linux-gnu/libcrypto.so \
+        -DOPENSSL_CRYPTO_LIBRARY=/usr/lib/aarch64-linux-gnu/libcrypto.so -DQLORA_CUDA=OFF \
+        -DRAPIDCHECK_LIBRARY=/usr/lib/aarch64-linux-gnu/librapidcheck.a -DPCRE2_LIBRARY=/usr/lib/aarch64-linux-gnu/libpcre2-8.so \
+        -DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON \
         -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF -DQLORA_TEST_FOLDERS="quant;linalg" \
         -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" >build/neon-configure.log
       cmake --build build/neon
       for folder in quant linalg; do
-        qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/test_$folder
+        QLORA_LAW_MS=${QLORA_LAW_MS:-200} qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/test_$folder
       done
       ;;
     formats)
@@ -67,8 +71,16 @@ for part in $parts; do
       build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval" \
         -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
       ;;
+    cuda)
+      step "every format's kernels for every architecture, and the tests for a device"
+      python3 tests/cuda/matrix.py include
+      cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DQLORA_GPU_TESTS=ON -DQLORA_BUILD_EXAMPLES=OFF \
+        -DQLORA_TEST_FOLDERS=cuda -DCMAKE_CUDA_ARCHITECTURES=90 >build/gpu-configure.log
+      cmake --build build/gpu --target test_gpu bench_gpu
+      ctest --test-dir build/gpu --output-on-failure -R "^gpu:"
+      ;;
     *)
-      echo "expected clang, tidy, laws, curve, neon, formats or sanitize, found $part" >&2
+      echo "expected clang, tidy, laws, curve, neon, formats, sanitize or cuda, found $part" >&2
       exit 2
       ;;
   esac
