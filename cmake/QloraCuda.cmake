@@ -3,9 +3,9 @@
 include(CheckLanguage)
 check_language(CUDA)
 if(CMAKE_CUDA_COMPILER AND TARGET qlora::cuda)
-  # Code for these, and what newer devices translate at their first start.
+  # Code for sm_80, and what newer devices translate at their first start.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 90)
+    set(CMAKE_CUDA_ARCHITECTURES 80)
   endif()
   enable_language(CUDA)
 else()

@@ -1,6 +1,6 @@
-// A kernel of one's own over packed weights: the library's device functions decode, the rest is
-// yours. Two ways: through the view, one weight at a time, and by runs of 32 codes with a table in
-// shared memory. Both compute every row's norm; the host checks them.
+// Kernels of one's own over packed weights: the library's device functions encode and decode, the
+// rest is yours. Every row's norm in two ways, through the view, one weight at a time, and by runs
+// of 32 codes with a table in shared memory; and a data type of one's own. The host checks them.
 //
 //   custom_kernel
 #include <cmath>
@@ -49,6 +49,18 @@ __global__ void row_norms_by_runs(qlora::QuantizedView<Format> w, float* out) {
   if (thread.lane() == 0) out[row] = std::sqrt(sum);
 }
 
+// A data type of one's own: five values, three bits.
+struct Penta {
+  static constexpr std::array<float, 5> values{-1.f, -0.4f, 0.f, 0.4f, 1.f};
+};
+
+// Each number's nearest value of a codebook.
+template <class Code>
+__global__ void nearest(const float* x, float* out, qlora::Index count) {
+  const auto i = static_cast<qlora::Index>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) out[i] = qlora::decode<Code>(qlora::encode<Code>(x[i]));
+}
+
 int main() {
   if (qlora::cuda::device_count() == 0) {
     std::puts("skipped: no CUDA device");
@@ -75,5 +87,16 @@ int main() {
   for (std::size_t row = 0; row < rows; ++row)
     worst = std::fmax(worst, std::fabs(found[row] / found[rows + row] - 1));
   std::printf("row 0's norm %.6f; the two kernels differ by %.1e at most\n", found[0], worst);
-  return worst < 1e-5 ? 0 : 1;
+
+  const std::vector<float> numbers{-0.71f, -0.69f, 0.1f, 0.21f, 3.f};
+  dense.upload(numbers.data(), 5);
+  nearest<Penta><<<1, 32, 0, stream>>>(dense.data(), norms.data(), 5);
+  device.check(cudaGetLastError(), "launch");
+  norms.download(found.data(), 5);
+  bool same = true;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    same = same && found[i] == qlora::decode<Penta>(qlora::encode<Penta>(numbers[i]));
+  std::printf("%g becomes %g on the device%s\n", numbers[1], found[1],
+              same ? ", as on the host" : ", but not on the host");
+  return worst < 1e-5 && same ? 0 : 1;
 }

@@ -79,6 +79,19 @@ TEMPLATE_TEST_CASE("both products of packed weights, every format", "", QLORA_TE
   compare<TestType, float, float>({.tokens = 3, .rows = 7, .cols = 43, .offset = 1});
 }
 
+TEST_CASE("products of random shapes, with and without words") {
+  test::law("gemm", [](std::uint8_t tokens, std::uint8_t rows, std::uint8_t cols,
+                       std::uint8_t more) {
+    const bool by_words = more % 2 == 0;
+    compare<qlora::Nf4Dq, qlora::bfloat16, float>({.tokens = tokens % 40,
+                                                   .rows = by_words ? rows % 20 * 8 : rows % 90,
+                                                   .cols = by_words ? cols % 4 * 64 : cols % 150,
+                                                   .offset = by_words ? 0u : more % 3u,
+                                                   .rank = more % 4,
+                                                   .accumulate = more % 8 > 3});
+  });
+}
+
 TEST_CASE("tiles, types, LoRA's part, dropout on it, and sums on top of what is there") {
   using qlora::Nf4Dq;
   compare<Nf4Dq, qlora::bfloat16, qlora::bfloat16>(

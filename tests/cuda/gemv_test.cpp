@@ -59,6 +59,14 @@ TEMPLATE_TEST_CASE("a few rows times packed weights, every format, by words and 
   compare<TestType, qlora::float16, qlora::float16, 1>(3, 77, 3, false);
 }
 
+TEST_CASE("rows and columns at random") {
+  test::law("gemv", [](std::uint8_t rows, std::uint16_t cols, std::uint8_t more) {
+    const bool by_words = more % 2 == 0;
+    compare<qlora::Nf4Dq, qlora::bfloat16, float, 4>(
+        rows % 20, by_words ? cols % 30 * 64 : cols % 300, by_words ? 0 : more % 3, more % 4 == 3);
+  });
+}
+
 TEST_CASE("every batch size, one row, no row") {
   compare<qlora::Nf4Dq, qlora::bfloat16, float, 4>(3, 128, 0, true);
   compare<qlora::Nf4Dq, qlora::bfloat16, float, 8>(1, 64, 0, false);

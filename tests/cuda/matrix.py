@@ -1,0 +1,63 @@
+"""Every named format, every type and every product for every architecture: registers, shared memory and spills, as a table in
+Markdown. Ends with 1 where a kernel spills on sm_80 or later.
+
+    matrix.py INCLUDE_FOLDER [ARCHITECTURE...]
+"""
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+include = sys.argv[1]
+architectures = sys.argv[2:] or ["75", "80", "90", "100", "120"]
+formats = ["Nf4", "Nf4Dq", "Nf4Dq2", "Fp4", "Fp4Dq", "Fp4E2M1", "Fp4E3M0", "Int4Block", "Int4Full", "Af4", "Bof4", "Bof4S", "Bof4SOpq",
+           "Learned4", "Nf3", "Nf2", "Nf8", "MxFp4", "NvFp4", "Q4_0", "Q4_1", "Q8_0", "Iq4Nl"]
+types = ["float", "qlora::float16", "qlora::bfloat16"]
+products = ["Gemv<F, T, T, 1, words>", "Gemv<F, T, T, 8, words>", "Gemm<F, T, T, 32, 64, words>", "Gemm<F, T, T, 128, 128, words>",
+            "GemmTransposed<F, T, T, 32, 64, words>", "GemmTransposed<F, T, T, 128, 128, words>", "Dequantize<F, T>"]
+
+
+def source(name, number):
+    lines = ["#include <qlora/cuda/dequantize.hpp>", "#include <qlora/cuda/gemm.hpp>", "#include <qlora/quant/named_formats.hpp>",
+             "using namespace qlora::cuda;", f"using F = qlora::{name};", f"using T = {number};",
+             "inline constexpr bool words = has_one_table<F> && scale_step<F> != 0;"]
+    # Tiles of plain matrices have one size.
+    lines += [f"template __global__ void qlora::cuda::run(const __grid_constant__ {product});" for product in products]
+    return "\n".join(lines) + "\n"
+
+
+def compile_one(name, number, architecture):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "kernels.cu")
+        with open(path, "w") as file:
+            file.write(source(name, number))
+        run = subprocess.run(["nvcc", "-std=c++20", "--expt-relaxed-constexpr", f"-arch=sm_{architecture}", "-I", include, "-Xptxas", "-v",
+                              "-cubin", "-o", os.path.join(folder, "out.cubin"), path], capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"{name}, {number}, sm_{architecture}:\n{run.stderr}")
+    registers = [int(x) for x in re.findall(r"Used (\d+) registers", run.stderr)]
+    shared = [int(x) for x in re.findall(r"(\d+) bytes smem", run.stderr)]
+    spilled = [int(x) for x in re.findall(r"(\d+) bytes spill stores", run.stderr)]
+    return name, number, architecture, len(registers), max(registers), max(shared, default=0), sum(spilled)
+
+
+cases = [(name, number, architecture) for name in formats for number in types for architecture in architectures]
+found = {}
+with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for name, number, architecture, *rest in pool.map(lambda case: compile_one(*case), cases):
+        found[name, number, architecture] = rest
+print(f"{len(products)} kernels a cell: most registers a thread / most shared memory of a block in KiB, and bytes spilled where any.\n")
+print("| format | type | " + " | ".join(f"sm_{a}" for a in architectures) + " |\n|---|---|" + "---|" * len(architectures))
+bad = 0
+for name in formats:
+    for number in types:
+        cells = []
+        for architecture in architectures:
+            _, registers, shared, spilled = found[name, number, architecture]
+            cells.append(f"{registers} / {shared / 1024:.0f}" + (f", {spilled} spilled" if spilled else ""))
+            bad += spilled > 0 and int(architecture) >= 80
+        print(f"| {name} | {number.replace('qlora::', '')} | " + " | ".join(cells) + " |")
+print(f"\n{len(cases) * len(products)} kernels")
+sys.exit(bad > 0)
