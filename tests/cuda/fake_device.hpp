@@ -20,74 +20,66 @@ class FakeDevice {
   explicit FakeDevice(std::shared_ptr<Record> record) : record_(std::move(record)) {}
 
   int allocate(void** place, std::size_t bytes) {
-    return kept(note("allocate on the device"), &CudaRuntime::allocate, place, bytes);
+    return kept(place,
+                after("allocate on the device", [&] { return cuda_.allocate(place, bytes); }));
   }
   int allocate_managed(void** place, std::size_t bytes) {
-    return kept(note("allocate"), &CudaRuntime::allocate_managed, place, bytes);
+    return kept(place, after("allocate", [&] { return cuda_.allocate_managed(place, bytes); }));
   }
   int release(void* at) {
     record_->calls.push_back("release");
     record_->held.erase(at);
-    return runtime_.release(at);
+    return cuda_.release(at);
   }
   int clear(void* at, std::size_t bytes) {
-    const int code = note("clear");
-    return code != 0 ? code : runtime_.clear(at, bytes);
+    return after("clear", [&] { return cuda_.clear(at, bytes); });
   }
   int copy_in(void* to, const void* from, std::size_t bytes) {
-    const int code = note("copy in");
-    return code != 0 ? code : runtime_.copy_in(to, from, bytes);
+    return after("copy in", [&] { return cuda_.copy_in(to, from, bytes); });
   }
   int copy_out(void* to, const void* from, std::size_t bytes) {
-    const int code = note("copy out");
-    return code != 0 ? code : runtime_.copy_out(to, from, bytes);
+    return after("copy out", [&] { return cuda_.copy_out(to, from, bytes); });
   }
   int copy_within(void* to, const void* from, std::size_t bytes) {
-    const int code = note("copy within");
-    return code != 0 ? code : runtime_.copy_within(to, from, bytes);
+    return after("copy within", [&] { return cuda_.copy_within(to, from, bytes); });
   }
   int prefer(void* at, std::size_t bytes, int device) {
-    const int code = note("prefer " + std::to_string(device));
-    return code != 0 ? code : runtime_.prefer(at, bytes, device);
+    return after("prefer " + std::to_string(device),
+                 [&] { return cuda_.prefer(at, bytes, device); });
   }
   int prefetch(void* at, std::size_t bytes, int device) {
-    const int code = note("move to " + std::to_string(device));
-    return code != 0 ? code : runtime_.prefetch(at, bytes, device);
+    return after("move to " + std::to_string(device),
+                 [&] { return cuda_.prefetch(at, bytes, device); });
   }
   int synchronize() {
-    const int code = note("synchronize");
-    return code != 0 ? code : runtime_.synchronize();
+    return after("synchronize", [&] { return cuda_.synchronize(); });
   }
   int work_waits_for_moves() {
-    const int code = note("work waits");
-    return code != 0 ? code : runtime_.work_waits_for_moves();
+    return after("work waits", [&] { return cuda_.work_waits_for_moves(); });
   }
   int moves_wait_for_work() {
-    const int code = note("moves wait");
-    return code != 0 ? code : runtime_.moves_wait_for_work();
+    return after("moves wait", [&] { return cuda_.moves_wait_for_work(); });
   }
   template <qlora::cuda::Kernel K>
   int launch(const K& kernel) {
-    const int code = note(std::string("launch ") + K::name);
-    return code != 0 ? code : runtime_.launch(kernel);
+    return after(std::string("launch ") + K::name, [&] { return cuda_.launch(kernel); });
   }
-  const char* error_text(int code) const { return runtime_.error_text(code); }
+  const char* error_text(int code) const { return cuda_.error_text(code); }
 
  private:
-  using CudaRuntime = qlora::cuda::CudaRuntime;
-  int note(const std::string& call) {
+  // The call, unless it is the one that fails.
+  template <class Call>
+  int after(const std::string& name, Call call) {
     const bool fails = static_cast<int>(record_->calls.size()) == record_->fails;
-    record_->calls.push_back(call);
-    return fails ? cudaErrorMemoryAllocation : 0;
+    record_->calls.push_back(name);
+    return fails ? int(cudaErrorMemoryAllocation) : call();
   }
-  int kept(int code, int (CudaRuntime::*allocate)(void**, std::size_t), void** place,
-           std::size_t bytes) {
-    if (code == 0) code = (runtime_.*allocate)(place, bytes);
-    if (code == 0) record_->held[*place] = 0;  // the host does not free it
+  int kept(void** place, int code) {
+    if (code == 0) record_->held[*place] = 0;
     return code;
   }
   std::shared_ptr<Record> record_;
-  CudaRuntime runtime_;
+  qlora::cuda::CudaRuntime cuda_;
 };
 
 #else

@@ -16,7 +16,8 @@ struct Record {
   std::map<void*, std::size_t> held;  // and their bytes
   int fails = -1;
   ~Record() {
-    for (const auto& [at, bytes] : held) std::free(at);
+    for (const auto& [at, bytes] : held)
+      if (bytes > 0) std::free(at);  // 0: not the host's
   }
 };
 
