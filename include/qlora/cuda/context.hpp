@@ -93,7 +93,7 @@ template <class T, class Context>
 QLORA_DEVICE void multiply_by_shuffles(Context& thread, float (&sum)[4], const Fragment<4>& a,
                                        const Fragment<2>& b) {
   const int group = thread.lane() / 4, member = thread.lane() % 4;
-  QLORA_UNROLL
+  QLORA_UNROLL_BY(1)
   for (int from = 0; from < 4; ++from) {
     // Lane `from` of a row's four, and of each column's, has the products k = 2 from, + 1, + 8,
     // + 9.
@@ -101,13 +101,17 @@ QLORA_DEVICE void multiply_by_shuffles(Context& thread, float (&sum)[4], const F
     QLORA_UNROLL
     for (int i = 0; i < 4; ++i) row.at[i] = thread.shuffle(a.at[i], 4 * group + from);
     QLORA_UNROLL
-    for (int col = 0; col < 2; ++col) QLORA_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const auto right = thread.shuffle(b.at[half], 4 * (2 * member + col) + from);
+    for (int col = 0; col < 2; ++col) {
       QLORA_UNROLL
-      for (int i = 0; i < 2; ++i) QLORA_UNROLL
-      for (int low = 0; low < 2; ++low)
-        sum[2 * low + col] += half_of<T>(row.at[2 * half + low], i) * half_of<T>(right, i);
+      for (int half = 0; half < 2; ++half) {
+        const auto right = thread.shuffle(b.at[half], 4 * (2 * member + col) + from);
+        QLORA_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          QLORA_UNROLL
+          for (int low = 0; low < 2; ++low)
+            sum[2 * low + col] += half_of<T>(row.at[2 * half + low], i) * half_of<T>(right, i);
+        }
+      }
     }
   }
 }

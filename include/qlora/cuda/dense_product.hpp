@@ -86,18 +86,22 @@ struct DenseProduct {
         QLORA_UNROLL
         for (int j = 0; j < own_cols; ++j) r[j] = b[d * (TileCols + 1) + col + j * across];
         QLORA_UNROLL
-        for (int i = 0; i < own_rows; ++i) QLORA_UNROLL
-        for (int j = 0; j < own_cols; ++j) sum[i][j] += l[i] * r[j];
+        for (int i = 0; i < own_rows; ++i) {
+          QLORA_UNROLL
+          for (int j = 0; j < own_cols; ++j) sum[i][j] += l[i] * r[j];
+        }
       }
       thread.barrier();
     }
     QLORA_UNROLL
-    for (int i = 0; i < own_rows; ++i) QLORA_UNROLL
-    for (int j = 0; j < own_cols; ++j) {
-      const Index r = first_row + row + i, c = first_col + col + j * across;
-      if (r >= rows || c >= cols) continue;
-      float* to = out + r * cols + c;
-      thread.store(to, scale * sum[i][j] + (accumulate ? thread.load(to) : 0.f));
+    for (int i = 0; i < own_rows; ++i) {
+      QLORA_UNROLL
+      for (int j = 0; j < own_cols; ++j) {
+        const Index r = first_row + row + i, c = first_col + col + j * across;
+        if (r >= rows || c >= cols) continue;
+        float* to = out + r * cols + c;
+        thread.store(to, scale * sum[i][j] + (accumulate ? thread.load(to) : 0.f));
+      }
     }
   }
 };

@@ -82,21 +82,25 @@ struct PackedProduct {
         Fragment<2> b[2];
         activations.fragments(thread, slot, row + 8 * j, b);
         QLORA_UNROLL
-        for (int i = 0; i < 2; ++i) QLORA_UNROLL
-        for (int step = 0; step < 2; ++step)
-          thread.template multiply<T>(sum[i][j], a[i][step], b[step]);
+        for (int i = 0; i < 2; ++i) {
+          QLORA_UNROLL
+          for (int step = 0; step < 2; ++step)
+            thread.template multiply<T>(sum[i][j], a[i][step], b[step]);
+        }
       }
       slot = slot + 1 < slots ? slot + 1 : 0;
     }
 
     const bool whole = out.cols % 4 == 0 && detail::is_aligned(out.y, 4 * sizeof(Y));
     QLORA_UNROLL
-    for (int j = 0; j < row_tiles; ++j) QLORA_UNROLL
-    for (int other = 0; other < 2; ++other) {
-      float four[4];
+    for (int j = 0; j < row_tiles; ++j) {
       QLORA_UNROLL
-      for (int q = 0; q < 4; ++q) four[q] = sum[q / 2][j][2 * (q % 2) + other];
-      out.store(thread, row_of(j, other), col_of(0), four, whole);
+      for (int other = 0; other < 2; ++other) {
+        float four[4];
+        QLORA_UNROLL
+        for (int q = 0; q < 4; ++q) four[q] = sum[q / 2][j][2 * (q % 2) + other];
+        out.store(thread, row_of(j, other), col_of(0), four, whole);
+      }
     }
   }
 
@@ -116,10 +120,12 @@ struct PackedProduct {
         if (factor[q] != 0) kept |= std::uint64_t{1} << (4 * j + q);
     }
     QLORA_UNROLL
-    for (int j = 0; j < 2 * RowTiles; ++j) QLORA_UNROLL
-    for (int q = 0; q < 4; ++q)
-      sum[q / 2][j / 2][2 * (q % 2) + j % 2] *=
-          (kept >> (4 * j + q) & 1) != 0 ? dropout.keep_scale : 0.f;
+    for (int j = 0; j < 2 * RowTiles; ++j) {
+      QLORA_UNROLL
+      for (int q = 0; q < 4; ++q)
+        sum[q / 2][j / 2][2 * (q % 2) + j % 2] *=
+            (kept >> (4 * j + q) & 1) != 0 ? dropout.keep_scale : 0.f;
+    }
   }
 };
 

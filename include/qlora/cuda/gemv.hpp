@@ -79,29 +79,35 @@ struct Gemv {
           add_run(thread, values, first, k, sum);
       }
     } else if (first <= last) {
-      for (Index k = thread.lane(); k < w.cols(); k += warp_size) QLORA_UNROLL
-      for (int r = 0; r < rows; ++r) {
-        const float weight = w(row_of(first, r), k);
+      for (Index k = thread.lane(); k < w.cols(); k += warp_size) {
         QLORA_UNROLL
-        for (int b = 0; b < Batch; ++b)
-          sum[r][b] += weight * static_cast<float>(thread.load(x + b * w.cols() + k));
+        for (int r = 0; r < rows; ++r) {
+          const float weight = w(row_of(first, r), k);
+          QLORA_UNROLL
+          for (int b = 0; b < Batch; ++b)
+            sum[r][b] += weight * static_cast<float>(thread.load(x + b * w.cols() + k));
+        }
       }
     }
     if (first > last) return;
-    for (int k = thread.lane(); k < low_rank.rank; k += warp_size) QLORA_UNROLL
-    for (int r = 0; r < rows; ++r) {
-      const float right = low_rank.scale * thread.load(low_rank.right + k * low_rank.rank_stride +
-                                                       row_of(first, r) * low_rank.col_stride);
+    for (int k = thread.lane(); k < low_rank.rank; k += warp_size) {
       QLORA_UNROLL
-      for (int b = 0; b < Batch; ++b)
-        sum[r][b] += right * thread.load(low_rank.left + b * low_rank.rank + k);
+      for (int r = 0; r < rows; ++r) {
+        const float right = low_rank.scale * thread.load(low_rank.right + k * low_rank.rank_stride +
+                                                         row_of(first, r) * low_rank.col_stride);
+        QLORA_UNROLL
+        for (int b = 0; b < Batch; ++b)
+          sum[r][b] += right * thread.load(low_rank.left + b * low_rank.rank + k);
+      }
     }
     QLORA_UNROLL
-    for (int r = 0; r < rows; ++r) QLORA_UNROLL
-    for (int b = 0; b < Batch; ++b) {
-      const float total = detail::warp_sum(thread, sum[r][b]);
-      if (thread.lane() == 0 && first + r <= last)
-        thread.store(y + b * w.rows() + first + r, static_cast<Y>(total));
+    for (int r = 0; r < rows; ++r) {
+      QLORA_UNROLL
+      for (int b = 0; b < Batch; ++b) {
+        const float total = detail::warp_sum(thread, sum[r][b]);
+        if (thread.lane() == 0 && first + r <= last)
+          thread.store(y + b * w.rows() + first + r, static_cast<Y>(total));
+      }
     }
   }
 
@@ -146,17 +152,21 @@ struct Gemv {
           float number[group_size];
           detail::load_eight(thread, x + b * w.cols() + k + g * group_size, number);
           QLORA_UNROLL
-          for (int r = 0; r < rows; ++r) QLORA_UNROLL
-          for (int i = 0; i < group_size; ++i) part[r][b] += weight[r][i] * number[i];
+          for (int r = 0; r < rows; ++r) {
+            QLORA_UNROLL
+            for (int i = 0; i < group_size; ++i) part[r][b] += weight[r][i] * number[i];
+          }
         }
       }
       QLORA_UNROLL
-      for (int r = 0; r < rows; ++r) QLORA_UNROLL
-      for (int b = 0; b < Batch; ++b) {
-        if constexpr (std::is_same_v<ScaleValue<F>, float>) {
-          sum[r][b] += scale[r][s] * part[r][b];
-        } else {
-          sum[r][b] += part[r][b];
+      for (int r = 0; r < rows; ++r) {
+        QLORA_UNROLL
+        for (int b = 0; b < Batch; ++b) {
+          if constexpr (std::is_same_v<ScaleValue<F>, float>) {
+            sum[r][b] += scale[r][s] * part[r][b];
+          } else {
+            sum[r][b] += part[r][b];
+          }
         }
       }
     }

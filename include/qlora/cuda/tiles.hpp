@@ -199,15 +199,19 @@ class WeightTile {
     float v[2][8];
     const int g = thread.lane() / 4, t = thread.lane() % 4;
     QLORA_UNROLL
-    for (int i = 0; i < 2; ++i) QLORA_UNROLL
-    for (int k = 0; k < 8; ++k) {
-      if constexpr (ByWords) {
-        v[i][k] = scaled(own_.values(own_.word[i], k), own_.scale[i]);
-      } else {
-        const Index row = Turned ? own_.k + 8 * t + thread.warp() % 4 * 2 + i
-                                 : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2 + i);
-        const Index col = Turned ? first_ + thread.warp() / 4 * 64 + 8 * g + k : own_.k + 8 * t + k;
-        v[i][k] = row < w_.rows() && col < w_.cols() ? w_(row, col) : 0.f;
+    for (int i = 0; i < 2; ++i) {
+      QLORA_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        if constexpr (ByWords) {
+          v[i][k] = scaled(own_.values(own_.word[i], k), own_.scale[i]);
+        } else {
+          const Index row = Turned
+                                ? own_.k + 8 * t + thread.warp() % 4 * 2 + i
+                                : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2 + i);
+          const Index col =
+              Turned ? first_ + thread.warp() / 4 * 64 + 8 * g + k : own_.k + 8 * t + k;
+          v[i][k] = row < w_.rows() && col < w_.cols() ? w_(row, col) : 0.f;
+        }
       }
     }
     if constexpr (Turned) {
@@ -312,9 +316,11 @@ QLORA_DEVICE void begin_with(Context& thread, const LowRank& low_rank, Index row
               : 0.f;
     }
     QLORA_UNROLL
-    for (int q = 0; q < 4; ++q) QLORA_UNROLL
-    for (int j = 0; j < 2 * RowTiles; ++j)
-      sum[q / 2][j / 2][2 * (q % 2) + j % 2] += left[j] * right[q];
+    for (int q = 0; q < 4; ++q) {
+      QLORA_UNROLL
+      for (int j = 0; j < 2 * RowTiles; ++j)
+        sum[q / 2][j / 2][2 * (q % 2) + j % 2] += left[j] * right[q];
+    }
   }
 }
 
