@@ -206,7 +206,7 @@ void draw_loss(const fs::path& output) {
 }
 
 // The loss on the CPU, or on a device, whose gradients are added to the parameters' own.
-qlora::LossFunction<float> loss_on(const std::string& device, qlora::Llama<>& model) {
+qlora::LossFunction loss_on(const std::string& device, qlora::Llama<>& model) {
   if (device == "cpu") return qlora::loss_of(model);
   const auto there = std::make_shared<program::CudaLlama>(qlora::describe_llama(model));
   return [there, parameters = model.parameters()](const qlora::Batch& batch,

@@ -88,12 +88,11 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
 
 /// The summed loss of a batch; with `backward` it also adds to the parameters' gradients: a model's
 /// on the CPU, or what a device gives.
-template <Scalar T = float>
 using LossFunction = std::function<CrossEntropy(const Batch& batch, const LossOptions& options)>;
 
 /// The loss of a model that outlives it.
 template <Scalar T>
-LossFunction<T> loss_of(Llama<T>& model) {
+LossFunction loss_of(Llama<T>& model) {
   return [&model](const Batch& batch, const LossOptions& options) {
     return model.loss(batch.ids, batch.targets, batch.layout, options);
   };
@@ -115,9 +114,8 @@ class Trainer {
       : Trainer(model.parameters(), loss_of(model), examples, options, std::move(optimizer)) {}
 
   /// Trains parameters by any loss.
-  Trainer(ParameterList<T> parameters, LossFunction<T> loss,
-          const std::vector<EncodedText>& examples, const TrainOptions& options,
-          AnyOptimizer<T> optimizer)
+  Trainer(ParameterList<T> parameters, LossFunction loss, const std::vector<EncodedText>& examples,
+          const TrainOptions& options, AnyOptimizer<T> optimizer)
       : loss_(std::move(loss)),
         examples_(examples),
         options_(options),
@@ -239,7 +237,7 @@ class Trainer {
     for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i]->value = good_[i];
   }
 
-  LossFunction<T> loss_;
+  LossFunction loss_;
   const std::vector<EncodedText>& examples_;
   TrainOptions options_;
   ParameterList<T> parameters_;
