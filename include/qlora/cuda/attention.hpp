@@ -49,6 +49,36 @@ QLORA_DEVICE void load_rows(Context& thread, const Array& tile, const float* x, 
   }
 }
 
+/// Where a block works: some rows of a sequence, in one head of those that the kernel goes by.
+template <int Width>
+struct HeadPlace {
+  Index first, length, start, head;
+  Index stride, kv_stride;  ///< of rows of q and of k
+  template <class Context>
+  static QLORA_DEVICE HeadPlace of(Context& thread, const AttentionTile* tiles, Index heads,
+                                   const AttentionSizes& sizes) {
+    const AttentionTile tile = thread.load(tiles + thread.block() / heads);
+    return {tile.first,          tile.length,           tile.start, thread.block() % heads,
+            sizes.heads * Width, sizes.kv_heads * Width};
+  }
+  static QLORA_DEVICE float scale() { return 1.f / std::sqrt(static_cast<float>(Width)); }
+
+  /// Rows [start, start + Rows).
+  template <int Rows, int Threads, class Context, class Array>
+  QLORA_DEVICE void load_own(Context& thread, const Array& tile, const float* x,
+                             Index row_stride) const {
+    load_rows<Rows, Width, Width, Threads>(thread, tile, x, row_stride, first + start,
+                                           first + length);
+  }
+  /// 32 rows from `from` of the sequence, padded, one a lane.
+  template <int Threads, class Context, class Array>
+  QLORA_DEVICE void load_lanes(Context& thread, const Array& tile, const float* x, Index row_stride,
+                               Index from) const {
+    load_rows<key_tile, Width, Width + 1, Threads>(thread, tile, x, row_stride, first + from,
+                                                   first + length);
+  }
+};
+
 /// The product of a shared row with lane's row of a padded tile.
 template <int Width, class Context, class Array, class Tile>
 QLORA_DEVICE float dot_with_lane(Context& thread, const Array& rows, int row, const Tile& tile) {
@@ -96,12 +126,12 @@ struct AttentionForward {
     auto queries = thread.template shared<float, tile * Width, 0>();
     auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 1>();
     auto values = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
-    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.heads);
-    const Index head = thread.block() % sizes.heads, kv = sizes.kv_of(head) * Width;
-    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
-    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
-    detail::load_rows<tile, Width, Width, threads>(thread, queries, q + head * Width, stride,
-                                                   first + start, first + length);
+    using Place = detail::HeadPlace<Width>;
+    const auto place = Place::of(thread, tiles, sizes.heads, sizes);
+    const auto [first, length, start, head, stride, kv_stride] = place;
+    const Index kv = sizes.kv_of(head) * Width;
+    const float scale = Place::scale();
+    place.template load_own<tile, threads>(thread, queries, q + head * Width, stride);
     float largest[own], total[own], sum[own][parts] = {};
     QLORA_UNROLL
     for (int i = 0; i < own; ++i) {
@@ -110,10 +140,8 @@ struct AttentionForward {
     }
     const Index end = start + tile < length ? start + tile : length;
     for (Index from = 0; from < end; from += detail::key_tile) {
-      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-          thread, keys, k + kv, kv_stride, first + from, first + length);
-      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-          thread, values, v + kv, kv_stride, first + from, first + length);
+      place.template load_lanes<threads>(thread, keys, k + kv, kv_stride, from);
+      place.template load_lanes<threads>(thread, values, v + kv, kv_stride, from);
       thread.barrier();
       QLORA_UNROLL
       for (int i = 0; i < own; ++i) {
@@ -180,14 +208,13 @@ struct AttentionBackwardQueries {
     auto gradients = thread.template shared<float, tile * Width, 1>();
     auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
     auto values = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
-    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.heads);
-    const Index head = thread.block() % sizes.heads, kv = sizes.kv_of(head) * Width;
-    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
-    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
-    detail::load_rows<tile, Width, Width, threads>(thread, queries, q + head * Width, stride,
-                                                   first + start, first + length);
-    detail::load_rows<tile, Width, Width, threads>(thread, gradients, dout + head * Width, stride,
-                                                   first + start, first + length);
+    using Place = detail::HeadPlace<Width>;
+    const auto place = Place::of(thread, tiles, sizes.heads, sizes);
+    const auto [first, length, start, head, stride, kv_stride] = place;
+    const Index kv = sizes.kv_of(head) * Width;
+    const float scale = Place::scale();
+    place.template load_own<tile, threads>(thread, queries, q + head * Width, stride);
+    place.template load_own<tile, threads>(thread, gradients, dout + head * Width, stride);
     float log_sum[own], delta[own], sum[own][parts] = {};
     QLORA_UNROLL
     for (int i = 0; i < own; ++i) {
@@ -201,16 +228,14 @@ struct AttentionBackwardQueries {
           part += thread.load(dout + at + d) * thread.load(out + at + d);
       }
       delta[i] = detail::warp_sum(thread, part);
-      const Index place = (first + row) * sizes.heads + head;
-      log_sum[i] = row < length ? thread.load(log_sums + place) : 0.f;
-      if (row < length && thread.lane() == 0) thread.store(deltas + place, delta[i]);
+      const Index number = (first + row) * sizes.heads + head;
+      log_sum[i] = row < length ? thread.load(log_sums + number) : 0.f;
+      if (row < length && thread.lane() == 0) thread.store(deltas + number, delta[i]);
     }
     const Index end = start + tile < length ? start + tile : length;
     for (Index from = 0; from < end; from += detail::key_tile) {
-      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-          thread, keys, k + kv, kv_stride, first + from, first + length);
-      detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-          thread, values, v + kv, kv_stride, first + from, first + length);
+      place.template load_lanes<threads>(thread, keys, k + kv, kv_stride, from);
+      place.template load_lanes<threads>(thread, values, v + kv, kv_stride, from);
       thread.barrier();
       QLORA_UNROLL
       for (int i = 0; i < own; ++i) {
@@ -261,27 +286,24 @@ struct AttentionBackwardKeys {
     auto values = thread.template shared<float, tile * Width, 1>();
     auto queries = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
     auto gradients = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
-    const auto [first, length, start] = thread.load(tiles + thread.block() / sizes.kv_heads);
-    const Index group = sizes.heads / sizes.kv_heads, kv = thread.block() % sizes.kv_heads;
-    const Index stride = sizes.heads * Width, kv_stride = sizes.kv_heads * Width;
-    const float scale = 1.f / std::sqrt(static_cast<float>(Width));
-    detail::load_rows<tile, Width, Width, threads>(thread, keys, k + kv * Width, kv_stride,
-                                                   first + start, first + length);
-    detail::load_rows<tile, Width, Width, threads>(thread, values, v + kv * Width, kv_stride,
-                                                   first + start, first + length);
+    using Place = detail::HeadPlace<Width>;
+    const auto place = Place::of(thread, tiles, sizes.kv_heads, sizes);
+    const auto [first, length, start, kv, stride, kv_stride] = place;
+    const Index group = sizes.heads / sizes.kv_heads;
+    const float scale = Place::scale();
+    place.template load_own<tile, threads>(thread, keys, k + kv * Width, kv_stride);
+    place.template load_own<tile, threads>(thread, values, v + kv * Width, kv_stride);
     float key_sum[own][parts] = {}, value_sum[own][parts] = {};
     for (Index head = kv * group; head < (kv + 1) * group; ++head)
       for (Index from = start / detail::key_tile * detail::key_tile; from < length;
            from += detail::key_tile) {
-        detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-            thread, queries, q + head * Width, stride, first + from, first + length);
-        detail::load_rows<detail::key_tile, Width, Width + 1, threads>(
-            thread, gradients, dout + head * Width, stride, first + from, first + length);
+        place.template load_lanes<threads>(thread, queries, q + head * Width, stride, from);
+        place.template load_lanes<threads>(thread, gradients, dout + head * Width, stride, from);
         thread.barrier();
         const Index query = from + thread.lane();
-        const Index place = (first + query) * sizes.heads + head;
-        const float log_sum = query < length ? thread.load(log_sums + place) : 0.f;
-        const float delta = query < length ? thread.load(deltas + place) : 0.f;
+        const Index number = (first + query) * sizes.heads + head;
+        const float log_sum = query < length ? thread.load(log_sums + number) : 0.f;
+        const float delta = query < length ? thread.load(deltas + number) : 0.f;
         QLORA_UNROLL
         for (int i = 0; i < own; ++i) {
           const int row = thread.warp() * own + i;
