@@ -264,7 +264,7 @@ void draw(const fs::path& folder, json rows) {
   }
   qlora::write_text_file(folder / "datatypes-drawn.csv", drawn.csv());
   program::draw_both(folder, "datatypes",
-                     "set datafile separator ','; set key top right; set grid; set logscale x; "
+                     "set key top right; set grid; set logscale x; "
                      "set yrange [:] reverse; set offsets 0, 0, 0.5, 0.5; set ytics font ',9'; set "
                      "xlabel 'perplexity'; set ylabel 'format (bits a weight)'; plot "
                      "'datatypes-drawn.csv' using 2:0:ytic(1) skip 1 with points pointtype 7 "

@@ -26,6 +26,7 @@
 #include "support/picture.hpp"
 #include "support/program.hpp"
 #include "support/progress.hpp"
+#include "support/report.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -34,7 +35,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Settings {
-  std::string folder, questions, relative, reference, json_file, output;
+  std::string folder, questions, relative, reference;
+  program::ReportOptions report;
   qlora::PointsOptions points;
   qlora::EloOptions elo;
   qlora::Index resamples = 1000;
@@ -65,8 +67,7 @@ struct Settings {
                    "expression")
         ->needs(other)
         ->capture_default_str();
-    app.add_option("--json", json_file, "write everything as JSON");
-    app.add_option("--output", output, "folder for elo.json, elo.csv, elo.png and elo.svg");
+    report.add_to(app, "elo");
   }
 };
 
@@ -265,7 +266,7 @@ json by_category(const qlora::Tournament& set, const Settings& settings) {
 
 void draw(const fs::path& folder) {
   program::draw_both(folder, "elo",
-                     "set datafile separator ','; set key off; set grid x; set yrange [:] reverse; "
+                     "set key off; set grid x; set yrange [:] reverse; "
                      "set xlabel 'Elo rating, mean and spread over the orders of the matches'; "
                      "set offsets 0, 0, 0.5, 0.5; "
                      "plot 'elo.csv' using 2:0:3:ytic(1) skip 1 with xerrorbars pointtype 7 "
@@ -315,13 +316,7 @@ void run(const Settings& settings) {
   if (!settings.relative.empty()) all["protocols"] = compare_protocols(set, rated, settings);
   if (!settings.questions.empty()) all["categories"] = by_category(set, settings);
 
-  if (!settings.json_file.empty()) qlora::write_text_file(settings.json_file, all.dump(2) + "\n");
-  if (!settings.output.empty()) {
-    const fs::path folder = program::output_folder(settings.output);
-    qlora::write_text_file(folder / "elo.json", all.dump(2) + "\n");
-    qlora::write_text_file(folder / "elo.csv", table.csv());
-    draw(folder);
-  }
+  if (const auto folder = settings.report.write("elo", all, table)) draw(*folder);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "support/model.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
+#include "support/report.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -34,7 +35,8 @@ using qlora::Index;
 
 struct Settings {
   program::ModelOptions model;
-  std::string task, data, json_file, output;
+  std::string task, data;
+  program::ReportOptions report;
   qlora::PerplexityOptions perplexity;
   qlora::MmluOptions mmlu;
   qlora::SampleOptions sample;
@@ -69,8 +71,7 @@ struct Settings {
     app.add_option("--temperature", sample.temperature, "of generation; 0: greedy")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
-    app.add_option("--json", json_file, "write the result as JSON");
-    app.add_option("--output", output, "folder for the result as JSON, CSV and pictures");
+    report.add_to(app, "evaluation");
     app.final_callback([this] {
       const bool named = task == "perplexity" || task == "mmlu" || task == "generation";
       if (named && data.empty()) throw CLI::RequiredError("--data for --task " + task);
@@ -141,7 +142,7 @@ Result measure_perplexity(const Settings& settings, const qlora::ModelSource& so
            {"windows", along.json()}},
           table,
           along,
-          "set datafile separator ','; set logscale y; set grid; set xlabel 'window'; set ylabel "
+          "set logscale y; set grid; set xlabel 'window'; set ylabel "
           "'perplexity'; plot "
           "'evaluation-drawn.csv' using 1:2 skip 1 with points pointtype 7 pointsize 0.5 title 'of "
           "the window', 'evaluation-drawn.csv' using 1:3 skip 1 with lines linewidth 2 title 'so "
@@ -236,7 +237,7 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
            {"each", std::move(each)}},
           table,
           {},
-          "set datafile separator ','; set style data histograms; set style fill solid 0.6; set "
+          "set style data histograms; set style fill solid 0.6; set "
           "key off; set grid y; "
           "set xtics rotate by 60 right font ',7'; set ylabel 'share of right answers'; set yrange "
           "[0:1]; plot 'evaluation.csv' using 3:xtic(1) skip 1"};
@@ -303,14 +304,10 @@ void evaluate(const Settings& settings) {
                                                   : answer_questions(settings, *source);
   result.all["model"] = fs::path(settings.model.model).filename().string();
   result.all["adapter"] = settings.model.adapter;
-  if (!settings.json_file.empty())
-    qlora::write_text_file(settings.json_file, result.all.dump(2) + "\n");
-  if (settings.output.empty()) return;
-  const fs::path folder = program::output_folder(settings.output);
-  qlora::write_text_file(folder / "evaluation.json", result.all.dump(2) + "\n");
-  qlora::write_text_file(folder / "evaluation.csv", result.table.csv());
-  if (result.drawn) qlora::write_text_file(folder / "evaluation-drawn.csv", result.drawn->csv());
-  if (!result.picture.empty()) program::draw_both(folder, "evaluation", result.picture);
+  const auto folder = settings.report.write("evaluation", result.all, result.table);
+  if (!folder) return;
+  if (result.drawn) qlora::write_text_file(*folder / "evaluation-drawn.csv", result.drawn->csv());
+  if (!result.picture.empty()) program::draw_both(*folder, "evaluation", result.picture);
 }
 
 }  // namespace

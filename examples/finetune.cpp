@@ -198,7 +198,7 @@ class OutputFolder {
 
 void draw_loss(const fs::path& output) {
   const std::string script =
-      "set terminal pngcairo size 900,500; set output 'loss.png'; set datafile separator ','; set "
+      "set terminal pngcairo size 900,500; set output 'loss.png'; set "
       "key off; "
       "set xlabel 'step'; set ylabel 'loss'; set grid; set title 'training loss'; "
       "plot 'metrics.csv' using 1:2 skip 1 with linespoints pointtype 7 pointsize 0.4";

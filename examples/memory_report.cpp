@@ -19,6 +19,7 @@
 #include "qlora/train/trainer.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
+#include "support/report.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -30,7 +31,8 @@ using qlora::Index;
 constexpr double gib = 1024.0 * 1024 * 1024;
 
 struct Settings {
-  std::string model, format = "nf4-dq", targets = "all", json_file, output;
+  std::string model, format = "nf4-dq", targets = "all";
+  program::ReportOptions report;
   std::vector<std::string> shapes;
   Index block_size = 0, rank = 0, batch = 1, seq_len = 512;
   bool no_checkpoint = false;
@@ -57,8 +59,7 @@ struct Settings {
         ->check(CLI::Range(2, 1 << 24))
         ->capture_default_str();
     app.add_flag("--no-grad-checkpoint", no_checkpoint, "keep every activation");
-    app.add_option("--json", json_file, "write the result as JSON");
-    app.add_option("--output", output, "folder for memory.json, .csv, .png and .svg");
+    report.add_to(app, "memory");
   }
 
   qlora::MemoryOptions options() const {
@@ -216,14 +217,11 @@ void run(const Settings& settings) {
   all["gib"] = table.json();
   all["bits_per_weight"] = bits.total();
   all["double_quantization_saves_bits"] = plain.total() - nested.total();
-  if (!settings.json_file.empty()) qlora::write_text_file(settings.json_file, all.dump(2) + "\n");
-  if (settings.output.empty()) return;
-  const fs::path folder = program::output_folder(settings.output);
-  qlora::write_text_file(folder / "memory.json", all.dump(2) + "\n");
-  qlora::write_text_file(folder / "memory.csv", bars_of(reports).csv());
+  const auto folder = settings.report.write("memory", all, bars_of(reports));
+  if (!folder) return;
   program::draw_both(
-      folder, "memory",
-      "set datafile separator ','; set style data histograms; set style histogram "
+      *folder, "memory",
+      "set style data histograms; set style histogram "
       "rowstacked; set style fill solid 0.7; set boxwidth 0.6; set key outside right "
       "invert; set grid y; set ylabel 'GiB'; set yrange [0:*]; plot for [c=2:" +
           std::to_string(reports.front().parts.size() + 1) +

@@ -132,8 +132,8 @@ void run(const Settings& settings) {
               counters.faults, counters.stalls, counters.stalled_seconds);
   program::draw(
       settings.directory, "paged.png",
-      "set terminal pngcairo size 900,500; set output 'paged.png'; set datafile separator "
-      "','; set xlabel 'seconds'; set ylabel 'resident memory (MiB)'; set y2label 'GiB of "
+      "set terminal pngcairo size 900,500; set output 'paged.png'; set xlabel 'seconds'; set "
+      "ylabel 'resident memory (MiB)'; set y2label 'GiB of "
       "state a second'; set y2tics; set ytics nomirror; set yrange [0:*]; set y2range "
       "[0:*]; set grid; plot 'paged.csv' using 1:2 skip 1 with lines lw 2 title 'resident "
       "memory', '' using 1:3 skip 1 axes x1y2 with lines title 'throughput'");

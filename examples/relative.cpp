@@ -14,12 +14,14 @@
 #include "support/notes.hpp"
 #include "support/picture.hpp"
 #include "support/program.hpp"
+#include "support/report.hpp"
 #include "support/table.hpp"
 
 namespace {
 
 struct Settings {
-  std::string folder, json_file, output;
+  std::string folder;
+  program::ReportOptions report;
   qlora::PointsOptions points;
   qlora::RelativeOptions relative;
 
@@ -34,8 +36,7 @@ struct Settings {
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     app.add_option("--seed", relative.seed, "of the bootstrap")->capture_default_str();
-    app.add_option("--json", json_file, "write everything as JSON");
-    app.add_option("--output", output, "folder for relative.json, .csv, .png and .svg");
+    report.add_to(app, "relative");
   }
 };
 
@@ -63,13 +64,10 @@ void run(const Settings& settings) {
                               {"relative", table.json()},
                               {"swapped_files", points.swapped_files},
                               {"notes", program::json_of(notes)}};
-  if (!settings.json_file.empty()) qlora::write_text_file(settings.json_file, all.dump(2) + "\n");
-  if (settings.output.empty()) return;
-  const auto folder = program::output_folder(settings.output);
-  qlora::write_text_file(folder / "relative.json", all.dump(2) + "\n");
-  qlora::write_text_file(folder / "relative.csv", table.csv());
-  program::draw_both(folder, "relative",
-                     "set datafile separator ','; set key off; set grid x; set yrange [:] reverse; "
+  const auto folder = settings.report.write("relative", all, table);
+  if (!folder) return;
+  program::draw_both(*folder, "relative",
+                     "set key off; set grid x; set yrange [:] reverse; "
                      "set xlabel 'percent of the points of " +
                          points.reference +
                          "'; set ytics font ',8'; set offsets 0, 0, 0.5, 0.5; "

@@ -11,11 +11,11 @@
 
 namespace program {
 
-// Runs a gnuplot script in a folder; `what` is the picture it makes there.
+// Runs a gnuplot script, whose files are CSV, in a folder; `what` is the picture it makes there.
 inline void draw(const std::filesystem::path& folder, const std::string& what,
                  const std::string& script) {
   const std::filesystem::path file = folder / (what + ".gnuplot");
-  qlora::write_text_file(file, script + "\n");
+  qlora::write_text_file(file, "set datafile separator ','; " + script + "\n");
   const auto quoted = [](const std::string& text) {
     std::string all = "'";
     for (const char c : text) all += c == '\'' ? std::string("'\\''") : std::string(1, c);
