@@ -25,7 +25,8 @@ root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 # number on A100 and RTX 4090 only.
 devices = {"A100": (80, 108, 1.41, 2039, 312), "H100": (90, 132, 1.83, 3350, 989), "RTX 4090": (89, 128, 2.52, 1008, 165),
            "B200": (100, 148, 1.85, 8000, 2250)}
-# Ours: pattern, threads, weights a thread and turn of the main loop, an instruction that marks it, bytes a weight beside the packed ones.
+# Ours: pattern, threads, weights a thread and turn of the main loop (where it stores: a store, as it may be unrolled), an
+# instruction that marks it, bytes a weight beside the packed ones.
 packed = 4 + 8 / 64 + 32 / (64 * 256)  # bits a weight of nf4-dq
 ours = {
     "dequantize": (r"run<Dequantize<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16", 256, 8, r"STG\.E\.128", 2),
@@ -36,10 +37,10 @@ ours = {
     "gemm transposed": (r"run<PackedProduct<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 128, 128, true, true", 256,
                         16, "HMMA", 0),
 }
-# A thread of kDequantizeBlockwise<T, 512, 64, 8> takes 8 bytes; one of gemm_4bit_simt 32 codes; the 128 x 128 x 64 product has
+# A thread of kDequantizeBlockwise<T, 512, 64, 8> stores weight by weight; one of gemm_4bit_simt 32 codes; the 128 x 128 x 64 product has
 # 8192 weights a block of 256 threads.
 theirs = {
-    "dequantize": (r"kDequantizeBlockwise<__nv_bfloat16, 512, 64, 8, 2>", 64, 16, "STG", 2),
+    "dequantize": (r"kDequantizeBlockwise<__nv_bfloat16, 512, 64, 8, 2>", 64, 1, "STG", 2),
     "gemv, 1 row": (r"gemm_4bit_simt<__nv_bfloat16, 1>", 128, 32, "HFMA2", 0),
     "gemv, 8 rows": (r"gemm_4bit_simt<__nv_bfloat16, 8>", 128, 32, "HFMA2", 0),
     "gemm, 128 x 128": (r"gemm_4bit_sm80_m16n8k16<__nv_bfloat16, 128, 128, 64>", 256, 32, "HMMA", 0),
@@ -53,6 +54,8 @@ def measure(kernels, specification):
         kernel = next((k for k in kernels if re.search(pattern, k.name)), None)
         loop = kernel and sass.main_loop(kernel, mark)
         if loop:
+            if "STG" in mark:
+                weights *= sum(bool(re.search(mark, text)) for text in loop.texts)
             found[what] = {"registers": kernel.registers, "shared": kernel.shared, "threads": threads,
                            "instructions": round(loop.length / weights, 2), "beside": beside,
                            "products": loop.opcodes["HMMA"], "loop": loop.length}
