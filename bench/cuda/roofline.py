@@ -48,7 +48,7 @@ theirs = {
 
 
 def measure(kernels, specification):
-    """{what: (registers, shared bytes, threads, instructions a weight, bytes beside, tensor-core products a loop)}."""
+    """{what: (registers, shared bytes, threads, instructions a weight, bytes beside)}."""
     found = {}
     for what, (pattern, threads, weights, mark, beside) in specification.items():
         kernel = next((k for k in kernels if re.search(pattern, k.name)), None)
@@ -57,8 +57,7 @@ def measure(kernels, specification):
             if "STG" in mark:
                 weights *= sum(bool(re.search(mark, text)) for text in loop.texts)
             found[what] = {"registers": kernel.registers, "shared": kernel.shared, "threads": threads,
-                           "instructions": round(loop.length / weights, 2), "beside": beside,
-                           "products": loop.opcodes["HMMA"], "loop": loop.length}
+                           "instructions": round(loop.length / weights, 2), "beside": beside}
     return found
 
 

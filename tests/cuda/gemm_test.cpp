@@ -65,7 +65,7 @@ void compare(const Case& c) {
         [&](Index o, Index k) { return weight(k, o); });
   };
   both.template operator()<false>();
-  if constexpr (qlora::cuda::has_one_table<F> && qlora::cuda::scale_step < F >> 0) {
+  if constexpr (qlora::cuda::has_words<F>) {
     if (qlora::cuda::reads_by_words(there.view) && c.offset == 0 && c.rows % 8 == 0)
       both.template operator()<true>();
   }

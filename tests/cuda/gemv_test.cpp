@@ -36,7 +36,7 @@ void compare(Index rows, Index cols, std::size_t offset, bool with_low_rank) {
   if constexpr (requires { w.codes(); }) {
     const test::PlacedMatrix<F> there(w, offset);
     const bool by_words = qlora::cuda::reads_by_words(there.view) && offset * sizeof(X) % 16 == 0;
-    if constexpr (qlora::cuda::has_one_table<F> && qlora::cuda::scale_step < F >> 0) {
+    if constexpr (qlora::cuda::has_words<F>) {
       if (by_words)
         run(there.view, there.codes.span(),
             qlora::cuda::Gemv<F, X, Y, Batch, true>{there.view, x.data(), y.data()});

@@ -1,5 +1,6 @@
 // Every kernel in device code, for the paper's format, for one of OCP's and one of a user's own.
 #include <qlora/cuda/attention.hpp>
+#include <qlora/cuda/cross_entropy.hpp>
 #include <qlora/cuda/cuda_runtime.hpp>
 #include <qlora/cuda/dense_product.hpp>
 #include <qlora/cuda/device_matrix.hpp>

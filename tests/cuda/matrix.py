@@ -22,7 +22,7 @@ products = ["Gemv<F, T, T, 1, words>", "Gemv<F, T, T, 8, words>", "Gemm<F, T, T,
 def source(name, number):
     lines = ["#include <qlora/cuda/dequantize.hpp>", "#include <qlora/cuda/gemm.hpp>", "#include <qlora/quant/named_formats.hpp>",
              "using namespace qlora::cuda;", f"using F = qlora::{name};", f"using T = {number};",
-             "inline constexpr bool words = has_one_table<F> && scale_step<F> != 0;"]
+             "inline constexpr bool words = has_words<F>;"]
     lines += [f"template __global__ void qlora::cuda::run(const __grid_constant__ {product});" for product in products]
     return "\n".join(lines) + "\n"
 

@@ -148,13 +148,8 @@ struct AttentionForward {
         const int row = thread.warp() * own + i;
         const float score = scale * detail::dot_with_lane<Width>(thread, queries, row, keys);
         const bool seen = from + thread.lane() <= start + row;
-        float most = seen ? score : -INFINITY;
-        QLORA_UNROLL
-        for (int mask = 16; mask > 0; mask /= 2) {
-          const float other = thread.shuffle_xor(most, mask);
-          most = other > most || other != other ? other : most;
-        }
-        most = most > largest[i] || most != most ? most : largest[i];
+        const float most =
+            detail::larger(detail::warp_maximum(thread, seen ? score : -INFINITY), largest[i]);
         // The first tile has a key that each query sees, so `most` is no longer -infinity.
         const float shrink = std::exp(largest[i] - most);
         const float p = seen ? std::exp(score - most) : 0.f;

@@ -4,28 +4,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "qlora/cuda/gemv.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 
 namespace qlora::cuda {
-
-namespace detail {
-
-/// Combines every thread's value over the block, in each thread. The order is always the same.
-template <int Threads, int Tag, class Context, class Combine>
-QLORA_DEVICE float over_block(Context& thread, float value, Combine combine) {
-  auto parts = thread.template shared<float, Threads / warp_size, Tag>();
-  QLORA_UNROLL
-  for (int mask = warp_size / 2; mask > 0; mask /= 2)
-    value = combine(value, thread.shuffle_xor(value, mask));
-  if (thread.lane() == 0) parts[thread.warp()] = value;
-  thread.barrier();
-  value = parts[0];
-  for (int i = 1; i < Threads / warp_size; ++i) value = combine(value, parts[i]);
-  thread.barrier();
-  return value;
-}
-
-}  // namespace detail
 
 /// logits: [rows, vocabulary]; targets: an id a row, negative where it does not count; losses: in
 /// nats, 0 where it does not count. With `backward`, logits become scale (softmax - one-hot), or 0.
@@ -51,16 +33,13 @@ struct CrossEntropyRows {
       return;
     }
     float largest = -INFINITY;
-    for (Index i = thread.thread(); i < vocabulary; i += threads) {
-      const float logit = thread.load(row + i);
-      largest = logit > largest || logit != logit ? logit : largest;
-    }
-    largest = detail::over_block<threads, 0>(
-        thread, largest, [](float a, float b) { return a > b || a != a ? a : b; });
+    for (Index i = thread.thread(); i < vocabulary; i += threads)
+      largest = detail::larger(thread.load(row + i), largest);
+    largest = detail::block_maximum<threads, 0>(thread, largest);
     float total = 0;
     for (Index i = thread.thread(); i < vocabulary; i += threads)
       total += std::exp(thread.load(row + i) - largest);
-    total = detail::over_block<threads, 1>(thread, total, [](float a, float b) { return a + b; });
+    total = detail::block_sum<threads, 1>(thread, total);
     const float target_logit = thread.load(row + target);
     thread.barrier();  // before anyone writes over it
     if (thread.thread() == 0)

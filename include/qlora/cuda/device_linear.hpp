@@ -45,7 +45,7 @@ class PackedLinear final : public DeviceLinear<R> {
   void forward(const Device<R>& device, const float* x, const Output<float>& out,
                const LowRank& low_rank) const override {
     const auto& w = matrix_.view();
-    if constexpr (has_one_table<F> && scale_step < F >> 0) {
+    if constexpr (has_words<F>) {
       if (reads_by_words(w) && detail::is_aligned(x, 16)) {
         if (out.rows <= 32)
           return device.launch(Gemm<F, float, float, 32, 64, true>{w, x, out, low_rank});
@@ -57,7 +57,7 @@ class PackedLinear final : public DeviceLinear<R> {
   void backward(const Device<R>& device, const float* dy, const Output<float>& out,
                 const LowRank& low_rank, const Dropout& dropout) const override {
     const auto& w = matrix_.view();
-    if constexpr (has_one_table<F> && scale_step < F >> 0) {
+    if constexpr (has_words<F>) {
       if (reads_by_words(w) && w.rows() % 8 == 0 && detail::is_aligned(dy, 16)) {
         if (out.rows <= 32)
           return device.launch(

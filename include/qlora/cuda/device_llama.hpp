@@ -29,7 +29,6 @@ struct LlamaDescription {
   struct Projection {
     std::string name;
     std::any weight;
-    Index rows = 0, cols = 0;
     int rank = 0;  ///< of its adapter; 0: none
     float scaling = 0, dropout = 0;
   };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 #include "qlora/cuda/weights.hpp"
 
 namespace qlora::cuda {
@@ -41,13 +42,6 @@ QLORA_DEVICE void load_eight(Context& thread, const X* from, float (&to)[8]) {
     QLORA_UNROLL
     for (int k = 0; k < piece; ++k) to[i + k] = static_cast<float>(pack.at[k]);
   }
-}
-
-template <class Context>
-QLORA_DEVICE float warp_sum(Context& thread, float value) {
-  QLORA_UNROLL
-  for (int mask = warp_size / 2; mask > 0; mask /= 2) value += thread.shuffle_xor(value, mask);
-  return value;
 }
 
 }  // namespace detail

@@ -9,7 +9,8 @@
 #include <cstdint>
 
 #include "qlora/codebook/dynamic.hpp"
-#include "qlora/cuda/cross_entropy.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 
 namespace qlora::cuda {
 
@@ -138,8 +139,7 @@ struct OptimizerStep {
   }
   template <int K, class Map, class Context>
   QLORA_DEVICE void store_codes(Context& thread, Index i, float number) const {
-    const float largest = detail::over_block<threads, K>(
-        thread, magnitude(number), [](float a, float b) { return a > b || a != a ? a : b; });
+    const float largest = detail::block_maximum<threads, K>(thread, magnitude(number));
     if (i >= count) return;
     thread.store(state.at[K] + i, detail::encode_with_sign<Map>(number, largest));
     if (thread.thread() == 0) thread.store(state.scale[K] + thread.block(), largest);
@@ -164,7 +164,7 @@ struct SumOfSquares {
       const float value = i < count ? thread.load(x + i) : 0.f;
       sum += value * value;
     }
-    sum = detail::over_block<threads, 0>(thread, sum, [](float a, float b) { return a + b; });
+    sum = detail::block_sum<threads, 0>(thread, sum);
     if (thread.thread() == 0) thread.store(sums + thread.block(), sum);
   }
 };

@@ -12,6 +12,7 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 #include "qlora/cuda/weights.hpp"
 
 namespace qlora::cuda {
@@ -45,17 +46,6 @@ QLORA_DEVICE std::uint8_t encode_by(float weight, float factor, bool full) {
 /// NaN where a number is not finite, so that it is seen after a maximum of bits.
 QLORA_DEVICE inline float finite_magnitude(float x) {
   return is_finite(x) ? magnitude(x) : __builtin_nanf("");
-}
-
-/// The larger; NaN if one is NaN.
-QLORA_DEVICE inline float larger(float a, float b) { return a > b || a != a ? a : b; }
-
-/// Of all lanes, in each of them.
-template <class Context>
-QLORA_DEVICE float warp_maximum(Context& thread, float value) {
-  for (int mask = warp_size / 2; mask > 0; mask /= 2)
-    value = larger(value, thread.shuffle_xor(value, mask));
-  return value;
 }
 
 QLORA_DEVICE inline std::uint32_t swapped_bytes(std::uint32_t word) {

@@ -3,7 +3,8 @@
 
 #include <cmath>
 
-#include "qlora/cuda/gemv.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 
 namespace qlora::cuda {
 

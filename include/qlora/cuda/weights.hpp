@@ -134,11 +134,15 @@ inline constexpr int scale_step = [] {
   }
 }();
 
+/// Whether a format's matrices can be read by words, where their shape allows.
+template <class F>
+inline constexpr bool has_words = has_one_table<F>&& scale_step<F> != 0;
+
 /// Whether a matrix can be read by words: rows of whole runs, codes in 16-byte places, blocks of
 /// whole groups that end with every 32nd row at the latest. Kernels take others weight by weight.
 template <class F>
 bool reads_by_words(const QuantizedView<F>& w) {
-  if constexpr (has_one_table<F> && scale_step < F >> 0) {
+  if constexpr (has_words<F>) {
     return w.cols() % 64 == 0 && w.block_size() % scale_step<F> == 0 &&
            w.cols() * 32 % w.block_size() == 0 && detail::is_aligned(w.codes(), 16);
   } else {

@@ -39,12 +39,8 @@ inline cuda::LlamaDescription describe_llama(const Llama<float>& model) {
     for (std::size_t p = 0; p < projection_count; ++p) {
       const auto& projection = block.projections[p];
       const std::string name = message("layer ", l, "'s ", module_name(static_cast<Projection>(p)));
-      layer.projections[p] = {name,
-                              packed(projection.base(), name),
-                              projection.rows(),
-                              projection.cols(),
-                              static_cast<int>(projection.rank()),
-                              projection.scaling(),
+      layer.projections[p] = {name, packed(projection.base(), name),
+                              static_cast<int>(projection.rank()), projection.scaling(),
                               projection.dropout()};
     }
   }
