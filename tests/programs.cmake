@@ -11,6 +11,14 @@ foreach(name finetune chat perplexity evaluate memory_report datatype_study quan
   add_test(NAME "programs: ${name}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/${name}_test.py)
   set_tests_properties("programs: ${name}" PROPERTIES TIMEOUT 300)
 endforeach()
+# Known faults: what public reports of other programs' bugs look like here; each file is one kind.
+file(GLOB faults CONFIGURE_DEPENDS faults/*_test.py)
+foreach(path ${faults})
+  get_filename_component(name ${path} NAME_WE)
+  string(REPLACE "_test" "" name ${name})
+  add_test(NAME "faults: ${name}" COMMAND ${python} ${path})
+  set_tests_properties("faults: ${name}" PROPERTIES TIMEOUT 600)
+endforeach()
 add_test(NAME "programs: end to end on the real model"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/end_to_end_test.py)
 set_tests_properties("programs: end to end on the real model" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 RUN_SERIAL ON)
