@@ -1,5 +1,4 @@
 // Encode and decode of every named format in device code, and the scales in every storage type.
-#include <qlora/quant/named_formats.hpp>
 #include <qlora/quant/quantized_view.hpp>
 
 template <class Format>

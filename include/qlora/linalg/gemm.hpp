@@ -20,7 +20,7 @@
 #include "qlora/core/parallel.hpp"
 #include "qlora/linalg/compute.hpp"
 #include "qlora/linalg/product_options.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/packed_view.hpp"
 
 namespace qlora {
 

@@ -12,7 +12,7 @@
 #include <type_traits>
 
 #include "qlora/core/matrix.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/packed_view.hpp"
 
 namespace qlora::detail {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "qlora/core/matrix.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/packed_view.hpp"
 
 namespace qlora {
 

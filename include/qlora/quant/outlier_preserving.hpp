@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "qlora/core/numeric.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/packed_view.hpp"
 
 namespace qlora {
 

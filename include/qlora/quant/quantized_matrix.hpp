@@ -10,7 +10,7 @@
 
 #include "qlora/core/error.hpp"
 #include "qlora/quant/outlier_preserving.hpp"
-#include "qlora/quant/quantized_view.hpp"
+#include "qlora/quant/packed_view.hpp"
 
 namespace qlora {
 

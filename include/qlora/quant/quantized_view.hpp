@@ -1,208 +1,33 @@
-/// A packed matrix by reference: pointers and sizes, trivially copyable, the same type on host and
-/// device.
+/// A packed matrix by reference, with every codebook, scale and named format: all that a .cu file
+/// needs for kernels of its own, without Eigen and Highway.
 ///
-///     float sum = 0;
-///     for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
+///     #include <qlora/quant/quantized_view.hpp>
 ///
-/// Weights are blocked and packed in row-major order over the whole matrix, so a block may span
-/// rows.
+///     template <class Format>
+///     __global__ void row_sums(qlora::QuantizedView<Format> w, float* out) {
+///       const auto row = static_cast<qlora::Index>(blockIdx.x * blockDim.x + threadIdx.x);
+///       if (row >= w.rows()) return;
+///       float sum = 0;
+///       for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
+///       out[row] = sum;
+///     }
+///     // row_sums<qlora::Nf4Dq><<<blocks, threads>>>(view, out);
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <type_traits>
-#include <utility>
-
-#include "qlora/quant/block_format.hpp"
-#include "qlora/quant/decode.hpp"
-#include "qlora/quant/packing.hpp"
+#include "qlora/codebook/abnormal_float.hpp"
+#include "qlora/codebook/block_optimal.hpp"
+#include "qlora/codebook/dynamic.hpp"
+#include "qlora/codebook/floating.hpp"
+#include "qlora/codebook/ggml.hpp"
+#include "qlora/codebook/integer.hpp"
+#include "qlora/codebook/learned.hpp"
+#include "qlora/codebook/normal_float.hpp"
+#include "qlora/codebook/student_float.hpp"
+#include "qlora/quant/affine_scale.hpp"
+#include "qlora/quant/named_formats.hpp"
+#include "qlora/quant/outlier_preserving.hpp"
+#include "qlora/quant/packed_view.hpp"
+#include "qlora/quant/power_of_two_scale.hpp"
 #include "qlora/quant/scale.hpp"
-
-namespace qlora {
-
-template <class F>
-class QuantizedView {
-  static_assert(Format<F>, "QuantizedView: the argument must be a BlockFormat");
-
- public:
-  using FormatType = F;
-  using Code = typename F::CodebookType;
-  using ScaleView = typename F::ScaleType::View;
-  using CodebookView = typename detail::codebook_parts<Code>::View;
-
-  QuantizedView() = default;
-
-  /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats,
-  /// codebook only for run-time ones.
-  QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols,
-                         Index block_size, CodebookView codebook = {})
-      : codes_(codes),
-        scale_(scale),
-        codebook_(codebook),
-        rows_(rows),
-        cols_(cols),
-        block_size_(block_size) {}
-
-  /// The same matrix elsewhere: move(pointer, n) is the new place of n numbers.
-  template <class Move>
-  QuantizedView moved(Move&& move) const {
-    return {move(codes_, packed_bytes(F::code_bits, size())),
-            scale_.moved(block_count(), move),
-            rows_,
-            cols_,
-            block_size_,
-            codebook_.moved(rows_, move)};
-  }
-
-  QLORA_HD Index rows() const { return rows_; }
-  QLORA_HD Index cols() const { return cols_; }
-  QLORA_HD Index size() const { return rows_ * cols_; }
-  QLORA_HD Index block_size() const {
-    if constexpr (F::block_size == Dynamic) {
-      return block_size_;
-    } else {
-      return F::block_size;
-    }
-  }
-  QLORA_HD Index block_count() const { return (size() + block_size() - 1) / block_size(); }
-  QLORA_HD const std::uint8_t* codes() const { return codes_; }
-  QLORA_HD const ScaleView& scale() const { return scale_; }
-  QLORA_HD const CodebookView& codebook() const { return codebook_; }
-
-  /// One weight: its code's value scaled as its block's scale says, each step rounded to float.
-  QLORA_HD float operator()(Index row, Index col) const {
-    const Index i = row * cols_ + col;
-    return scaled(codebook_(read_code<F::code_bits>(codes_, i), row), scale_(i / block_size()));
-  }
-
-  /// Columns [block * block_size, ...) of a row, at most block_size of them, into `out`; returns
-  /// how many.
-  template <class T>
-  QLORA_HD Index decode_block(Index row, Index block, T* out) const {
-    const Index begin = block * block_size();
-    const Index count = begin + block_size() < cols_ ? block_size() : cols_ - begin;
-    decode_range(row * cols_ + begin, count, out);
-    return count;
-  }
-
-  /// `count` weights from position `begin` of the row-major order into `out`.
-  template <class T>
-  QLORA_HD void decode_range(Index begin, Index count, T* out) const {
-#if QLORA_VECTOR_DECODE
-    if constexpr (std::is_same_v<T, float>) return decode_vectors(begin, count, out);
-#endif
-    const Index end = begin + count;
-    while (begin < end) {
-      const Index block = begin / block_size();
-      const Index block_end = (block + 1) * block_size();
-      Index stop = block_end < end ? block_end : end, row = 0;
-      if constexpr (detail::codebook_parts<Code>::by_row) {
-        row = begin / cols_;
-        stop = (row + 1) * cols_ < stop ? (row + 1) * cols_ : stop;
-      }
-      decode_within_block(begin, stop, row, scale_(block), out);
-      out += stop - begin;
-      begin = stop;
-    }
-  }
-
-#if QLORA_VECTOR_DECODE
-  /// The values of 4-bit codes where one table serves all and a block's scale is one number, for
-  /// products that need no decoded weights.
-  detail::LookupTable lookup_table() const
-      requires(F::code_bits == 4 && !detail::codebook_parts<Code>::by_row &&
-               std::is_same_v<decltype(std::declval<const ScaleView&>()(Index{0})), float>) {
-    if constexpr (RuntimeCodebook<Code>) {
-      float values[16];
-      for (int i = 0; i < 16; ++i) values[i] = codebook_(static_cast<std::uint8_t>(i), 0);
-      return detail::LookupTable(values, 16);
-    } else {
-      return detail::lookup_table<Code>;
-    }
-  }
-#endif
- private:
-#if QLORA_VECTOR_DECODE
-  /// decode_range by vectors, to the same bits.
-  void decode_vectors(Index begin, Index count, float* out) const {
-    const Index bytes = packed_bytes(F::code_bits, size());
-    if constexpr (!RuntimeCodebook<Code>) {
-      decode_with(detail::VectorDecoder<F::code_bits>(
-                      decode_table<Code>.at, detail::lookup_table<Code>, &detail::even_steps<Code>),
-                  bytes, begin, count, out);
-    } else {
-      // Each table's values, made ready for as long as they serve.
-      const Index row_size = detail::codebook_parts<Code>::by_row ? cols_ : size();
-      for (Index end = begin + count; begin < end;) {
-        const Index row = begin / row_size, stop = std::min(end, (row + 1) * row_size);
-        float values[1 << F::code_bits];
-        for (int i = 0; i < (1 << F::code_bits); ++i)
-          values[i] = codebook_(static_cast<std::uint8_t>(i), row);
-        const detail::LookupTable lookup(values, 1 << F::code_bits);
-        decode_with(detail::VectorDecoder<F::code_bits>(values, lookup), bytes, begin, stop - begin,
-                    out);
-        out += stop - begin;
-        begin = stop;
-      }
-    }
-  }
-
-  void decode_with(const detail::VectorDecoder<F::code_bits>& decoder, Index bytes, Index begin,
-                   Index count, float* out) const {
-    // Blocks that are shorter than a step of the decoder are looked up together and scaled after.
-    const bool together = block_size() < detail::decode_step;
-    if (together) decoder.values(codes_, bytes, begin, count, out);
-    const Index end = begin + count;
-    while (begin < end) {
-      const Index block = begin / block_size();
-      const Index stop = std::min(end, (block + 1) * block_size());
-      if (together) {
-        detail::scale_in_place(out, stop - begin, scale_(block));
-      } else {
-        decoder(codes_, bytes, begin, stop - begin, scale_(block), out);
-      }
-      out += stop - begin;
-      begin = stop;
-    }
-  }
-#endif
-
-  /// Up to 4 bits, the scaled table is made once and then only looked up: every weight gets the
-  /// same single rounding. `row` counts only where every row has its own values.
-  template <class T, class S>
-  QLORA_HD void decode_within_block(Index begin, Index end, Index row, S scale, T* out) const {
-    if constexpr (F::code_bits <= 4) {
-      T table[1 << F::code_bits];
-      for (int i = 0; i < (1 << F::code_bits); ++i)
-        table[i] = static_cast<T>(scaled(codebook_(static_cast<std::uint8_t>(i), row), scale));
-      if constexpr (F::code_bits == 4) {
-        if (begin < end && begin % 2 != 0) *out++ = table[codes_[begin++ / 2] & 15u];
-        const std::uint8_t* byte = codes_ + begin / 2;
-        const Index pairs = (end - begin) / 2;
-        for (Index i = 0; i < pairs; ++i) {
-          out[2 * i] = table[byte[i] >> 4];
-          out[2 * i + 1] = table[byte[i] & 15u];
-        }
-        if ((end - begin) % 2 != 0) out[2 * pairs] = table[byte[pairs] >> 4];
-      } else {
-        for (Index i = begin; i < end; ++i) *out++ = table[read_code<F::code_bits>(codes_, i)];
-      }
-    } else {
-      for (Index i = begin; i < end; ++i)
-        *out++ = static_cast<T>(scaled(codebook_(read_code<F::code_bits>(codes_, i), row), scale));
-    }
-  }
-
-  const std::uint8_t* codes_ = nullptr;
-  ScaleView scale_{};
-  [[no_unique_address]] CodebookView codebook_{};
-  Index rows_ = 0, cols_ = 0, block_size_ = 0;
-};
-
-/// The transpose of a packed matrix as an operand of a product; nothing moves.
-template <class F>
-struct TransposedView {
-  QuantizedView<F> view;
-};
-
-}  // namespace qlora
+#include "qlora/quant/sign_bit.hpp"
+#include "qlora/quant/two_level_scale.hpp"
