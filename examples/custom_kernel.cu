@@ -29,7 +29,6 @@ __global__ void row_norms_by_runs(qlora::QuantizedView<Format> w, float* out) {
   constexpr int bits = Format::code_bits;
   DeviceContext thread;
   const ValueTable<Format, DeviceContext> values(thread, w);
-  thread.barrier();
   const qlora::Index row = thread.first_warp();
   if (row >= w.rows()) return;
   float sum = 0;

@@ -62,6 +62,12 @@ foreach(name device_functions named_formats)
       ${PROJECT_SOURCE_DIR}/include 80 90 100 120)
   set_tests_properties("cuda: ${title} compile for sm_80, 90, 100 and 120" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endforeach()
+add_test(NAME "cuda: no host function calls one of the device"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/host_side_test.py ${PROJECT_BINARY_DIR})
+set_tests_properties("cuda: no host function calls one of the device" PROPERTIES SKIP_RETURN_CODE 77)
+add_test(NAME "cuda: snippets of the documents compile"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/snippets_test.py ${PROJECT_SOURCE_DIR})
+set_tests_properties("cuda: snippets of the documents compile" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 add_test(NAME "cuda: no product of decode fuses with a caller's sum"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/rounded_apart.cu
     ${PROJECT_SOURCE_DIR}/include --rounded-apart 80 90)

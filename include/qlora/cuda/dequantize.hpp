@@ -48,7 +48,6 @@ QLORA_DEVICE void dequantize(Context& thread, const QuantizedView<F>& w, T* out)
   } else {
     constexpr int bits = F::code_bits;
     const ValueTable<F, Context> values(thread, w);
-    thread.barrier();
     // Groups that share a scale, at places where they can be moved at once; the rest one by one.
     const bool whole = w.block_size() % group_size == 0 &&
                        detail::is_aligned(w.codes(), bits == 8 ? 8 : 4) &&

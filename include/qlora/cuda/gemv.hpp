@@ -67,7 +67,6 @@ struct Gemv {
     float sum[rows][Batch] = {};
     if constexpr (ByWords) {
       const ValueTable<F, Context> values(thread, w);
-      thread.barrier();
       if (first <= last) {
         for (Index k = run_size * thread.lane(); k < w.cols(); k += run_size * warp_size)
           add_run(thread, values, first, k, sum);

@@ -1,8 +1,7 @@
 /// Packed weights in registers and shared memory: what dequantize, gemv and gemm read them by, for
 /// use in one's own kernels as well.
 ///
-///     qlora::cuda::ValueTable<Format, Context> values(thread, w);
-///     thread.barrier();
+///     const qlora::cuda::ValueTable<Format, Context> values(thread, w);
 ///     const auto run = qlora::cuda::load_run<Format::code_bits>(thread, w.codes() + place);
 ///     const auto word = qlora::cuda::group_word(run, 0);             // of 8 codes
 ///     const float v = values(word, 3);        // of its fourth code; times the block's scale
@@ -45,7 +44,8 @@ struct CodeRun {
 
 namespace detail {
 
-QLORA_DEVICE inline bool is_aligned(const void* at, std::uintptr_t bytes) {
+/// Asked on the device and by hosts that choose a kernel.
+QLORA_HD inline bool is_aligned(const void* at, std::uintptr_t bytes) {
   return reinterpret_cast<std::uintptr_t>(at) % bytes == 0;
 }
 
@@ -154,19 +154,36 @@ bool reads_by_words(const QuantizedView<F>& w) {
 template <class F>
 using ScaleValue = decltype(std::declval<const typename QuantizedView<F>::ScaleView&>()(Index{0}));
 
-/// A format's values in shared memory; up to 4 bits once a lane, so that no two lanes of a warp
-/// meet in a bank. All threads construct it; a barrier must follow.
-template <class F, class Context>
+namespace detail {
+
+/// An element of a ValueTable. Its type names the format, so that tables of two formats are two
+/// arrays in shared memory.
+template <class F>
+struct TableValue {
+  float value;
+};
+
+}  // namespace detail
+
+/// A format's values in shared memory. Formats of up to 4 bits have one copy per lane, so that no
+/// two lanes of a warp meet in a bank. All threads of the block construct it together: it waits for
+/// them before it writes and after. Two matrices of one format share their table, which is right
+/// unless the values are known at run time only (learned codebooks): then each needs a Tag of its
+/// own.
+template <class F, class Context, int Tag = 0>
 class ValueTable {
   static constexpr int codes = 1 << F::code_bits, copies = F::code_bits <= 4 ? warp_size : 1;
-  using Array = decltype(std::declval<Context&>().template shared<float, codes * copies, 1000>());
+  using Value = detail::TableValue<F>;
+  using Array = decltype(std::declval<Context&>().template shared<Value, codes * copies, Tag>());
 
  public:
   QLORA_DEVICE ValueTable(Context& thread, const QuantizedView<F>& w)
-      : array_(thread.template shared<float, codes * copies, 1000>()),
+      : array_(thread.template shared<Value, codes * copies, Tag>()),
         lane_(copies > 1 ? thread.lane() : 0) {
+    thread.barrier();  // others may still read an earlier table that lies here
     for (int i = thread.thread(); i < codes * copies; i += thread.threads())
-      array_[i] = w.codebook()(static_cast<std::uint8_t>(i / copies), 0);
+      array_[i] = Value{w.codebook()(static_cast<std::uint8_t>(i / copies), 0)};
+    thread.barrier();
   }
   /// The value of code i of a group.
   QLORA_DEVICE float operator()(GroupWord<F::code_bits> word, int i) const {
@@ -180,14 +197,18 @@ class ValueTable {
       asm("lop3.b32 %0, %1, %2, %3, 0xEA;"
           : "=r"(at)
           : "r"(moved), "n"((codes - 1) << 5), "r"(lane_));
-      return array_[at];
+      return at_place(static_cast<int>(at));
     }
 #endif
     return (*this)(code_of<bits>(word, i));
   }
-  QLORA_DEVICE float operator()(std::uint8_t code) const { return array_[code * copies + lane_]; }
+  QLORA_DEVICE float operator()(std::uint8_t code) const { return at_place(code * copies + lane_); }
 
  private:
+  QLORA_DEVICE float at_place(int i) const {
+    const Value value = array_[i];
+    return value.value;
+  }
   Array array_;
   int lane_;
 };
