@@ -6,6 +6,7 @@
 #include <vector>
 
 #if defined(__CUDACC__)
+#include "gpu/registered_heap.hpp"
 #include "qlora/cuda/cuda_runtime.hpp"
 #else
 #include "cuda/executor.hpp"
@@ -18,11 +19,15 @@
 namespace test {
 
 #if defined(__CUDACC__)
-// On a device, which reads and writes the host's memory where it lies; tests/gpu/main.cpp sees to
-// it that it can.
+// On a device, which reads and writes the host's memory where it lies; tests/gpu/main.cu sees to
+// it that it can read the heap.
 template <qlora::cuda::Kernel K, class... Memory>
-void run_kernel(const K& kernel, Memory...) {
+void run_kernel(const K& kernel, Memory... memory) {
   if (kernel.blocks() == 0) return;
+  INFO(K::name << ": memory given to the device must lie on the heap that is registered");
+  const bool readable =
+      (RegisteredHeap::instance().holds(memory.data(), memory.size_bytes()) && ...);
+  REQUIRE(readable);
   qlora::cuda::CudaRuntime runtime;
   REQUIRE(runtime.launch(kernel) == 0);
   REQUIRE(runtime.synchronize() == 0);

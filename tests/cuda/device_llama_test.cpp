@@ -62,6 +62,14 @@ void adapt(qlora::Llama<float>& model, float dropout) {
       parameter->value = test::normal_matrix(parameter->value.rows(), 4, seed++, 0.05);
 }
 
+// How near gradients come, in parts of their norm. Without vectors the CPU multiplies in float32
+// where the kernels round to bfloat16: four steps of 2^-9 each way through two layers.
+#if QLORA_VECTOR_DECODE
+constexpr float gradient_tolerance = 1e-3f;
+#else
+constexpr float gradient_tolerance = 2e-2f;
+#endif
+
 using Known = qlora::cuda::Formats<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
 using Device = qlora::cuda::Device<test::FakeDevice>;
 
@@ -116,7 +124,7 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
         INFO(parameters[next++]->name);
         REQUIRE(count == wanted.size());
         const Eigen::Map<const qlora::RowMatrix<float>> got(gradient, wanted.rows(), wanted.cols());
-        REQUIRE((got - wanted).norm() <= 1e-3f * wanted.norm());
+        REQUIRE((got - wanted).norm() <= gradient_tolerance * wanted.norm());
       });
       REQUIRE(next == parameters.size());
       // The loss alone, twice, without a change to the gradients.
@@ -139,6 +147,8 @@ TEST_CASE("what a device cannot take is refused by name") {
   text.ids[3] = 50;
   REQUIRE_THROWS_WITH(there.loss(qlora::device_batch(text.ids, text.targets, text.layout), {}),
                       test::contains("token 3: expected ids below 50"));
+  REQUIRE_THROWS_WITH(there.set_adapters(std::vector<const float*>(3)),
+                      test::contains("expected 0 adapter matrices, found 3"));
   model.embedding = qlora::AnyLinear<float>(test::normal_matrix(50, 64, 1));
   REQUIRE_THROWS_WITH(qlora::describe_llama(model), test::contains("found a dense one"));
 }

@@ -63,3 +63,38 @@ TEMPLATE_TEST_CASE("quantized on the device as on the host", "", qlora::Nf4, qlo
   }
   REQUIRE(record->held.empty());
 }
+
+TEST_CASE("a block size that is known at run time is the host's, and no other is taken") {
+  const auto record = std::make_shared<test::Record>();
+  {
+    const Device device{test::FakeDevice(record)};
+    const auto dense = test::normal_matrix(6, 64, 3);
+    qlora::cuda::Buffer<float, test::FakeDevice> weights(device);
+    weights.upload(dense.data(), dense.size());
+    const auto quantize = [&]<class F>(std::type_identity<F>, Index rows, auto... size) {
+      return qlora::cuda::quantize<F>(device, weights.data(), rows, 64, size...);
+    };
+    const std::type_identity<test::Int4Dynamic> any;
+    const std::type_identity<qlora::Nf4> fixed;
+    const auto host = qlora::quantize<test::Int4Dynamic>(dense, {.block_size = 32});
+    REQUIRE(test::same_bits(qlora::RowMatrix<float>(qlora::dequantize(host)),
+                            decoded(device, quantize(any, 6, Index{32}))));
+    REQUIRE_THROWS_WITH(quantize(any, 6), test::contains("block size of 1 or more, found -1"));
+    REQUIRE_THROWS_WITH(quantize(any, 6, Index{0}), test::contains("found 0"));
+    REQUIRE_THROWS_WITH(quantize(fixed, 6, Index{32}),
+                        test::contains("block size of 64, found 32"));
+    REQUIRE_THROWS_WITH(quantize(fixed, -1), test::contains("0 or more, found -1 and 64"));
+  }
+  REQUIRE(record->held.empty());
+}
+
+TEST_CASE("a scale that its type can't hold is refused on the device") {
+  const auto record = std::make_shared<test::Record>();
+  const Device device{test::FakeDevice(record)};
+  qlora::RowMatrix<float> dense = test::normal_matrix(2, 128, 3);
+  dense(1, 5) = 1e6f;
+  qlora::cuda::Buffer<float, test::FakeDevice> weights(device);
+  weights.upload(dense.data(), dense.size());
+  REQUIRE_THROWS_WITH(qlora::cuda::quantize<test::Fp4Half>(device, weights.data(), 2, 128),
+                      test::contains("too large for its type"));
+}

@@ -28,7 +28,7 @@ std::vector<float> run(const std::shared_ptr<test::Record>& record, bool paged, 
     gradients.upload(gradient.data(), 1000);
     const std::vector<qlora::cuda::DeviceParameter> parameters{
         {values.data(), gradients.data(), 700}, {values.data() + 700, gradients.data() + 700, 300}};
-    Optimizer<State> optimizer(device, {.learning_rate = 1e-2}, {paged, 0, 512});
+    Optimizer<State> optimizer(device, {.learning_rate = 1e-2}, {.paged = paged, .tile = 512});
     if (!stay) record->calls.clear();
     try {
       for (int i = 0; i < steps; ++i) optimizer.step(parameters);

@@ -64,6 +64,7 @@ class FakeDevice {
   int launch(const K& kernel) {
     return after(std::string("launch ") + K::name, [&] { return cuda_.launch(kernel); });
   }
+  int device() const { return cuda_.device(); }
   const char* error_text(int code) const { return cuda_.error_text(code); }
 
  private:
@@ -103,6 +104,7 @@ class FakeDevice : public FakeRuntime {
   int copy_within(void* to, const void* from, std::size_t bytes) {
     return copy("copy within", to, from, bytes);
   }
+  int device() const { return 0; }
   int work_waits_for_moves() { return note("work waits"); }
   int moves_wait_for_work() { return note("moves wait"); }
 

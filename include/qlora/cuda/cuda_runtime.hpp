@@ -18,6 +18,9 @@ inline int device_count() {
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
 
+/// Work of one device in the order of its calls. Copies share the streams. Each call makes the
+/// device the calling thread's current one. A runtime and its copies belong to one thread at a
+/// time.
 class CudaRuntime {
  public:
   /// Throws DeviceError where the device cannot be used.
@@ -31,23 +34,33 @@ class CudaRuntime {
   cudaStream_t stream() const { return streams_->work; }
   int device() const { return device_; }
 
-  int allocate(void** place, std::size_t bytes) { return cudaMalloc(place, bytes > 0 ? bytes : 1); }
-  int allocate_managed(void** place, std::size_t bytes) { return cudaMallocManaged(place, bytes); }
-  int release(void* at) { return cudaFree(at); }
-  int clear(void* at, std::size_t bytes) { return cudaMemsetAsync(at, 0, bytes, streams_->work); }
+  int allocate(void** place, std::size_t bytes) {
+    return here([&] { return cudaMalloc(place, bytes > 0 ? bytes : 1); });
+  }
+  int allocate_managed(void** place, std::size_t bytes) {
+    return here([&] { return cudaMallocManaged(place, bytes > 0 ? bytes : 1); });
+  }
+  int release(void* at) {
+    return here([&] { return cudaFree(at); });
+  }
+  int clear(void* at, std::size_t bytes) {
+    return here([&] { return cudaMemsetAsync(at, 0, bytes, streams_->work); });
+  }
   int copy_in(void* to, const void* from, std::size_t bytes) {
-    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, streams_->work);
+    return copy(to, from, bytes, cudaMemcpyHostToDevice);
   }
   int copy_out(void* to, const void* from, std::size_t bytes) {
-    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, streams_->work);
+    return copy(to, from, bytes, cudaMemcpyDeviceToHost);
   }
   int copy_within(void* to, const void* from, std::size_t bytes) {
-    return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, streams_->work);
+    return copy(to, from, bytes, cudaMemcpyDeviceToDevice);
   }
   template <Kernel K>
   int launch(const K& kernel) {
-    run<<<static_cast<unsigned>(kernel.blocks()), K::threads, 0, streams_->work>>>(kernel);
-    return cudaGetLastError();
+    return here([&] {
+      run<<<static_cast<unsigned>(kernel.blocks()), K::threads, 0, streams_->work>>>(kernel);
+      return cudaGetLastError();
+    });
   }
   /// Device -1 is the host.
   int prefer(void* at, std::size_t bytes, int device) {
@@ -59,9 +72,10 @@ class CudaRuntime {
   }
   int prefetch(void* at, std::size_t bytes, int device) {
 #if CUDART_VERSION >= 13000
-    return cudaMemPrefetchAsync(at, bytes, place(device), 0, streams_->moves);
+    return here([&] { return cudaMemPrefetchAsync(at, bytes, place(device), 0, streams_->moves); });
 #else
-    return cudaMemPrefetchAsync_v2(at, bytes, place(device), 0, streams_->moves);
+    return here(
+        [&] { return cudaMemPrefetchAsync_v2(at, bytes, place(device), 0, streams_->moves); });
 #endif
   }
   int synchronize() {
@@ -91,9 +105,21 @@ class CudaRuntime {
     location.id = device < 0 ? 0 : device;
     return location;
   }
+  /// A call with this device as the calling thread's: another runtime or thread may have set
+  /// another.
+  template <class Call>
+  int here(Call call) const {
+    const int code = cudaSetDevice(device_);
+    return code != 0 ? code : int(call());
+  }
+  int copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+    return here([&] { return cudaMemcpyAsync(to, from, bytes, kind, streams_->work); });
+  }
   int order(cudaStream_t first, cudaStream_t second) {
-    const int code = cudaEventRecord(streams_->event, first);
-    return code != 0 ? code : int(cudaStreamWaitEvent(second, streams_->event, 0));
+    return here([&] {
+      const auto code = cudaEventRecord(streams_->event, first);
+      return code != cudaSuccess ? code : cudaStreamWaitEvent(second, streams_->event, 0);
+    });
   }
 
   std::shared_ptr<Streams> streams_;

@@ -105,9 +105,12 @@ class DeviceLlama {
   const Device<R>& device() const { return device_; }
 
   /// The adapters' values, A and B of each adapted projection in the order of layers and
-  /// projections; sizes are the host's.
+  /// projections; sizes are the host's. Throws ShapeError for another number of them.
   void set_adapters(std::span<const float* const> values) {
-    std::size_t next = 0;
+    std::size_t expected = 0, next = 0;
+    for_adapted([&](Adapted&) { expected += 2; });
+    require<ShapeError>(values.size() == expected, "device: expected ", expected,
+                        " adapter matrices, found ", values.size());
     for_adapted([&](Adapted& p) {
       p.a.upload(values[next], p.a_size());
       p.b.upload(values[next + 1], p.b_size());

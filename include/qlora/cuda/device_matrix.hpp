@@ -61,11 +61,19 @@ struct quantizes_scales<DoubleQuant<Map, Size, FloatScale<float>>> : std::true_t
 }  // namespace detail
 
 /// Quantizes weights [rows, cols] that lie on the device, to the codes that the host gives. Formats
-/// with one float a block, or with those quantized once; others are quantized on the host. Throws
-/// NumericError for a weight that is not finite.
+/// with one float a block, or with those quantized once; others are quantized on the host.
+/// block_size counts for Dynamic formats only. Throws FormatError for another block size than the
+/// format's, ShapeError for negative sizes, and NumericError for a weight that is not finite or a
+/// scale that its type can't hold.
 template <class F, class T, DeviceRuntime R>
 DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index rows, Index cols,
                             Index block_size = F::block_size) {
+  require<ShapeError>(rows >= 0 && cols >= 0, "quantize: expected sizes of 0 or more, found ", rows,
+                      " and ", cols);
+  require<FormatError>(block_size > 0 && (F::block_size == Dynamic || block_size == F::block_size),
+                       "quantize: expected a block size of ",
+                       F::block_size == Dynamic ? 1 : F::block_size,
+                       F::block_size == Dynamic ? " or more" : "", ", found ", block_size);
   using Scale = typename F::ScaleType;
   static_assert(detail::stores_floats<Scale>::value || detail::quantizes_scales<Scale>::value,
                 "quantize on the device: the Scale must be a FloatScale or a DoubleQuant over "
@@ -89,6 +97,10 @@ DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index row
   typename QuantizedView<F>::ScaleView scale{};
   if constexpr (detail::stores_floats<Scale>::value) {
     using Stored = typename detail::stores_floats<Scale>::type;
+    for (std::size_t block = 0; block < seen.size(); ++block)
+      require<NumericError>(is_finite(static_cast<float>(Stored(seen[block] / F::reference_value))),
+                            "quantize: the scale of block ", block, " is ",
+                            seen[block] / F::reference_value, ", too large for its type");
     auto* stored = part(std::type_identity<Stored>{}, blocks);
     device.launch(StoreScales<Stored>{references.data(), blocks, F::reference_value, stored});
     scale.values = stored;

@@ -26,7 +26,6 @@ struct DeviceParameter {
 
 struct StateMemory {
   bool paged = false;
-  int device = 0;               ///< where tiles are moved to
   Index tile = Index{1} << 20;  ///< elements; rounded up to blocks of 256
 };
 
@@ -56,11 +55,13 @@ class DeviceOptimizer {
   /// fails before the first launch changes nothing, what fails later tears the optimizer, which
   /// then refuses more.
   void step(const std::vector<DeviceParameter>& parameters, float gradient_scale = 1) {
-    require<Error>(!torn_, "optimizer: an earlier step failed half-way; load a checkpoint");
+    require<Error>(!torn_,
+                   "optimizer: an earlier step failed half-way; some parameters have taken it and "
+                   "some have not");
     begin(parameters);
     const Update update = Update::at(options_, steps_ + 1);
     const auto count = static_cast<Index>(tiles_.size());
-    if (count > 0) move(0, memory_.device);
+    if (count > 0) move(0, device_.runtime().device());
     for (Index i = 0; i < count; ++i) {
       order(&R::work_waits_for_moves);
       order(&R::moves_wait_for_work);
@@ -70,7 +71,7 @@ class DeviceOptimizer {
                                                   p.gradient + tile.begin, tile.count,
                                                   state_of(tile), gradient_scale});
       torn_ = true;
-      if (i + 1 < count) move(i + 1, memory_.device);
+      if (i + 1 < count) move(i + 1, device_.runtime().device());
       if (i > 0) move(i - 1, -1);
     }
     if (count > 0) {

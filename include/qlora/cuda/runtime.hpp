@@ -32,6 +32,7 @@ struct NoKernel {
 
 /// Beside ManagedRuntime's: device memory, copies, launches. All work is in the order of its calls,
 /// except that moves of managed memory (prefetch) go beside it; the last two calls order those.
+/// device is the number that prefetch knows it by.
 template <class R>
 concept DeviceRuntime = ManagedRuntime<R> &&
     requires(R& runtime, void** place, void* to, const void* from, std::size_t bytes) {
@@ -42,6 +43,7 @@ concept DeviceRuntime = ManagedRuntime<R> &&
   { runtime.launch(detail::NoKernel{}) } -> std::convertible_to<int>;
   { runtime.work_waits_for_moves() } -> std::convertible_to<int>;
   { runtime.moves_wait_for_work() } -> std::convertible_to<int>;
+  { runtime.device() } -> std::convertible_to<int>;
 };
 
 /// A handle; copies share the runtime.
@@ -102,11 +104,13 @@ class Buffer {
     data_ = static_cast<T*>(place);
     size_ = count;
   }
-  /// From the host; `from` may be changed afterwards.
+  /// From the host. Waits until the numbers have been read, so that `from` may be changed or freed
+  /// afterwards, wherever it lies (copies from pinned memory do not wait by themselves).
   void upload(const T* from, Index count) {
     reserve(count);
-    if (count > 0)
-      device_.check(device_.runtime().copy_in(data_, from, bytes(count)), "copy to it");
+    if (count == 0) return;
+    device_.check(device_.runtime().copy_in(data_, from, bytes(count)), "copy to it");
+    device_.synchronize();
   }
   /// To the host, after all work before.
   void download(T* to, Index count) const {
