@@ -104,3 +104,16 @@ TEST_CASE("a rank of 0 leaves the base alone; senseless options are refused") {
   REQUIRE_THROWS_AS(layer.adapt({.rank = -1}), qlora::FormatError);
   REQUIRE_THROWS_AS(layer.adapt({.dropout = 1.f}), qlora::FormatError);
 }
+
+TEST_CASE("a rank-stabilized adapter is scaled by alpha / sqrt(rank), in the layer as in options") {
+  const RowMatrixXf w = test::normal_matrix(out, in, 4), x = test::normal_matrix(tokens, in, 2);
+  qlora::LoraLinear<RowMatrixXf> layer(w, {.rank = 4, .alpha = 12, .rank_stabilized = true});
+  layer.b.value = test::normal_matrix(out, 4, 1);
+  const RowMatrixXf expected =
+      x * w.transpose() + 6.f * x * layer.a.value.transpose() * layer.b.value.transpose();
+  REQUIRE((layer.forward(x).out - expected).norm() < 1e-5f * expected.norm());
+  REQUIRE(layer.scaling() == 6.f);
+  REQUIRE(qlora::LoraOptions{.rank = 4, .alpha = 12}.scaling() == 3);
+  REQUIRE(qlora::LoraOptions{.rank = 4, .alpha = 12, .rank_stabilized = true}.scaling() == 6);
+  REQUIRE(qlora::LoraOptions{.rank = 0}.scaling() == 0);
+}

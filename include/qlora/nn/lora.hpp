@@ -1,5 +1,6 @@
 /// Low-rank adaptation of a frozen linear layer: y = x Wᵀ + s dropout(x) Aᵀ Bᵀ with s = alpha /
-/// rank. Hu et al. 2021; on a 4-bit base: Dettmers et al. 2023, equation 5.
+/// rank, or alpha / sqrt(rank) when rank-stabilized. Hu et al. 2021; on a 4-bit base: Dettmers et
+/// al. 2023, equation 5.
 ///
 ///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .alpha = 32, .dropout =
 ///     0.05f}); auto [out, saved] = layer.forward(x); auto grad_x = layer.backward(grad_out,
@@ -15,16 +16,10 @@
 
 #include "qlora/core/random.hpp"
 #include "qlora/nn/linear.hpp"
+#include "qlora/nn/lora_options.hpp"
 #include "qlora/nn/parameter.hpp"
 
 namespace qlora {
-
-struct LoraOptions {
-  Index rank = 16;  ///< 0 leaves the base alone
-  float alpha = 32;
-  float dropout = 0;       ///< probability of dropping an input of A, in [0, 1)
-  std::uint64_t seed = 0;  ///< of A's start
-};
 
 /// x with each element dropped with probability p and the others divided by 1 - p; the choice at
 /// (row, column) depends on `key` only, so the backward pass makes it again instead of storing it.
@@ -86,8 +81,7 @@ class LoraLinear {
     require<FormatError>(options.dropout >= 0 && options.dropout < 1,
                          "LoRA: expected a dropout in [0, 1), found ", options.dropout);
     dropout_ = options.dropout;
-    scaling_ =
-        options.rank > 0 ? static_cast<T>(options.alpha) / static_cast<T>(options.rank) : T(0);
+    scaling_ = options.scaling<T>();
     a = Parameter<T>(a.name, options.rank, cols());
     b = Parameter<T>(b.name, rows(), options.rank);
     const T bound = T(1) / std::sqrt(static_cast<T>(cols()));
