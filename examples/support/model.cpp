@@ -1,12 +1,11 @@
 #include "support/model.hpp"
 
-#include <cmath>
 #include <filesystem>
-#include <optional>
 
+#include "qlora/io/adapter_config.hpp"
 #include "qlora/io/json_file.hpp"
-#include "qlora/io/peft.hpp"
 #include "qlora/io/sha256.hpp"
+#include "qlora/model/load_adapter.hpp"
 #include "qlora/model/load_llama.hpp"
 #include "qlora/quant/visit_format.hpp"
 
@@ -29,15 +28,15 @@ qlora::Index block_size_of(const std::string& format, qlora::Index given) {
   return given;
 }
 
+void print_warning(const std::string& text) { std::cerr << "warning: " << text << "\n"; }
+
 std::unique_ptr<qlora::ModelSource> open_model(const std::string& path) {
   return qlora::open_model(path);
 }
 
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size) {
-  return qlora::load_llama(source, {format, block_size, [](const std::string& text) {
-                                      std::cerr << "warning: " << text << "\n";
-                                    }});
+  return qlora::load_llama(source, {format, block_size, print_warning});
 }
 
 std::string checksum(const qlora::ModelSource& source) {
@@ -99,29 +98,21 @@ Settings read_settings(const std::filesystem::path& path) {
 
 qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source, bool with_adapter) const {
   Settings settings;
-  std::optional<qlora::AdapterConfig> config;
   if (!adapter.empty()) {
-    config = qlora::read_adapter_config(adapter);
+    (void)qlora::read_adapter_config(adapter);  // refused before the model is loaded
     const auto path = std::filesystem::path(adapter) / "qlora.json";
     if (std::filesystem::exists(path)) {
       settings = read_settings(path);
       if (settings.model_sha256 != checksum(source))
-        std::cerr << "warning: the adapter in " << adapter
-                  << " was trained on another model file than " << model << "\n";
+        print_warning(qlora::message("the adapter in ", adapter,
+                                     " was trained on another model file than ", model));
     }
   }
   if (!format.empty() && format != settings.format) settings = {format, 0, ""};
   if (block_size > 0) settings.block_size = block_size;
   qlora::Llama<> loaded = load_model(source, settings.format, settings.block_size);
   loaded.set_compute(qlora::compute_from_name(compute));
-  if (config && with_adapter) {
-    const double alpha = config->rank_stabilized
-                             ? config->alpha * std::sqrt(static_cast<double>(config->rank))
-                             : config->alpha;
-    loaded.adapt({.rank = config->rank, .alpha = static_cast<float>(alpha)},
-                 config->target_modules);
-    qlora::read_adapter_weights(adapter, loaded.parameters());
-  }
+  if (!adapter.empty() && with_adapter) qlora::load_adapter(loaded, adapter);
   return loaded;
 }
 

@@ -28,6 +28,9 @@ std::unique_ptr<qlora::ModelSource> open_model(const std::string& path);
 // --compute, the arithmetic of products with frozen weights.
 void add_compute(CLI::App& app, std::string& compute);
 
+// Prints "warning: ..." to stderr.
+void print_warning(const std::string& text);
+
 // The model with its projections in a format; warnings go to stderr.
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size);

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstring>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "qlora/io/packed_file.hpp"
+#include "qlora/io/warn.hpp"
 #include "qlora/quant/named_formats.hpp"
 
 namespace qlora {
@@ -36,9 +36,6 @@ requires(std::is_same_v<C, NF4> || std::is_same_v<C, FP4>) &&
 /// nf4 and fp4 of any block size with float32 scales or the default double quantization.
 template <class F>
 concept BitsandbytesFormat = detail::bitsandbytes_type<F>::name != nullptr;
-
-/// Receives what a reader should know and can go on with.
-using Warn = std::function<void(const std::string&)>;
 
 /// The names of all tensors that `write_bitsandbytes` adds.
 template <BitsandbytesFormat F>

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,6 +55,8 @@ struct LossOptions {
   DropoutKey dropout = {};
 };
 
+/// Different threads may use different models. One model's const members may run at the same time;
+/// loss and whatever changes adapters need the model for themselves.
 template <Scalar T = float>
 class Llama {
  public:
@@ -92,19 +95,44 @@ class Llama {
       require<FormatError>(p < projection_count, "LoRA: no projection is named '", module, "'");
       targeted[static_cast<std::size_t>(p)] = true;
     }
-    const std::uint64_t seed = options.seed;
+    std::map<std::string, LoraOptions> all;
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer)
+      for (std::size_t p = 0; p < projection_count; ++p)
+        if (targeted[p]) {
+          LoraOptions& own = all[projection_name(layer, p)] = options;
+          own.seed = derive_key(options.seed, layer * projection_count + p);
+        }
+    adapt(all);
+  }
+
+  /// Gives each projection named in full, such as "model.layers.0.self_attn.q_proj", an adapter of
+  /// its own and the others none. Throws FormatError for a name that no projection has; nothing
+  /// changes then.
+  void adapt(const std::map<std::string, LoraOptions>& modules) {
+    std::size_t found = 0;
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer)
+      for (std::size_t p = 0; p < projection_count; ++p)
+        found += modules.count(projection_name(layer, p));
+    if (found < modules.size())
+      for (const auto& [name, options] : modules) (void)projection(name);
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
       for (std::size_t p = 0; p < projection_count; ++p) {
-        LoraOptions own = options;
-        own.seed = derive_key(seed, layer * projection_count + p);
-        if (!targeted[p]) own.rank = 0;
+        const std::string name = projection_name(layer, p);
+        const auto own = modules.find(name);
         auto& projection = blocks[layer].projections[p];
-        projection.adapt(own);
-        const std::string name =
-            "model.layers." + std::to_string(layer) + "." + projection_names[p];
+        projection.adapt(own == modules.end() ? LoraOptions{.rank = 0} : own->second);
         projection.a.name = name + ".lora_A.weight";
         projection.b.name = name + ".lora_B.weight";
       }
+  }
+
+  /// The projection of a name such as "model.layers.0.self_attn.q_proj". Throws FormatError for a
+  /// name that no projection has.
+  LoraLinear<AnyLinear<T>, T>& projection(const std::string& name) {
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer)
+      for (std::size_t p = 0; p < projection_count; ++p)
+        if (projection_name(layer, p) == name) return blocks[layer].projections[p];
+    throw FormatError(message("LoRA: no projection is named '", name, "'"));
   }
 
   ParameterList<T> parameters() {
@@ -181,6 +209,9 @@ class Llama {
   }
 
  private:
+  static std::string projection_name(std::size_t layer, std::size_t which) {
+    return "model.layers." + std::to_string(layer) + "." + projection_names[which];
+  }
   static DropoutKey layer_key(DropoutKey dropout, std::size_t layer) {
     return {dropout.training, derive_key(dropout.key, layer)};
   }
