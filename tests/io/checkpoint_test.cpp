@@ -59,17 +59,35 @@ TEST_CASE("an index that does not fit its files is refused by name") {
   expect(R"({"weight_map":{"a":"../model-1.safetensors"}})", "name of a file in the folder");
 }
 
-TEST_CASE("a folder without weights and a tensor in two files are refused") {
+TEST_CASE("a folder without weights is refused, files of torch by name") {
   const test::TemporaryFolder folder;
-  REQUIRE(
-      test::contains(test::message_of<qlora::IoError>([&] { qlora::Checkpoint c(folder.path()); }),
-                     "model.safetensors"));
-  const RowMatrixXf a = RowMatrixXf::Ones(1, 2);
-  qlora::write_safetensors(folder / "x.safetensors", {{"a", &a}});
-  qlora::write_safetensors(folder / "y.safetensors", {{"a", &a}, {"b", &a}});
+  const auto text = [&] {
+    return test::message_of<qlora::IoError>([&] { qlora::Checkpoint c(folder.path()); });
+  };
+  REQUIRE(test::contains(text(), "model.safetensors"));
+  (void)folder.write("pytorch_model.bin", "PK");
+  REQUIRE(test::contains(text(), "found pytorch_model.bin, which is not supported"));
+}
+
+TEST_CASE("of two tensors of one name the index says which counts") {
+  const test::TemporaryFolder folder;
+  const RowMatrixXf one = RowMatrixXf::Ones(1, 2), two = 2 * one;
+  qlora::write_safetensors(folder / "x.safetensors", {{"a", &one}, {"b", &one}});
+  qlora::write_safetensors(folder / "y.safetensors", {{"a", &two}, {"b", &two}});
   (void)folder.write("model.safetensors.index.json",
                      R"({"weight_map":{"a":"x.safetensors","b":"y.safetensors"}})");
+  const qlora::Checkpoint checkpoint(folder.path());
+  REQUIRE(checkpoint.dense("a") == one);
+  REQUIRE(checkpoint.dense("b") == two);
+}
+
+TEST_CASE("a tensor that the index does not name is refused, and one whole file needs no index") {
+  const test::TemporaryFolder folder;
+  write_shards(folder, R"({"weight_map":{"a":"model-1.safetensors"}})");
   REQUIRE(test::contains(
       test::message_of<qlora::FormatError>([&] { qlora::Checkpoint c(folder.path()); }),
-      "stands in another file too"));
+      "the tensor 'b' is not in model.safetensors.index.json"));
+  const RowMatrixXf a = RowMatrixXf::Ones(1, 2);
+  qlora::write_safetensors(folder / "model.safetensors", {{"whole", &a}});
+  REQUIRE(qlora::Checkpoint(folder.path()).names() == std::vector<std::string>{"whole"});
 }

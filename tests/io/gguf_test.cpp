@@ -117,3 +117,45 @@ TEST_CASE("malformed files are refused with what was expected") {
   many[15] = '\x7f';
   REQUIRE(test::contains(refusal(folder, many), "can't fit"));
 }
+
+TEST_CASE("a type that can't be decoded is refused when it is read, and its bytes are there") {
+  const test::TemporaryFolder folder;
+  GgufBuilder builder;
+  builder.tensor("w", test::normal_matrix(2, 4, 1)).tensor("i", {2}, 26, "abcdefgh");
+  const qlora::GgufFile file(folder.write("f.gguf", builder.bytes()));
+  REQUIRE(file.dense("w") == test::normal_matrix(2, 4, 1));
+  REQUIRE(file.tensor("i").bytes.size() == 8);
+  const auto text = test::message_of<qlora::FormatError>([&] { (void)file.dense("i"); });
+  REQUIRE(test::contains(text, "tensor 'i': type I32 is not supported; expected one of F32"));
+}
+
+TEST_CASE("a split model is read from its first file, and a wrong part is refused") {
+  const test::TemporaryFolder folder;
+  const auto write = [&](const std::string& name, std::uint16_t number, std::uint16_t count,
+                         const std::string& tensor) {
+    GgufBuilder builder;
+    builder.number("split.no", 2, number).number("split.count", 2, count);
+    builder.number("split.tensors.count", 5, std::int32_t{2});
+    if (number == 0) builder.key("text", "hello");
+    builder.tensor(tensor, test::normal_matrix(2, 4, number));
+    return folder.write(name, builder.bytes());
+  };
+  const auto first = write("m-00001-of-00002.gguf", 0, 2, "a");
+  const auto text = [&](const std::filesystem::path& path) {
+    return test::message_of<qlora::Error>([&] { qlora::GgufFile file(path); });
+  };
+  REQUIRE(test::contains(text(first), "file 1 of 2 of a split model: expected file 2 beside it"));
+  const auto second = write("m-00002-of-00002.gguf", 1, 2, "b");
+  const qlora::GgufFile file(first);
+  REQUIRE(file.files().size() == 2);
+  REQUIRE(file.get<std::string>("text") == "hello");
+  REQUIRE(file.raw_values().size() == 1);
+  REQUIRE(file.dense("a") == test::normal_matrix(2, 4, 0));
+  REQUIRE(file.dense("b") == test::normal_matrix(2, 4, 1));
+  REQUIRE(test::contains(text(second), "name the first, m-00001-of-00002.gguf"));
+  (void)write("m-00002-of-00002.gguf", 0, 2, "b");
+  REQUIRE(test::contains(text(first), "expected file 2 of 2, found file 1 of 2"));
+  (void)write("m-00002-of-00002.gguf", 1, 2, "a");
+  REQUIRE(test::contains(text(first), "the tensor 'a' comes twice"));
+  REQUIRE(test::contains(text(write("other.gguf", 0, 2, "a")), "ends in -00001-of-00002.gguf"));
+}

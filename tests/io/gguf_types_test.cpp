@@ -69,8 +69,22 @@ TEST_CASE("Q8_0 is a signed byte times d; F32, F16 and BF16 are themselves") {
 
 TEST_CASE("unknown types and wrong sizes are refused by name") {
   REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(99, "x", 1); }),
-                         "GGUF type 99"));
+                         "the type 99 is not supported"));
   REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(2, "x", 32); }),
                          "Q4_0"));
   REQUIRE_THROWS_AS(decode(2, std::string(18, 'x'), 31), qlora::FormatError);
+}
+
+TEST_CASE("types that are stored and not decoded have a name and a size, found by either") {
+  for (const char* name : {"I8", "I16", "I32", "I64", "F64", "IQ2_XXS", "TQ1_0", "Q4_0", "F32"}) {
+    const auto layout = qlora::find_gguf_layout(std::string_view(name));
+    REQUIRE(layout.has_value());
+    REQUIRE(qlora::gguf_type_name(layout->id) == name);
+    REQUIRE(qlora::find_gguf_layout(layout->id)->bytes == layout->bytes);
+  }
+  REQUIRE(!qlora::find_gguf_layout(std::uint32_t{99}));
+  REQUIRE(!qlora::find_gguf_layout("Q9"));
+  REQUIRE(qlora::gguf_type_name(99) == "99");
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([] { (void)decode(26, "1234", 1); }),
+                         "the type I32 is not supported"));
 }

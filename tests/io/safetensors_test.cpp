@@ -84,6 +84,25 @@ TEST_CASE("what the format forbids is refused with the tensor's name") {
   REQUIRE(test::contains(refusal(folder, file_of(twice, data)), "comes twice"));
 }
 
+TEST_CASE("types of less than a byte and new types have their sizes") {
+  const test::TemporaryFolder folder;
+  const auto bytes_of = [&](const std::string& dtype, const std::string& shape,
+                            const std::string& data) {
+    const std::string text = R"({"w":{"dtype":")" + dtype + R"(","shape":)" + shape +
+                             R"(,"data_offsets":[0,)" + std::to_string(data.size()) + "]}}";
+    return qlora::SafetensorsFile(folder.write("f", file_of(text, data))).tensor("w").bytes.size();
+  };
+  REQUIRE(bytes_of("F4", "[3,4]", "abcdef") == 6);
+  REQUIRE(bytes_of("F6_E3M2", "[4]", "abc") == 3);
+  REQUIRE(bytes_of("F8_E8M0", "[4]", "abcd") == 4);
+  REQUIRE(bytes_of("F8_E5M2FNUZ", "[1]", "a") == 1);
+  REQUIRE(bytes_of("C64", "[1]", "abcdefgh") == 8);
+  REQUIRE_THROWS_AS(bytes_of("F4", "[3]", "ab"), qlora::FormatError);
+  REQUIRE_THROWS_AS(bytes_of("F4", "[8]", "abc"), qlora::FormatError);
+  REQUIRE(qlora::is_safetensors_dtype("BOOL"));
+  REQUIRE(!qlora::is_safetensors_dtype("IQ4_NL"));
+}
+
 TEST_CASE("changed or missing bytes never crash the safetensors reader") {
   const test::TemporaryFolder folder;
   const RowMatrixXf a = test::normal_matrix(3, 7, 1);

@@ -23,6 +23,8 @@
 
 namespace qlora {
 
+/// A file that takes its place when it is committed. One thread uses an object at a time; different
+/// objects may write to different paths at the same time.
 class AtomicFile {
  public:
   /// Throws IoError when the folder can't be written.

@@ -20,6 +20,7 @@
 
 namespace qlora {
 
+/// A folder that takes its place when it is committed. One thread uses an object at a time.
 class AtomicFolder {
  public:
   /// Throws IoError when the target holds something, or its parent can't be written.

@@ -1,5 +1,6 @@
 /// The tensors of a checkpoint by name, from one safetensors file or from a folder in Hugging Face
-/// layout with one file or several behind an index.
+/// layout with one file or several behind an index. As in transformers, model.safetensors counts
+/// before an index, and the index says which file a tensor comes from.
 ///
 ///     qlora::Checkpoint checkpoint("SmolLM2-135M");            // or ".../model.safetensors"
 ///     qlora::RowMatrixXf w = checkpoint.dense("model.embed_tokens.weight");
@@ -9,7 +10,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -20,24 +20,29 @@
 
 namespace qlora {
 
+/// Reading is thread-safe: nothing changes after the constructor.
 class Checkpoint {
  public:
   /// Throws IoError for a missing file, FormatError for an index that does not fit the files.
   explicit Checkpoint(const std::filesystem::path& path) : name_(path.string()) {
+    const auto index = path / "model.safetensors.index.json";
     if (!std::filesystem::is_directory(path)) {
       add_file(path);
-    } else if (const auto index = path / "model.safetensors.index.json";
-               std::filesystem::exists(index)) {
+    } else if (std::filesystem::exists(path / "model.safetensors")) {
+      add_file(path / "model.safetensors");
+    } else if (std::filesystem::exists(index)) {
       read_index(path, index);
     } else {
-      require<IoError>(
-          std::filesystem::exists(path / "model.safetensors"), name_,
-          ": expected model.safetensors or model.safetensors.index.json in the folder");
-      add_file(path / "model.safetensors");
+      const bool torch = std::filesystem::exists(path / "pytorch_model.bin") ||
+                         std::filesystem::exists(path / "pytorch_model.bin.index.json");
+      throw IoError(message(
+          name_, ": expected model.safetensors or model.safetensors.index.json in the folder",
+          torch ? ", found pytorch_model.bin, which is not supported" : ", found none"));
     }
   }
 
   const std::string& name() const { return name_; }
+  /// In order of their names.
   const std::vector<SafetensorsFile>& files() const { return files_; }
   std::vector<std::string> names() const {
     std::vector<std::string> all;
@@ -68,29 +73,43 @@ class Checkpoint {
  private:
   void add_file(const std::filesystem::path& path) {
     files_.emplace_back(path);
-    for (const auto& [name, tensor] : files_.back().tensors())
-      require<FormatError>(place_.emplace(name, files_.size() - 1).second, path.string(),
-                           ": the tensor '", name, "' stands in another file too");
+    for (const auto& [name, tensor] : files_.back().tensors()) place_[name] = 0;
   }
 
+  /// Each tensor comes from the file that the index names, whatever other files hold one of its
+  /// name; a tensor that the index does not name would be lost and is refused.
   void read_index(const std::filesystem::path& folder, const std::filesystem::path& index) {
-    std::map<std::string, std::string> map;
-    try {
-      map = read_json_file(index).at("weight_map").get<std::map<std::string, std::string>>();
-    } catch (const nlohmann::json::exception& failure) {
-      throw FormatError(message(index.string(), ": ", failure.what()));
+    const nlohmann::json json = read_json_file(index);
+    const bool has_map =
+        json.is_object() && json.contains("weight_map") && json["weight_map"].is_object();
+    require<FormatError>(has_map, index.string(), ": weight_map: expected an object, found none");
+    std::map<std::string, std::size_t> files;
+    for (const auto& [tensor, value] : json["weight_map"].items()) {
+      const std::string where = index.string() + ": tensor '" + tensor + "'";
+      require<FormatError>(value.is_string(), where, ": expected the name of a file, found ",
+                           value.dump());
+      const auto file = value.get<std::string>();
+      require<FormatError>(file.find('/') == std::string::npos, where,
+                           ": expected the name of a file in the folder, found '", file, "'");
+      require<IoError>(files.contains(file) || std::filesystem::exists(folder / file), where,
+                       ": its file ", file, " is not in the folder");
+      files.emplace(file, 0);
     }
-    std::set<std::string> names;
-    for (const auto& [tensor, file] : map) {
-      require<FormatError>(file.find('/') == std::string::npos, index.string(), ": tensor '",
-                           tensor, "': expected the name of a file in the folder, found '", file,
-                           "'");
-      names.insert(file);
+    for (auto& [file, number] : files) {
+      number = files_.size();
+      files_.emplace_back(folder / file);
     }
-    for (const auto& file : names) add_file(folder / file);
-    for (const auto& [tensor, file] : map)
-      require<FormatError>(has(tensor) && file_of(tensor).name() == (folder / file).string(),
-                           index.string(), ": the tensor '", tensor, "' is not in ", file);
+    for (const auto& [tensor, value] : json["weight_map"].items()) {
+      const auto file = value.get<std::string>();
+      const std::size_t number = files.at(file);
+      require<FormatError>(files_[number].has(tensor), index.string(), ": the tensor '", tensor,
+                           "' is not in ", file);
+      place_[tensor] = number;
+    }
+    for (const auto& file : files_)
+      for (const auto& [tensor, bytes] : file.tensors())
+        require<FormatError>(place_.contains(tensor), file.name(), ": the tensor '", tensor,
+                             "' is not in ", index.filename().string());
   }
 
   const SafetensorsFile& file_of(const std::string& name) const {

@@ -1,5 +1,5 @@
 /// GGUF 2 and 3, memory-mapped: typed key-values and tensors by name. Malformed files are refused
-/// with the place.
+/// with the place. A model that is split into several files is read from its first one.
 ///
 ///     qlora::GgufFile file("model.gguf");
 ///     file.get<std::uint64_t>("llama.block_count");
@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -100,18 +101,28 @@ class GgufCursor {
 
 }  // namespace detail
 
+/// A GGUF file, or all files of a split one. Reading is thread-safe: nothing changes after the
+/// constructor.
 class GgufFile {
  public:
-  /// Throws IoError for a file that can't be read and FormatError, naming file and place, for a
-  /// malformed one.
-  explicit GgufFile(const std::filesystem::path& path) : name_(path.string()), file_(path) {
-    parse();
+  /// path: the file, or the first of a split model (`NAME-00001-of-00003.gguf`), whose other files
+  /// lie beside it. Throws IoError for a file that can't be read and FormatError, naming file and
+  /// place, for a malformed one.
+  explicit GgufFile(const std::filesystem::path& path) : name_(path.string()) {
+    parse(path);
+    read_other_parts(path);
   }
 
   const std::string& name() const { return name_; }
-  const MappedFile& file() const { return file_; }
+  /// The file, or the files of a split model in order.
+  const std::vector<MappedFile>& files() const { return files_; }
+  /// Gives mapped pages back to the system.
+  void release_pages() const {
+    for (const MappedFile& file : files_) file.release_pages();
+  }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
-  /// Each key's kind and value as the bytes in the file, for copies that lose nothing.
+  /// Each key's kind and value as the bytes in the file, for copies that lose nothing. The keys
+  /// that tell how a model was split are not among them.
   const std::map<std::string, std::span<const std::byte>>& raw_values() const {
     return raw_values_;
   }
@@ -150,6 +161,9 @@ class GgufFile {
     return *std::move(value);
   }
 
+  /// All keys and what kind of value each has.
+  const std::map<std::string, GgufValue>& values() const { return values_; }
+
   bool has(const std::string& tensor) const { return tensors_.contains(tensor); }
 
   /// Throws FormatError when there is no such tensor.
@@ -163,6 +177,9 @@ class GgufFile {
   /// A tensor decoded to [rows, cols] floats. Throws FormatError for a type that is not supported.
   RowMatrixXf dense(const std::string& name) const {
     const GgufTensor& t = tensor(name);
+    require<FormatError>(find_gguf_type(t.type) != nullptr, name_, ": tensor '", name, "': type ",
+                         gguf_type_name(t.type), " is not supported; expected one of ",
+                         gguf_type_names());
     RowMatrixXf values(t.rows(), t.cols());
     gguf_decode(t.type, t.bytes,
                 std::span<float>(values.data(), static_cast<std::size_t>(values.size())));
@@ -170,33 +187,76 @@ class GgufFile {
   }
 
  private:
-  void parse() {
-    detail::GgufCursor cursor(name_, file_.bytes());
-    const auto bytes = file_.bytes();
-    require<FormatError>(bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0, name_,
+  using Keys = std::map<std::string, GgufValue>;
+
+  void parse(const std::filesystem::path& path) {
+    const std::string file = path.string();
+    const auto bytes = files_.emplace_back(path).bytes();
+    detail::GgufCursor cursor(file, bytes);
+    require<FormatError>(bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0, file,
                          ": expected the magic 'GGUF' at the start of the file");
     (void)cursor.read<std::uint32_t>();
     const auto version = cursor.read<std::uint32_t>();
-    require<FormatError>(version == 2 || version == 3, name_,
+    require<FormatError>(version == 2 || version == 3, file,
                          ": expected GGUF version 2 or 3, found ", version);
     const auto tensor_count = cursor.read_count(24, "tensors");
     const auto key_count = cursor.read_count(13, "keys");
+    const bool first = files_.size() == 1;
+    values_.clear();  // those of this file; the first one's come back below
     for (std::uint64_t i = 0; i < key_count; ++i) {
       std::string key = cursor.read_string();
       const std::size_t start = cursor.position();
       GgufValue value = read_value(cursor, cursor.read<std::uint32_t>());
       if (!values_.emplace(key, std::move(value)).second)
         cursor.fail("the key '", key, "' comes twice");
-      raw_values_.emplace(key, bytes.subspan(start, cursor.position() - start));
+      if (first && !key.starts_with("split."))
+        raw_values_.emplace(key, bytes.subspan(start, cursor.position() - start));
     }
     const auto alignment = find<std::uint64_t>("general.alignment").value_or(32);
     require<FormatError>(
-        alignment > 0 && alignment <= (1u << 30) && (alignment & (alignment - 1)) == 0, name_,
+        alignment > 0 && alignment <= (1u << 30) && (alignment & (alignment - 1)) == 0, file,
         ": general.alignment: expected a power of two, found ", alignment);
     std::vector<std::pair<std::string, std::uint64_t>> offsets;
     for (std::uint64_t i = 0; i < tensor_count; ++i) offsets.push_back(read_tensor(cursor));
     const std::uint64_t start = (cursor.position() + alignment - 1) / alignment * alignment;
-    for (const auto& [name, offset] : offsets) place_tensor(name, offset, start, alignment);
+    for (const auto& [name, offset] : offsets) place_tensor(file, name, offset, start, alignment);
+  }
+
+  /// The other files of a split model, as llama.cpp names them: NAME-00002-of-00003.gguf.
+  void read_other_parts(const std::filesystem::path& path) {
+    const auto count = find<std::uint64_t>("split.count").value_or(1);
+    const auto number = find<std::uint64_t>("split.no").value_or(0);
+    if (count <= 1) return;
+    const auto suffix = [&](std::uint64_t part) {
+      char text[64];
+      std::snprintf(text, sizeof(text), "-%05llu-of-%05llu.gguf",
+                    static_cast<unsigned long long>(part + 1),
+                    static_cast<unsigned long long>(count));
+      return std::string(text);
+    };
+    const std::string file = path.filename().string(), own = suffix(number);
+    const bool named = count <= 99999 && number < count && file.ends_with(own);
+    require<FormatError>(named, name_, ": file ", number + 1, " of ", count,
+                         " of a split model: expected a name that ends in ", own);
+    const std::string stem = file.substr(0, file.size() - own.size());
+    require<FormatError>(number == 0, name_, ": file ", number + 1, " of ", count,
+                         " of a split model: name the first, ", stem, suffix(0));
+    Keys keys = values_;
+    for (std::uint64_t part = 1; part < count; ++part) {
+      const auto next = path.parent_path() / (stem + suffix(part));
+      require<IoError>(std::filesystem::exists(next), name_, ": file 1 of ", count,
+                       " of a split model: expected file ", part + 1, " beside it, ",
+                       next.filename().string(), ", found none");
+      parse(next);
+      const auto found = find<std::uint64_t>("split.no").value_or(0);
+      const auto of = find<std::uint64_t>("split.count").value_or(1);
+      require<FormatError>(found == part && of == count, next.string(), ": expected file ",
+                           part + 1, " of ", count, ", found file ", found + 1, " of ", of);
+    }
+    values_ = std::move(keys);
+    const auto tensors = find<std::uint64_t>("split.tensors.count").value_or(tensors_.size());
+    require<FormatError>(tensors == tensors_.size(), name_, ": split.tensors.count: expected ",
+                         tensors, " tensors in ", count, " files, found ", tensors_.size());
   }
 
   std::pair<std::string, std::uint64_t> read_tensor(detail::GgufCursor& cursor) {
@@ -220,22 +280,23 @@ class GgufFile {
     return {std::move(name), offset};
   }
 
-  void place_tensor(const std::string& name, std::uint64_t offset, std::uint64_t start,
-                    std::uint64_t alignment) {
+  /// A type that can't be decoded is refused when it is read, one whose size is not known here.
+  void place_tensor(const std::string& file, const std::string& name, std::uint64_t offset,
+                    std::uint64_t start, std::uint64_t alignment) {
     GgufTensor& tensor = tensors_.at(name);
-    const GgufType* type = find_gguf_type(tensor.type);
-    require<FormatError>(type != nullptr, name_, ": tensor '", name, "': type ", tensor.type,
+    const auto type = find_gguf_layout(tensor.type);
+    require<FormatError>(type.has_value(), file, ": tensor '", name, "': type ", tensor.type,
                          " is not supported; expected one of ", gguf_type_names());
-    require<FormatError>(tensor.cols() % type->block == 0, name_, ": tensor '", name,
+    require<FormatError>(tensor.cols() % type->block == 0, file, ": tensor '", name,
                          "': expected rows of a multiple of ", type->block, " for ", type->name,
                          ", found ", tensor.cols());
     const auto size = static_cast<std::uint64_t>(tensor.size() / type->block * type->bytes);
-    const auto all = file_.bytes();
-    require<FormatError>(offset % alignment == 0, name_, ": tensor '", name, "': its offset ",
+    const auto all = files_.back().bytes();
+    require<FormatError>(offset % alignment == 0, file, ": tensor '", name, "': its offset ",
                          offset, " is no multiple of the alignment ", alignment);
     require<FormatError>(
         start <= all.size() && offset <= all.size() - start && size <= all.size() - start - offset,
-        name_, ": tensor '", name, "': expected ", size, " bytes at ", start + offset,
+        file, ": tensor '", name, "': expected ", size, " bytes at ", start + offset,
         ", found a file of ", all.size(), " bytes; is it truncated?");
     tensor.bytes = all.subspan(start + offset, size);
   }
@@ -299,8 +360,8 @@ class GgufFile {
   }
 
   std::string name_;
-  MappedFile file_;
-  std::map<std::string, GgufValue> values_;
+  std::vector<MappedFile> files_;
+  Keys values_;
   std::map<std::string, std::span<const std::byte>> raw_values_;
   std::map<std::string, GgufTensor> tensors_;
 };

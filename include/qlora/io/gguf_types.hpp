@@ -7,8 +7,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/ggml.hpp"
@@ -109,11 +111,58 @@ inline constexpr std::array gguf_types{
 
 }  // namespace detail
 
-/// Null for a type that is not supported.
+/// Null for a type that can't be decoded.
 inline const GgufType* find_gguf_type(std::uint32_t id) {
   for (const GgufType& type : detail::gguf_types)
     if (type.id == id) return &type;
   return nullptr;
+}
+
+/// What a type is called and how its blocks lie, for copies of tensors that nobody decodes.
+struct GgufLayout {
+  std::uint32_t id;
+  const char* name;
+  Index block;  ///< elements of a block
+  Index bytes;  ///< bytes of a block
+};
+
+namespace detail {
+
+/// Types of ggml that this library stores and copies but does not decode.
+inline constexpr std::array gguf_other_types{
+    GgufLayout{9, "Q8_1", 32, 36},      GgufLayout{15, "Q8_K", 256, 292},
+    GgufLayout{16, "IQ2_XXS", 256, 66}, GgufLayout{17, "IQ2_XS", 256, 74},
+    GgufLayout{18, "IQ3_XXS", 256, 98}, GgufLayout{19, "IQ1_S", 256, 50},
+    GgufLayout{21, "IQ3_S", 256, 110},  GgufLayout{22, "IQ2_S", 256, 82},
+    GgufLayout{24, "I8", 1, 1},         GgufLayout{25, "I16", 1, 2},
+    GgufLayout{26, "I32", 1, 4},        GgufLayout{27, "I64", 1, 8},
+    GgufLayout{28, "F64", 1, 8},        GgufLayout{29, "IQ1_M", 256, 56},
+    GgufLayout{34, "TQ1_0", 256, 54},   GgufLayout{35, "TQ2_0", 256, 66}};
+
+}  // namespace detail
+
+/// The layout of any type that is known, decoded or not; nothing for another one.
+inline std::optional<GgufLayout> find_gguf_layout(std::uint32_t id) {
+  if (const GgufType* type = find_gguf_type(id))
+    return GgufLayout{type->id, type->name, type->block, type->bytes};
+  for (const GgufLayout& type : detail::gguf_other_types)
+    if (type.id == id) return type;
+  return std::nullopt;
+}
+
+/// The same by name.
+inline std::optional<GgufLayout> find_gguf_layout(std::string_view name) {
+  for (const GgufType& type : detail::gguf_types)
+    if (type.name == name) return find_gguf_layout(type.id);
+  for (const GgufLayout& type : detail::gguf_other_types)
+    if (type.name == name) return type;
+  return std::nullopt;
+}
+
+/// "Q4_0" of 2, "99" of a type that is not known.
+inline std::string gguf_type_name(std::uint32_t id) {
+  const auto layout = find_gguf_layout(id);
+  return layout ? layout->name : std::to_string(id);
 }
 
 inline std::string gguf_type_names() {
@@ -123,12 +172,12 @@ inline std::string gguf_type_names() {
   return names;
 }
 
-/// Decodes out.size() weights. Throws FormatError for an unknown type or bytes that do not match
-/// the size.
+/// Decodes out.size() weights. Throws FormatError for a type that can't be decoded or bytes that do
+/// not match the size.
 inline void gguf_decode(std::uint32_t id, std::span<const std::byte> bytes, std::span<float> out) {
   const GgufType* type = find_gguf_type(id);
-  require<FormatError>(type != nullptr, "GGUF type ", id, " is not supported; expected one of ",
-                       gguf_type_names());
+  require<FormatError>(type != nullptr, "the type ", gguf_type_name(id),
+                       " is not supported; expected one of ", gguf_type_names());
   const Index blocks = static_cast<Index>(out.size()) / type->block;
   require<FormatError>(blocks * type->block == static_cast<Index>(out.size()) &&
                            blocks * type->bytes == static_cast<Index>(bytes.size()),

@@ -25,6 +25,7 @@
 
 namespace qlora {
 
+/// Keys and tensors of one file. One thread uses an object at a time.
 class GgufWriter {
  public:
   /// Sets a key to a number, truth, text, or a list of texts or numbers, in place of what it was.
@@ -61,10 +62,10 @@ class GgufWriter {
   /// Names a tensor; shape: as in a checkpoint, the fastest dimension last. Throws FormatError for
   /// a type that is not known or rows that it can't hold.
   void declare(const std::string& name, const std::vector<Index>& shape, std::uint32_t type) {
-    const GgufType* known = find_gguf_type(type);
-    require<FormatError>(
-        known != nullptr && !shape.empty() && shape.size() <= 4 && shape.back() % known->block == 0,
-        "GGUF: tensor '", name, "': type ", type, " can't hold its rows");
+    const auto known = find_gguf_layout(type);
+    require<FormatError>(known.has_value() && !shape.empty() && shape.size() <= 4 &&
+                             shape.back() % known->block == 0,
+                         "GGUF: tensor '", name, "': type ", type, " can't hold its rows");
     Index size = 1;
     for (const Index n : shape) size *= n;
     put_text(tensors_, name);

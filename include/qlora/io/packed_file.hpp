@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -96,6 +97,18 @@ inline std::optional<PackedState> find_packed_state(const Checkpoint& file,
   require<FormatError>(state.block_size > 0 && state.block_size <= (Index{1} << 30), where,
                        ": blocksize: expected 1 or more, found ", state.block_size);
   return state;
+}
+
+/// Whether a tensor is a part of the packed weight `weight`: its scales to any depth, a table, its
+/// outliers, or the text that tells about it.
+inline bool is_packed_part(const std::string& weight, std::string_view tensor) {
+  if (!tensor.starts_with(weight + ".")) return false;
+  tensor.remove_prefix(weight.size() + 1);
+  while (tensor.starts_with("nested_")) tensor.remove_prefix(std::string_view("nested_").size());
+  for (const std::string_view part : {"absmax", "absmax_sign", "quant_map", "outlier_row_start",
+                                      "outlier_column", "outlier_value"})
+    if (tensor == part) return true;
+  return tensor.starts_with("quant_state.");
 }
 
 namespace detail {

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,17 +34,27 @@ struct SafeTensor {
 
 namespace detail {
 
-/// Bytes of an element, 0 for an unknown type.
-inline std::size_t safetensors_size(const std::string& dtype) {
-  static const std::map<std::string, std::size_t> sizes{
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
-      {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
-      {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
-  const auto place = sizes.find(dtype);
-  return place == sizes.end() ? 0 : place->second;
+/// Bits of an element, 0 for an unknown type.
+inline std::uint64_t safetensors_bits(std::string_view dtype) {
+  using Type = std::pair<std::string_view, std::uint64_t>;
+  constexpr std::array types{
+      Type{"BOOL", 8},        Type{"F4", 4},          Type{"F6_E2M3", 6}, Type{"F6_E3M2", 6},
+      Type{"U8", 8},          Type{"I8", 8},          Type{"F8_E4M3", 8}, Type{"F8_E5M2", 8},
+      Type{"F8_E4M3FNUZ", 8}, Type{"F8_E5M2FNUZ", 8}, Type{"F8_E8M0", 8}, Type{"U16", 16},
+      Type{"I16", 16},        Type{"F16", 16},        Type{"BF16", 16},   Type{"U32", 32},
+      Type{"I32", 32},        Type{"F32", 32},        Type{"U64", 64},    Type{"I64", 64},
+      Type{"F64", 64},        Type{"C64", 64}};
+  for (const auto& [name, bits] : types)
+    if (name == dtype) return bits;
+  return 0;
 }
 
 }  // namespace detail
+
+/// Whether safetensors has an element type of this name.
+inline bool is_safetensors_dtype(std::string_view dtype) {
+  return detail::safetensors_bits(dtype) > 0;
+}
 
 /// A matrix of F32, F16 or BF16 as floats; a vector is one row. Throws FormatError that begins with
 /// `where`.
@@ -66,6 +77,7 @@ inline RowMatrixXf dense_of(const SafeTensor& tensor, const std::string& where) 
   return values;
 }
 
+/// One file; reading is thread-safe, nothing changes after the constructor.
 class SafetensorsFile {
  public:
   /// Throws IoError or FormatError, naming file and tensor.
@@ -142,14 +154,16 @@ class SafetensorsFile {
                          offsets.size());
     const auto from = static_cast<std::uint64_t>(offsets[0]);
     const auto to = static_cast<std::uint64_t>(offsets[1]);
-    const std::uint64_t size = detail::safetensors_size(tensor.dtype);
-    require<FormatError>(size > 0, where, ": the type '", tensor.dtype, "' is not known");
-    std::uint64_t expected = size;
+    std::uint64_t expected = detail::safetensors_bits(tensor.dtype);
+    require<FormatError>(expected > 0, where, ": the type '", tensor.dtype, "' is not known");
     for (const Index n : tensor.shape)
       require<FormatError>(
           n < (Index{1} << 48) &&
               !__builtin_mul_overflow(expected, static_cast<std::uint64_t>(n), &expected),
           where, ": its shape is out of range");
+    require<FormatError>(expected % 8 == 0, where, ": its elements of ", tensor.dtype,
+                         " end inside a byte");
+    expected /= 8;
     require<FormatError>(from <= to && to <= data.size() && to - from == expected, where,
                          ": expected ", expected, " bytes, found the range ", from, " to ", to,
                          " of ", data.size());

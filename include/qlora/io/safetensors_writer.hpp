@@ -42,6 +42,7 @@ inline constexpr std::string_view safetensors_dtype<std::uint8_t> = "U8";
 template <>
 inline constexpr std::string_view safetensors_dtype<std::uint32_t> = "U32";
 
+/// One thread writes at a time.
 class SafetensorsWriter {
  public:
   using Metadata = std::map<std::string, std::string>;
@@ -56,7 +57,7 @@ class SafetensorsWriter {
     nlohmann::json largest = header_;
     constexpr auto number = std::uint64_t{1} << 62;
     for (const auto& name : names)
-      largest[name] = {{"dtype", "F8_E4M3"},
+      largest[name] = {{"dtype", "F8_E4M3FNUZ"},
                        {"shape", {number, number, number, number}},
                        {"data_offsets", {number, number}}};
     room_ = (largest.dump().size() + 7) / 8 * 8;
@@ -73,8 +74,9 @@ class SafetensorsWriter {
                          "' was not announced, or comes twice");
     require<FormatError>(shape.size() <= 4, path_, ": tensor '", name,
                          "': expected at most 4 dimensions, found ", shape.size());
-    std::size_t size = detail::safetensors_size(std::string(dtype));
+    std::size_t size = detail::safetensors_bits(dtype);
     for (const Index n : shape) size *= static_cast<std::size_t>(n);
+    size /= 8;
     require<FormatError>(size == bytes.size(), path_, ": tensor '", name, "': expected ", size,
                          " bytes, found ", bytes.size());
     missing_.erase(place);
