@@ -1,7 +1,9 @@
 // A folder in Hugging Face layout, through the same door as a GGUF file.
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "qlora/model/llama_weights.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/load.hpp"
@@ -105,15 +107,21 @@ TEST_CASE("a config that is no Llama of ours is refused by key") {
     REQUIRE(test::contains(found, part));
   };
   const nlohmann::json absent(nlohmann::json::value_t::discarded);
-  expect("model_type", "mistral", "model_type: expected llama, found mistral");
+  expect("model_type", "qwen2", "model_type: expected llama, or mistral without a window, found");
   expect("hidden_size", absent, "hidden_size");
   expect("hidden_size", "wide", "config.json");
-  expect("num_attention_heads", 3, "do not fit");
-  expect("num_attention_heads", 0, "do not fit");
+  expect("num_attention_heads", 3,
+         "num_key_value_heads: expected a divisor of the 3 heads, found 2");
+  expect("num_attention_heads", 6,
+         "num_attention_heads: expected a divisor of the width 32, found 6");
+  expect("num_attention_heads", 0, "num_attention_heads: expected a whole number from 1");
   expect("head_dim", 64, "head_dim: expected 8, found 64");
   expect("attention_bias", true, "attention_bias");
-  expect("rope_scaling", {{"rope_type", "llama3"}}, "rotary");
-  expect("rope_parameters", {{"rope_type", "yarn"}}, "rotary");
+  expect("attention_bias", 1, "attention_bias: expected false, found 1");
+  expect("rope_scaling", {{"rope_type", "llama3"}}, "rope_scaling: llama3 is not supported");
+  expect("rope_parameters", {{"rope_type", "yarn"}}, "rope_parameters: yarn is not supported");
+  expect("tie_word_embeddings", absent, "tie_word_embeddings is false");
+  expect("a_new_key", 1, "config.json: a_new_key: 1 is not supported");
   expect("hidden_act", "gelu", "hidden_act");
   expect("vocab_size", 7, "model.embed_tokens.weight");
   expect("num_hidden_layers", 3, "model.layers.2");
@@ -148,4 +156,46 @@ TEST_CASE("an own head counts unless the embedding is tied") {
   }
   const RowMatrixXf doubled = logits_of(tiny.folder / "hf", "float");
   REQUIRE((doubled - 2.f * tiny.logits("float")).norm() < 1e-5f * doubled.norm());
+}
+
+TEST_CASE("a head in the file counts though the embedding is tied, unless it is the embedding") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", tiny.source);
+  std::vector<std::string> names = test::weight_names(tiny.source);
+  names.push_back("lm_head.weight");
+  const auto write = [&](float factor) {
+    qlora::SafetensorsWriter file(tiny.folder / "hf" / "model.safetensors", names);
+    for (const auto& name : names)
+      file.add(name, name == "lm_head.weight"
+                         ? RowMatrixXf(factor * tiny.source.dense("model.embed_tokens.weight"))
+                         : tiny.source.dense(name));
+    file.commit();
+  };
+  std::string warning;
+  const auto has_own = [&] {
+    warning.clear();
+    return qlora::has_own_head(*test::open_model(tiny.folder / "hf"),
+                               [&](const std::string& text) { warning += text; });
+  };
+  write(1);
+  REQUIRE(!has_own());
+  REQUIRE(warning.empty());
+  write(2);
+  REQUIRE(has_own());
+  REQUIRE(test::contains(warning, "'lm_head.weight'"));
+  const RowMatrixXf doubled = logits_of(tiny.folder / "hf", "float");
+  REQUIRE((doubled - 2.f * tiny.logits("float")).norm() < 1e-5f * doubled.norm());
+}
+
+TEST_CASE("the weights of a folder are named without the parts of packed ones") {
+  const Tiny tiny;
+  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
+  const auto source = test::open_model(tiny.folder / "dq");
+  auto expected = test::weight_names(tiny.source);
+  std::sort(expected.begin(), expected.end());
+  REQUIRE(source->weights() == expected);
+  const auto stored = source->stored("model.layers.0.mlp.up_proj.weight");
+  REQUIRE(stored.type == "packed");
+  REQUIRE(stored.bytes > static_cast<std::size_t>(64 * 32 / 2));
+  REQUIRE(source->stored("model.norm.weight").bytes == 32 * 4);
 }

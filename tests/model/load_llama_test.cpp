@@ -1,6 +1,11 @@
 #include "qlora/model/load_llama.hpp"
 
 #include <cmath>
+#include <string>
+#include <vector>
+
+#include "qlora/io/gguf_writer.hpp"
+#include "qlora/io/json_file.hpp"
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
@@ -123,7 +128,7 @@ TEST_CASE("another architecture, missing tensors and sizes that do not fit are r
   REQUIRE(test::contains(refusal(folder, tiny.bytes()), "expected llama, found gpt2"));
   tiny = {};
   tiny.heads = 3;
-  REQUIRE(test::contains(refusal(folder, tiny.bytes()), "do not fit"));
+  REQUIRE(test::contains(refusal(folder, tiny.bytes()), "expected a divisor of the 3 heads"));
   auto scaled = test::TinyModel().builder();
   scaled.key("llama.rope.scaling.type", "yarn");
   REQUIRE(test::contains(refusal(folder, scaled.bytes()), "llama.rope.scaling.type"));
@@ -138,4 +143,55 @@ TEST_CASE("weights that are not finite are refused by tensor") {
   const float infinity = std::numeric_limits<float>::infinity();
   std::memcpy(bytes.data() + bytes.size() - 4, &infinity, 4);  // the end of blk.1.ffn_down
   REQUIRE(test::contains(refusal(folder, bytes), "blk.1.ffn_down.weight"));
+}
+
+TEST_CASE("a tensor or key that nothing reads is refused before anything is loaded") {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"rope_freqs.weight", "blk.0.attn_q.bias", "blk.2.attn_q.weight", "x"}) {
+    auto more = test::TinyModel().builder();
+    more.tensor(name, test::normal_matrix(1, 4, 1));
+    INFO(name);
+    REQUIRE(test::contains(refusal(folder, more.bytes()), "'" + std::string(name) + "'"));
+  }
+  auto scaled = test::TinyModel().builder();
+  scaled.key("llama.rope.scaling.factor", 4.f);
+  REQUIRE(test::contains(refusal(folder, scaled.bytes()), "llama.rope.scaling.factor: 4"));
+  auto unknown = test::TinyModel().builder();
+  unknown.key("llama.a_new_key", 4.f);
+  REQUIRE(test::contains(refusal(folder, unknown.bytes()), "llama.a_new_key: 4 is not supported"));
+}
+
+TEST_CASE("as-is tells once which weights became floats, and others' data is left out aloud") {
+  const test::TemporaryFolder folder;
+  const auto warnings = [&](const std::string& bytes, const std::string& format) {
+    std::vector<std::string> all;
+    const qlora::GgufSource source(folder.write("m.gguf", bytes));
+    (void)qlora::load_llama(
+        source, {.format = format, .warn = [&](const std::string& text) { all.push_back(text); }});
+    return all;
+  };
+  const test::TinyModel tiny;
+  REQUIRE(warnings(tiny.bytes(), "as-is").empty());
+  auto more = tiny.builder();
+  more.tensor("order", {4}, 26, std::string(16, 'x'));
+  const auto foreign = warnings(more.bytes(), "float");
+  REQUIRE(foreign.size() == 1);
+  REQUIRE(test::contains(foreign.front(), "'order': I32"));
+  // The same model with two of its weights in halves.
+  const qlora::GgufFile file(folder.write("m.gguf", tiny.bytes()));
+  qlora::GgufWriter halves;
+  const auto is_half = [](const std::string& name) { return name.ends_with("ffn_up.weight"); };
+  for (const auto& [key, value] : file.raw_values()) halves.set_raw(key, value);
+  for (const auto& [name, tensor] : file.tensors())
+    halves.declare(name, tensor.shape, is_half(name) ? 1 : 0);
+  halves.open(folder / "half.gguf");
+  for (const auto& [name, tensor] : file.tensors())
+    halves.write(is_half(name) ? tensor.bytes.first(tensor.bytes.size() / 2) : tensor.bytes);
+  halves.commit();
+  const std::string bytes = qlora::read_text_file(folder / "half.gguf");
+  const auto decoded = warnings(bytes, "as-is");
+  REQUIRE(decoded.size() == 1);
+  REQUIRE(test::contains(decoded.front(), "2 weights in F16"));
+  REQUIRE(test::contains(decoded.front(), "6144 bytes in the file, 12288 bytes in memory"));
+  REQUIRE(warnings(bytes, "nf4-dq").empty());
 }

@@ -15,69 +15,13 @@
 #include "qlora/io/bitsandbytes.hpp"
 #include "qlora/io/checkpoint.hpp"
 #include "qlora/io/json_file.hpp"
+#include "qlora/model/llama_json.hpp"
 #include "qlora/model/model_source.hpp"
 #include "qlora/quant/dequantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 #include "qlora/text/tokenizer_json.hpp"
 
 namespace qlora {
-
-namespace detail {
-
-/// Reads what transformers writes for a Llama.
-class LlamaJson {
- public:
-  LlamaJson(std::string name, const nlohmann::json& json) : name_(std::move(name)), json_(json) {}
-
-  LlamaConfig read() const {
-    expect<std::string>("model_type", "llama", "none");
-    expect<std::string>("hidden_act", "silu", "silu");
-    expect<bool>("attention_bias", false, false);
-    expect<bool>("mlp_bias", false, false);
-    LlamaConfig config;
-    config.width = size("hidden_size");
-    config.hidden = size("intermediate_size");
-    config.layers = size("num_hidden_layers");
-    config.heads = size("num_attention_heads");
-    config.kv_heads = is_set("num_key_value_heads") ? size("num_key_value_heads") : config.heads;
-    config.context = size("max_position_embeddings");
-    config.norm_epsilon = json_.at("rms_norm_eps").get<double>();
-    config.vocabulary = size("vocab_size");
-    require_sane(config, name_);
-    if (is_set("head_dim"))
-      require<FormatError>(size("head_dim") == config.head_width(), name_, ": head_dim: expected ",
-                           config.head_width(), ", found ", size("head_dim"));
-    // Since transformers 5 the base stands among the rope_parameters.
-    const nlohmann::json rope = value("rope_parameters", nlohmann::json::object());
-    config.rope_base = rope.value("rope_theta", value("rope_theta", 10000.0));
-    const std::string kind = rope.value("rope_type", std::string("default"));
-    require<FormatError>(kind == "default" && value("rope_scaling", nlohmann::json()).is_null(),
-                         name_, ": scaled rotary embeddings are not supported");
-    return config;
-  }
-
-  bool ties_embeddings() const { return value("tie_word_embeddings", false); }
-
- private:
-  bool is_set(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
-  Index size(const char* key) const { return whole_number(json_.at(key), name_ + ": " + key); }
-  template <class T>
-  T value(const char* key, T otherwise) const {
-    const auto place = json_.find(key);
-    return place == json_.end() || place->is_null() ? otherwise : place->template get<T>();
-  }
-  template <class T>
-  void expect(const char* key, const T& expected, const T& otherwise) const {
-    const T found = value(key, otherwise);
-    require<FormatError>(found == expected, name_, ": ", key, ": expected ", expected, ", found ",
-                         found);
-  }
-
-  std::string name_;
-  const nlohmann::json& json_;
-};
-
-}  // namespace detail
 
 /// Calls `visit(QuantizedMatrix<F>)` with a packed weight in the format it has in the file. Throws
 /// FormatError, naming file and tensor.
@@ -96,46 +40,69 @@ inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& stat
   return values;
 }
 
+/// Reading is thread-safe: nothing changes after the constructor.
 class FolderSource final : public ModelSource {
- private:
-  /// What a reader of config.json gives; its errors name the file.
-  template <class Read>
-  auto checked(Read&& read) const {
-    const std::string path = (folder_ / "config.json").string();
-    try {
-      return read(detail::LlamaJson(path, config_json_));
-    } catch (const nlohmann::json::exception& failure) {
-      throw FormatError(message(path, ": ", failure.what()));
-    }
-  }
-
  public:
+  /// Throws IoError or FormatError for files that can't be read; what config.json says of the model
+  /// is refused when it is asked for.
   explicit FolderSource(const std::filesystem::path& folder)
-      : folder_(folder), config_json_(read_json_file(folder / "config.json")), weights_(folder) {}
+      : folder_(folder),
+        config_json_(read_json_file(folder / "config.json")),
+        weights_(folder),
+        whole_names_(!weights_.has("embed_tokens.weight")),
+        config_([&] { return read_llama_json((folder_ / "config.json").string(), config_json_); }) {
+  }
 
   const Checkpoint& checkpoint() const { return weights_; }
   const nlohmann::json& config_json() const { return config_json_; }
   const std::string& name() const override { return weights_.name(); }
 
-  LlamaConfig config() const override {
-    return checked([&](const detail::LlamaJson& json) { return json.read(); });
-  }
+  LlamaConfig config() const override { return config_.value().config; }
   TokenizerData tokenizer() const override { return read_tokenizer_folder(folder_); }
 
-  bool has(const std::string& weight) const override {
-    if (weight == "lm_head.weight" &&
-        checked([](const detail::LlamaJson& json) { return json.ties_embeddings(); }))
-      return false;
-    return weights_.has(weight);
+  std::vector<std::string> weights() const override {
+    std::vector<std::string> all;
+    std::string packed;  // the weight whose parts follow it in order of names
+    for (const auto& name : weights_.names()) {
+      if (!packed.empty() && is_packed_part(packed, name)) continue;
+      all.push_back(full_name(name));
+      packed = find_packed_state(weights_, name) ? name : "";
+    }
+    return all;
   }
-  std::string where(const std::string& weight) const override { return weights_.where(weight); }
+  bool ties_embeddings() const override { return config_.value().ties_embeddings; }
+  bool has(const std::string& weight) const override { return weights_.has(own_name(weight)); }
+  /// Files saved from the model without its head (LlamaModel) leave "model." out of their names.
+  std::string own_name(const std::string& weight) const override {
+    return whole_names_ || !weight.starts_with("model.") ? weight : weight.substr(6);
+  }
+  /// The other way round.
+  std::string full_name(const std::string& own) const {
+    const bool inner =
+        own.starts_with("layers.") || own.starts_with("embed_tokens.") || own.starts_with("norm.");
+    return whole_names_ || !inner ? own : "model." + own;
+  }
+  std::string where(const std::string& weight) const override {
+    return weights_.where(own_name(weight));
+  }
+  StoredWeight stored(const std::string& weight) const override {
+    const std::string name = own_name(weight);
+    StoredWeight stored{weights_.tensor(name).dtype, weights_.tensor(name).bytes.size()};
+    if (!find_packed_state(weights_, name)) return stored;
+    stored.type = "packed";
+    for (const auto& each : weights_.names())
+      if (is_packed_part(name, each)) stored.bytes += weights_.tensor(each).bytes.size();
+    return stored;
+  }
   RowMatrixXf dense(const std::string& weight) const override {
-    const auto state = find_packed_state(weights_, weight);
-    return state ? decode_packed(weights_, *state) : weights_.dense(weight);
+    const std::string name = own_name(weight);
+    const auto state = find_packed_state(weights_, name);
+    return state ? decode_packed(weights_, *state) : weights_.dense(name);
   }
   AnyLinear<float> as_is(const std::string& weight, const Warn& warn) const override {
-    const auto state = find_packed_state(weights_, weight);
-    if (!state) return AnyLinear<float>(weights_.dense(weight));
+    const std::string name = own_name(weight);
+    const auto state = find_packed_state(weights_, name);
+    if (!state) return AnyLinear<float>(weights_.dense(name));
     AnyLinear<float> linear;
     read_any_packed(
         weights_, *state,
@@ -155,6 +122,8 @@ class FolderSource final : public ModelSource {
   std::filesystem::path folder_;
   nlohmann::json config_json_;
   Checkpoint weights_;
+  bool whole_names_ = true;
+  detail::Attempt<LlamaFolderConfig> config_;
 };
 
 }  // namespace qlora

@@ -6,64 +6,54 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "qlora/io/gguf.hpp"
 #include "qlora/io/gguf_blocks.hpp"
+#include "qlora/model/llama_gguf.hpp"
 #include "qlora/model/llama_names.hpp"
 #include "qlora/model/model_source.hpp"
 
 namespace qlora {
 
-/// Throws FormatError for another architecture or a missing key.
-inline LlamaConfig llama_config(const GgufFile& file) {
-  const auto architecture = file.get<std::string>("general.architecture");
-  require<FormatError>(architecture == "llama", file.name(),
-                       ": general.architecture: expected llama, found ", architecture);
-  const auto size = [&](const char* key) { return file.get<Index>(std::string("llama.") + key); };
-  LlamaConfig config;
-  config.width = size("embedding_length");
-  config.hidden = size("feed_forward_length");
-  config.layers = size("block_count");
-  config.heads = size("attention.head_count");
-  config.kv_heads = file.find<Index>("llama.attention.head_count_kv").value_or(config.heads);
-  config.context = size("context_length");
-  config.rope_base = file.find<double>("llama.rope.freq_base").value_or(10000.0);
-  config.norm_epsilon = file.get<double>("llama.attention.layer_norm_rms_epsilon");
-  config.vocabulary = file.tensor("token_embd.weight").rows();
-  require_sane(config, file.name());
-  const auto rotary = file.find<Index>("llama.rope.dimension_count").value_or(config.head_width());
-  require<FormatError>(rotary == config.head_width(), file.name(),
-                       ": llama.rope.dimension_count: expected ", config.head_width(), ", found ",
-                       rotary);
-  require<FormatError>(!file.find<std::string>("llama.rope.scaling.type").has_value() ||
-                           file.get<std::string>("llama.rope.scaling.type") == "none",
-                       file.name(),
-                       ": llama.rope.scaling.type: scaled rotary embeddings are not supported");
-  return config;
-}
-
+/// Reading is thread-safe: nothing changes after the constructor.
 class GgufSource final : public ModelSource {
  public:
-  explicit GgufSource(const std::filesystem::path& path) : file_(path) {}
+  /// Throws as GgufFile does; what the keys say of the model is refused when it is asked for.
+  explicit GgufSource(const std::filesystem::path& path)
+      : file_(path), config_([&] { return llama_config(file_); }) {}
 
   const GgufFile& file() const { return file_; }
   const std::string& name() const override { return file_.name(); }
-  LlamaConfig config() const override { return llama_config(file_); }
+  LlamaConfig config() const override { return config_.value(); }
   TokenizerData tokenizer() const override { return tokenizer_data(file_); }
 
-  bool has(const std::string& weight) const override {
-    const auto name = gguf_name(weight);
-    return name && file_.has(*name);
+  std::vector<std::string> weights() const override {
+    std::vector<std::string> all;
+    all.reserve(file_.tensors().size());
+    for (const auto& [name, tensor] : file_.tensors())
+      all.push_back(hugging_face_name(name).value_or(name));
+    return all;
+  }
+  /// A GGUF file without a head has none of its own: there is no key for it.
+  bool ties_embeddings() const override { return !has("lm_head.weight"); }
+  bool has(const std::string& weight) const override { return file_.has(own_name(weight)); }
+  /// The name in the file; a name that no weight of a Llama has is that of another tensor.
+  std::string own_name(const std::string& weight) const override {
+    return gguf_name(weight).value_or(weight);
   }
   std::string where(const std::string& weight) const override {
     return file_.name() + ": tensor '" + own_name(weight) + "'";
   }
+  StoredWeight stored(const std::string& weight) const override {
+    const GgufTensor& tensor = file_.tensor(own_name(weight));
+    return {gguf_type_name(tensor.type), tensor.bytes.size()};
+  }
   RowMatrixXf dense(const std::string& weight) const override {
     return rows_in_hugging_face_order(file_.dense(own_name(weight)), order_of(weight));
   }
-  AnyLinear<float> as_is(const std::string& weight,
-                         const std::function<void(const std::string&)>&) const override {
+  AnyLinear<float> as_is(const std::string& weight, const Warn&) const override {
     const GgufTensor& tensor = file_.tensor(own_name(weight));
     const RowOrder order = order_of(weight);
     AnyLinear<float> linear;
@@ -79,21 +69,20 @@ class GgufSource final : public ModelSource {
     return packed ? std::move(linear) : AnyLinear<float>(dense(weight));
   }
 
-  std::vector<std::span<const std::byte>> files() const override { return {file_.file().bytes()}; }
-  void release_pages() const override { file_.file().release_pages(); }
+  std::vector<std::span<const std::byte>> files() const override {
+    std::vector<std::span<const std::byte>> all;
+    for (const auto& file : file_.files()) all.push_back(file.bytes());
+    return all;
+  }
+  void release_pages() const override { file_.release_pages(); }
 
  private:
-  std::string own_name(const std::string& weight) const {
-    auto name = gguf_name(weight);
-    if (!name)
-      throw FormatError(message(file_.name(), ": no weight of a Llama is called '", weight, "'"));
-    return *std::move(name);
-  }
   RowOrder order_of(const std::string& weight) const {
     return row_order(weight, config().head_width());
   }
 
   GgufFile file_;
+  detail::Attempt<LlamaConfig> config_;
 };
 
 }  // namespace qlora

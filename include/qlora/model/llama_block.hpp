@@ -56,6 +56,8 @@ struct DropoutKey {
   std::uint64_t key = 0;
 };
 
+/// One layer: attention and feed-forward, each behind a norm. forward may run in several threads at
+/// the same time with a `Saved` each; backward needs the block for itself.
 template <Scalar T = float>
 struct LlamaBlock {
   AttentionShape shape;

@@ -7,14 +7,15 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "qlora/model/folder_source.hpp"
 #include "qlora/model/gguf_source.hpp"
 #include "qlora/model/llama.hpp"
+#include "qlora/model/llama_weights.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 
@@ -25,7 +26,7 @@ struct LoadOptions {
   /// the file.
   std::string format = "nf4-dq";
   Index block_size = 0;  ///< 0: the format's own (visit_format)
-  std::function<void(const std::string&)> warn = {};
+  Warn warn = {};        ///< hears what was decoded, left out, or is worth knowing
 };
 
 /// A folder in Hugging Face layout, or a GGUF file. Throws IoError or FormatError.
@@ -87,22 +88,61 @@ inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaCo
   return linear;
 }
 
+namespace detail {
+
+/// Weights that had to become float32 under "as-is", for one notice after loading.
+class DecodedWeights {
+ public:
+  void add(const StoredWeight& stored, const AnyLinear<float>& linear) {
+    const auto bytes = static_cast<std::size_t>(linear.bytes());
+    if (stored.type == "F32" ||
+        bytes != static_cast<std::size_t>(linear.rows() * linear.cols()) * 4)
+      return;
+    ++count_;
+    types_.insert(stored.type);
+    before_ += stored.bytes;
+    after_ += bytes;
+  }
+
+  void tell(const std::string& name, const Warn& warn) const {
+    if (count_ == 0 || !warn) return;
+    std::string types;
+    for (const auto& type : types_) types += (types.empty() ? "" : ", ") + type;
+    warn(message(name, ": ", count_, " weights in ", types,
+                 " have no product of their own and became float32: ", before_,
+                 " bytes in the file, ", after_, " bytes in memory"));
+  }
+
+ private:
+  std::size_t count_ = 0, before_ = 0, after_ = 0;
+  std::set<std::string> types_;
+};
+
+}  // namespace detail
+
 /// Embedding and head keep the format that they have in the file, norms are float. Throws
-/// FormatError, ShapeError or NumericError that name the tensor.
+/// FormatError, ShapeError or NumericError that name the tensor, also for one that no part of the
+/// model reads.
 inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& options = {}) {
   Llama<float> model;
   model.config = source.config();
+  const bool own_head = require_llama_weights(source, options.warn);
   const LlamaConfig& config = model.config;
   const auto epsilon = static_cast<float>(config.norm_epsilon);
+  detail::DecodedWeights decoded;
   const auto norm = [&](const std::string& name) {
     const RowMatrixXf w = load_weights(source, name, 1, config.width);
     return RmsNorm<float>{w.row(0).transpose(), epsilon};
   };
+  const auto note = [&](const std::string& name, AnyLinear<float> linear) {
+    if (options.format == "as-is") decoded.add(source.stored(name), linear);
+    return linear;
+  };
   const auto table = [&](const std::string& name) {
-    return load_as_is(source, name, config.vocabulary, config.width, options);
+    return note(name, load_as_is(source, name, config.vocabulary, config.width, options));
   };
   model.embedding = table("model.embed_tokens.weight");
-  if (source.has("lm_head.weight")) model.head = table("lm_head.weight");
+  if (own_head) model.head = table("lm_head.weight");
   model.final_norm = norm("model.norm.weight");
   for (Index layer = 0; layer < config.layers; ++layer) {
     LlamaBlock<float>& block = model.blocks.emplace_back();
@@ -110,11 +150,16 @@ inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& opt
     block.shape = config.attention();
     block.attention_norm = norm(prefix + "input_layernorm.weight");
     block.feed_forward_norm = norm(prefix + "post_attention_layernorm.weight");
-    for (int p = 0; p < projection_count; ++p)
+    for (int p = 0; p < projection_count; ++p) {
+      const auto which = static_cast<Projection>(p);
       block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(
-          load_projection(source, config, layer, static_cast<Projection>(p), options), {.rank = 0});
+          note(projection_weight_name(layer, which),
+               load_projection(source, config, layer, which, options)),
+          {.rank = 0});
+    }
     source.release_pages();
   }
+  decoded.tell(source.name(), options.warn);
   model.finish();
   return model;
 }

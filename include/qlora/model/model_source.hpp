@@ -6,36 +6,53 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
+#include <exception>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "qlora/io/warn.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 
 namespace qlora {
 
-/// Weights go by Hugging Face's names and have its order of rows.
+/// A weight's element type and its bytes in the file, scales and tables included.
+struct StoredWeight {
+  std::string type;
+  std::size_t bytes = 0;
+};
+
+/// Weights go by Hugging Face's names and have its order of rows. Reading is thread-safe: nothing
+/// changes after the constructor.
 class ModelSource {
  public:
   virtual ~ModelSource() = default;
 
   /// The file or folder, for messages.
   virtual const std::string& name() const = 0;
-  /// Throws FormatError for another architecture or sizes that do not fit together.
+  /// Throws FormatError for another architecture, sizes that do not fit together, or a key that
+  /// this library does not know.
   virtual LlamaConfig config() const = 0;
   virtual TokenizerData tokenizer() const = 0;
 
+  /// The names of all tensors; the parts of a packed weight are not among them. A tensor that no
+  /// weight of a Llama is has the name that the file gives it.
+  virtual std::vector<std::string> weights() const = 0;
+  /// Whether the source itself says that the embedding serves as head when there is none.
+  virtual bool ties_embeddings() const = 0;
   virtual bool has(const std::string& weight) const = 0;
-  /// A weight's file and the name it has there, for messages.
+  /// What a weight is called in the file.
+  virtual std::string own_name(const std::string& weight) const = 0;
+  /// A weight's file and the name it has there, for messages. The weight must be there.
   virtual std::string where(const std::string& weight) const = 0;
+  virtual StoredWeight stored(const std::string& weight) const = 0;
   /// A weight decoded to floats; a vector is one row. Throws FormatError when it is missing.
   virtual RowMatrixXf dense(const std::string& weight) const = 0;
   /// A weight in the format that it has, packed weights as they are. `warn` hears what is worth
   /// knowing.
-  virtual AnyLinear<float> as_is(const std::string& weight,
-                                 const std::function<void(const std::string&)>& warn) const = 0;
+  virtual AnyLinear<float> as_is(const std::string& weight, const Warn& warn) const = 0;
 
   /// The bytes of all files with weights, for a checksum.
   virtual std::vector<std::span<const std::byte>> files() const = 0;
@@ -43,14 +60,30 @@ class ModelSource {
   virtual void release_pages() const = 0;
 };
 
-/// Throws FormatError that begins with `where` unless the sizes make a model.
-inline void require_sane(const LlamaConfig& config, const std::string& where) {
-  const bool sane = config.width > 0 && config.hidden > 0 && config.layers > 0 &&
-                    config.heads > 0 && config.kv_heads > 0 && config.context > 0 &&
-                    config.heads % config.kv_heads == 0 && config.width % (2 * config.heads) == 0;
-  require<FormatError>(sane, where, ": the sizes of the model do not fit together: width ",
-                       config.width, ", heads ", config.heads, ", key-value heads ",
-                       config.kv_heads, ", layers ", config.layers);
-}
+namespace detail {
+
+/// What a function gave, or the exception that it threw, to be thrown each time it is asked for.
+template <class T>
+class Attempt {
+ public:
+  template <class Read>
+  explicit Attempt(Read&& read) {
+    try {
+      value_ = read();
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+  }
+  const T& value() const {
+    if (failure_) std::rethrow_exception(failure_);
+    return value_;
+  }
+
+ private:
+  T value_{};
+  std::exception_ptr failure_;
+};
+
+}  // namespace detail
 
 }  // namespace qlora

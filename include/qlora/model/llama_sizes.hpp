@@ -1,0 +1,35 @@
+/// Checks of a Llama's sizes, whatever file they come from.
+///
+///     qlora::require_sizes(config, {.width = "m.gguf: llama.embedding_length", ...});
+#pragma once
+
+#include <string>
+
+#include "qlora/core/error.hpp"
+#include "qlora/io/json_keys.hpp"
+#include "qlora/model/llama.hpp"
+
+namespace qlora {
+
+/// What the file calls the sizes and numbers of a Llama, each with the file's name before it.
+struct LlamaKeyNames {
+  std::string width, heads, kv_heads, rope_base, norm_epsilon;
+};
+
+/// Throws FormatError, naming key, expected and found, unless the sizes make a model. Each of them
+/// is 1 or more already.
+inline void require_sizes(const LlamaConfig& config, const LlamaKeyNames& keys) {
+  require<FormatError>(config.heads % config.kv_heads == 0, keys.kv_heads,
+                       ": expected a divisor of the ", config.heads, " heads, found ",
+                       config.kv_heads);
+  require<FormatError>(config.width % config.heads == 0, keys.heads,
+                       ": expected a divisor of the width ", config.width, ", found ",
+                       config.heads);
+  require<FormatError>(config.head_width() % 2 == 0, keys.width,
+                       ": expected an even width for each of the ", config.heads, " heads, found ",
+                       config.width, " in all");
+  (void)checked_positive(config.rope_base, keys.rope_base);
+  (void)checked_positive(config.norm_epsilon, keys.norm_epsilon);
+}
+
+}  // namespace qlora
