@@ -4,6 +4,7 @@
 //
 // makes a folder that transformers and bitsandbytes load. OUTPUT may also be one .safetensors file,
 // or a .gguf file for GGUF's own types. It appears whole or not at all.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "qlora/quant/error_metrics.hpp"
@@ -28,7 +30,7 @@ using qlora::Index;
 
 struct Settings {
   std::string input, output, format, report;
-  std::vector<std::string> skip{"embed_tokens", "token_embd", "lm_head", "output"};
+  std::vector<std::string> skip;
   Index block_size = 0;
   bool double_quant = false;
   program::Dtype dtype = program::Dtype::as_it_is;
@@ -49,9 +51,10 @@ struct Settings {
         ->check(program::block_sizes());
     app.add_flag("--double-quant", double_quant, "quantize the scales too");
     app.add_option("--report", report, "write the errors of each tensor as CSV");
-    app.add_option("--skip", skip,
-                   "tensors with such a part in their dotted name are copied, not quantized")
-        ->capture_default_str();
+    app.add_option(
+        "--skip", skip,
+        "tensors with such a part in their dotted name are copied, not quantized [all but "
+        "the weights of linear layers]");
     app.add_option("--dtype", dtype,
                    "of copied tensors, and of what bitsandbytes decodes to [as it is]")
         ->transform(CLI::CheckedTransformer(
@@ -72,10 +75,10 @@ struct Settings {
 
 // Whole dotted parts: "output" skips output.weight and not blk.0.attn_output.weight.
 bool is_skipped(const std::string& name, const std::vector<std::string>& skip) {
-  std::stringstream parts(name);
-  for (std::string part; std::getline(parts, part, '.');)
-    if (std::find(skip.begin(), skip.end(), part) != skip.end()) return true;
-  return false;
+  const auto parts = program::LinearWeights::parts_of(name);
+  return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
+    return std::find(skip.begin(), skip.end(), part) != skip.end();
+  });
 }
 
 // A line of the report.
@@ -120,39 +123,45 @@ void print_table(const std::vector<Line>& lines) {
               static_cast<double>(after) / 1048576);
 }
 
-// What config.json says, in transformers' words for bitsandbytes' formats.
+// nf4, fp4, and those with double quantization: what transformers loads.
+bool is_bitsandbytes(const std::string& format) {
+  return format == "nf4" || format == "fp4" || format == "nf4-dq" || format == "fp4-dq";
+}
+
+// What config.json says, in transformers' words for bitsandbytes' formats. copied: the modules
+// whose matrices stay as they are.
 nlohmann::json quantization_config(const Settings& settings, const std::string& format,
-                                   Index block_size) {
+                                   Index block_size, const std::vector<std::string>& copied) {
   if (format == "float") return nullptr;
   const bool nested = format.ends_with("-dq");
   const std::string type = format.substr(0, 3);
   const std::string dtype = program::torch_name(program::safetensors_name(settings.dtype));
-  if (format == type || format == type + "-dq") {
-    if (type == "nf4" || type == "fp4")
-      return {{"quant_method", "bitsandbytes"},
-              {"load_in_4bit", true},
-              {"load_in_8bit", false},
-              {"bnb_4bit_quant_type", type},
-              {"bnb_4bit_use_double_quant", nested},
-              {"bnb_4bit_compute_dtype", dtype},
-              {"bnb_4bit_quant_storage", "uint8"},
-              {"llm_int8_skip_modules", settings.skip}};
-  }
+  if (is_bitsandbytes(format))
+    return {{"quant_method", "bitsandbytes"},
+            {"load_in_4bit", true},
+            {"load_in_8bit", false},
+            {"bnb_4bit_quant_type", type},
+            {"bnb_4bit_use_double_quant", nested},
+            {"bnb_4bit_compute_dtype", dtype},
+            {"bnb_4bit_quant_storage", "uint8"},
+            {"llm_int8_skip_modules", copied}};
   return {{"quant_method", "qlora"},
           {"format", format},
           {"block_size", block_size},
-          {"skip_modules", settings.skip}};
+          {"skip_modules", copied}};
 }
 
 // Plans every tensor, then writes one after the other.
+// only_linear: even with --skip nothing but weights of linear layers is packed.
 template <class F, class Output>
 std::vector<Line> convert(const program::ModelInput& input, const Settings& settings,
-                          const std::string& format, Output& output) {
+                          const std::string& format, bool only_linear, Output& output) {
   const std::vector<TensorInput> tensors = input.tensors();
+  const program::LinearWeights linear(tensors);
   const auto is_packed = [&](const TensorInput& tensor) {
-    if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float" ||
-        is_skipped(tensor.name, settings.skip))
-      return false;
+    if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float") return false;
+    if (is_skipped(tensor.name, settings.skip)) return false;
+    if ((settings.skip.empty() || only_linear) && !linear.contains(tensor)) return false;
     if constexpr (std::is_same_v<Output, program::GgufOutput>) {
       if (tensor.shape[1] % F::block_size != 0) return false;  // copied: blocks end with rows there
     }
@@ -165,6 +174,9 @@ std::vector<Line> convert(const program::ModelInput& input, const Settings& sett
       output.plan_copy(tensor);
     }
   }
+  qlora::require<qlora::FormatError>(
+      format == "float" || std::any_of(tensors.begin(), tensors.end(), is_packed), settings.input,
+      ": expected a matrix to quantize, found none; --skip says what else to copy");
   output.open();
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
@@ -191,6 +203,20 @@ std::vector<Line> convert(const program::ModelInput& input, const Settings& sett
   return lines;
 }
 
+// The modules whose matrices are copied, by the names that the output gives them; the head among
+// them where the embedding serves as head.
+std::vector<std::string> copied_modules(const program::SafetensorsOutput& output,
+                                        const std::vector<Line>& lines) {
+  constexpr std::string_view end = ".weight";
+  std::set<std::string> modules{"lm_head"};
+  for (const Line& line : lines) {
+    const std::string name = output.name_of(line.name);
+    if (line.format == "copied" && line.shape.size() == 2 && name.ends_with(end))
+      modules.insert(name.substr(0, name.size() - end.size()));
+  }
+  return {modules.begin(), modules.end()};
+}
+
 void run_quantize(const Settings& settings) {
   const std::string format = settings.full_format();
   const program::ModelInput input(settings.input);
@@ -203,7 +229,7 @@ void run_quantize(const Settings& settings) {
     if (target.extension() == ".gguf") {
       if constexpr (qlora::GgufFormat<F>) {
         program::GgufOutput output(input, target, settings.dtype);
-        lines = convert<F>(input, settings, format, output);
+        lines = convert<F>(input, settings, format, false, output);
         output.commit({});
       } else {
         throw qlora::FormatError(qlora::message(
@@ -211,10 +237,11 @@ void run_quantize(const Settings& settings) {
             "; expected q4_0, q4_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
       }
     } else {
-      program::SafetensorsOutput output(input, target, target.extension() != ".safetensors",
-                                        settings.dtype);
-      lines = convert<F>(input, settings, format, output);
-      output.commit(quantization_config(settings, format, block_size));
+      const bool folder = target.extension() != ".safetensors";
+      program::SafetensorsOutput output(input, target, folder, format != "float", settings.dtype);
+      lines = convert<F>(input, settings, format, folder && is_bitsandbytes(format), output);
+      output.commit(
+          quantization_config(settings, format, block_size, copied_modules(output, lines)));
     }
   };
   if (format == "float") {

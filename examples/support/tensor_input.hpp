@@ -2,12 +2,15 @@
 // other.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -33,9 +36,53 @@ struct TensorInput {
   bool is_float() const { return static_cast<bool>(dense); }
 };
 
+// Whether a tensor is the weight of a linear layer: a matrix in one of the numbered layers. Tables
+// by vocabulary or position, heads and routers are none. In a file without numbered layers every
+// matrix but a table is one.
+class LinearWeights {
+ public:
+  explicit LinearWeights(const std::vector<TensorInput>& tensors)
+      : has_layers_(std::any_of(tensors.begin(), tensors.end(), [](const TensorInput& tensor) {
+          return is_in_layer(parts_of(tensor.name));
+        })) {}
+
+  bool contains(const TensorInput& tensor) const {
+    if (tensor.shape.size() != 2 || !tensor.is_float()) return false;
+    const std::vector<std::string> parts = parts_of(tensor.name);
+    if (has_layers_ && !(is_in_layer(parts) && parts.back() == "weight")) return false;
+    return parts.size() < 2 || !is_table(parts[parts.size() - 2]);
+  }
+
+  // The parts of a dotted name.
+  static std::vector<std::string> parts_of(const std::string& name) {
+    std::vector<std::string> parts;
+    std::stringstream stream(name);
+    for (std::string part; std::getline(stream, part, '.');) parts.push_back(part);
+    return parts;
+  }
+
+ private:
+  static bool is_in_layer(const std::vector<std::string>& parts) {
+    return std::any_of(parts.begin(), parts.end(), [](const std::string& part) {
+      return part.find_first_not_of("0123456789") == std::string::npos;
+    });
+  }
+  static bool is_table(const std::string& module) {
+    static const std::set<std::string> names{
+        "wte",        "wpe",          "shared",     "emb",
+        "lm_head",    "head",         "score",      "gate",
+        "classifier", "router",       "output",     "relative_attention_bias",
+        "attn_rel_b", "ffn_gate_inp", "ssm_conv1d", "token_types"};
+    return module.find("embed") != std::string::npos || module.find("embd") != std::string::npos ||
+           names.count(module) > 0;
+  }
+
+  bool has_layers_;
+};
+
 // A file or folder, open while its tensors are used.
 struct ModelInput {
-  std::unique_ptr<qlora::GgufFile> gguf;
+  std::unique_ptr<qlora::GgufSource> gguf;
   std::unique_ptr<qlora::FolderSource> folder;
   std::unique_ptr<qlora::Checkpoint> file;
 
@@ -43,7 +90,7 @@ struct ModelInput {
     if (std::filesystem::is_directory(path)) {
       folder = std::make_unique<qlora::FolderSource>(path);
     } else if (path.extension() == ".gguf") {
-      gguf = std::make_unique<qlora::GgufFile>(path);
+      gguf = std::make_unique<qlora::GgufSource>(path);
     } else {
       file = std::make_unique<qlora::Checkpoint>(path);
     }
@@ -52,7 +99,7 @@ struct ModelInput {
   const qlora::Checkpoint& checkpoint() const { return folder ? folder->checkpoint() : *file; }
   void release_pages() const {
     if (gguf) {
-      gguf->file().release_pages();
+      gguf->release_pages();
     } else {
       checkpoint().release_pages();
     }
@@ -63,10 +110,15 @@ struct ModelInput {
  private:
   std::vector<TensorInput> gguf_tensors() const {
     std::vector<TensorInput> all;
-    for (const auto& [name, tensor] : gguf->tensors()) {
-      const auto* type = qlora::find_gguf_type(tensor.type);
-      all.push_back({name, tensor.shape, type->name, tensor.bytes.size(), tensor.bytes,
-                     [this, name = name] { return gguf->dense(name); }});
+    for (const auto& [name, tensor] : gguf->file().tensors()) {
+      all.push_back({name,
+                     tensor.shape,
+                     qlora::gguf_type_name(tensor.type),
+                     tensor.bytes.size(),
+                     tensor.bytes,
+                     {}});
+      if (qlora::find_gguf_type(tensor.type))
+        all.back().dense = [this, name = name] { return gguf->file().dense(name); };
     }
     return all;
   }
@@ -76,7 +128,7 @@ struct ModelInput {
     std::vector<TensorInput> all;
     std::optional<std::string> packed;  // the weight whose parts follow it in order of names
     for (const auto& name : all_files.names()) {
-      if (packed && name.starts_with(*packed + ".")) {
+      if (packed && qlora::is_packed_part(*packed, name)) {
         all.back().size += all_files.tensor(name).bytes.size();
         continue;
       }

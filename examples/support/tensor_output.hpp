@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@
 #include "qlora/io/packed_file.hpp"
 #include "qlora/io/safetensors_writer.hpp"
 #include "qlora/model/llama_names.hpp"
+#include "qlora/model/llama_weights.hpp"
 #include "qlora/model/model_files.hpp"
 #include "qlora/text/tokenizer_json.hpp"
+#include "support/model.hpp"
 #include "support/tensor_input.hpp"
 
 namespace program {
@@ -60,16 +63,58 @@ inline std::string copied_dtype(const TensorInput& tensor, Dtype wanted) {
 
 // The number of heads' rows to turn for tensors of a GGUF file that is a Llama.
 inline Index head_width_of(const ModelInput& input) {
-  if (input.gguf && input.gguf->find<std::string>("general.architecture") == "llama")
-    return qlora::llama_config(*input.gguf).head_width();
+  if (input.gguf && input.gguf->file().find<std::string>("general.architecture") == "llama")
+    return input.gguf->config().head_width();
   return input.folder ? input.folder->config().head_width() : 0;
+}
+
+// A model goes from one kind of file to another only whole: every key and tensor that changes the
+// numbers has its place in both. Throws FormatError that names one which has not.
+inline void require_known_llama(const qlora::ModelSource& source) {
+  (void)qlora::require_llama_weights(source, print_warning);
+}
+
+// Refuses folders whose linear layers transformers keeps in another way than a matrix [out, in] a
+// layer; says so where the architecture is not known here.
+inline void require_linear_layers(const qlora::FolderSource& folder) {
+  static const std::map<std::string, std::string> others{
+      {"gpt2", "Conv1D, stored as [in, out]"},
+      {"openai-gpt", "Conv1D, stored as [in, out]"},
+      {"imagegpt", "Conv1D, stored as [in, out]"},
+      {"decision_transformer", "Conv1D, stored as [in, out]"},
+      {"ctrl", "Conv1D, stored as [in, out]"},
+      {"falcon", "a class of its own"},
+      {"mixtral", "experts in one tensor"},
+      {"qwen2_moe", "experts in one tensor"},
+      {"qwen3_moe", "experts in one tensor"},
+      {"olmoe", "experts in one tensor"},
+      {"gpt_oss", "experts in one tensor"},
+      {"deepseek_v2", "experts in one tensor"},
+      {"deepseek_v3", "experts in one tensor"}};
+  static const std::set<std::string> plain{
+      "llama", "mistral", "qwen2",       "qwen3",   "phi",         "phi3",
+      "gemma", "gemma2",  "gemma3_text", "smollm3", "opt",         "gpt_neox",
+      "gptj",  "gpt_neo", "bloom",       "mpt",     "stablelm",    "starcoder2",
+      "olmo",  "olmo2",   "granite",     "cohere",  "gpt_bigcode", "codegen"};
+  const std::string where = folder.name() + "/config.json";
+  qlora::JsonKeys keys(where, folder.config_json());
+  const std::string type = keys.text("model_type", "");
+  const auto other = others.find(type);
+  qlora::require<qlora::FormatError>(other == others.end(), keys.where("model_type"), ": ", type,
+                                     " is not supported: its linear layers are ",
+                                     other == others.end() ? "" : other->second);
+  if (plain.count(type) == 0)
+    print_warning(where + ": model_type: " + (type.empty() ? "none" : type) +
+                  " is not known; the matrices of its numbered layers are taken for those of "
+                  "linear layers");
 }
 
 // One safetensors file; with a folder around it that transformers loads, or by itself.
 class SafetensorsOutput {
  public:
+  // packs: whether weights are quantized, not only copied.
   SafetensorsOutput(const ModelInput& input, const std::filesystem::path& target, bool whole_model,
-                    Dtype dtype)
+                    bool packs, Dtype dtype)
       : input_(input),
         dtype_(dtype),
         target_(target),
@@ -78,18 +123,24 @@ class SafetensorsOutput {
       qlora::require<qlora::FormatError>(
           input.gguf || input.folder, target.string(),
           ": a folder is made from a GGUF file or a folder; name a .safetensors file");
-      if (input.gguf) (void)qlora::llama_config(*input.gguf);  // refuses other architectures
+      if (input.gguf) require_known_llama(*input.gguf);
+      if (input.folder) {
+        const auto& json = input.folder->config_json();
+        if (json.is_object() && json.contains("quantization_config"))
+          qlora::require_readable_quantization(input.folder->name() + "/config.json",
+                                               json["quantization_config"]);
+        if (packs) require_linear_layers(*input.folder);
+      }
       folder_.emplace(target);
       target_ = folder_->path() / "model.safetensors";
     }
   }
 
   // The name that a tensor gets: Hugging Face's for those of a Llama.
-  std::string name_of(const TensorInput& tensor) const {
-    return input_.gguf && head_width_ > 0
-               ? qlora::hugging_face_name(tensor.name).value_or(tensor.name)
-               : tensor.name;
+  std::string name_of(const std::string& name) const {
+    return input_.gguf && head_width_ > 0 ? qlora::hugging_face_name(name).value_or(name) : name;
   }
+  std::string name_of(const TensorInput& tensor) const { return name_of(tensor.name); }
 
   template <class F>
   void plan_packed(const TensorInput& tensor, const std::string& format) {
@@ -102,7 +153,12 @@ class SafetensorsOutput {
     }();
     names_.insert(names_.end(), names.begin(), names.end());
   }
-  void plan_copy(const TensorInput& tensor) { names_.push_back(name_of(tensor)); }
+  void plan_copy(const TensorInput& tensor) {
+    const std::string dtype = copied_dtype(tensor, dtype_);
+    qlora::require<qlora::FormatError>(qlora::is_safetensors_dtype(dtype), "tensor '", tensor.name,
+                                       "': safetensors has no type ", dtype);
+    names_.push_back(name_of(tensor));
+  }
 
   void open() {
     file_.emplace(target_, names_, qlora::SafetensorsWriter::Metadata{{"format", "pt"}});
@@ -142,9 +198,8 @@ class SafetensorsOutput {
     if (!folder_) return;
     nlohmann::json config;
     if (input_.gguf) {
-      const qlora::TokenizerData tokenizer = qlora::tokenizer_data(*input_.gguf);
-      config = qlora::config_json(qlora::llama_config(*input_.gguf), tokenizer,
-                                  !input_.gguf->has("output.weight"),
+      const qlora::TokenizerData tokenizer = input_.gguf->tokenizer();
+      config = qlora::config_json(input_.gguf->config(), tokenizer, input_.gguf->ties_embeddings(),
                                   torch_name(safetensors_name(dtype_)));
       qlora::write_tokenizer_folder(folder_->path(), tokenizer);
     } else {
@@ -190,10 +245,14 @@ class SafetensorsOutput {
 class GgufOutput {
  public:
   GgufOutput(const ModelInput& input, const std::filesystem::path& target, Dtype dtype)
-      : input_(input), dtype_(dtype), target_(target), head_width_(head_width_of(input)) {
+      : input_(input),
+        dtype_(dtype),
+        target_(target),
+        head_width_(input.folder ? head_width_of(input) : 0) {
     if (input.gguf) {
-      for (const auto& [key, value] : input.gguf->raw_values()) file_.set_raw(key, value);
+      for (const auto& [key, value] : input.gguf->file().raw_values()) file_.set_raw(key, value);
     } else if (input.folder) {
+      require_known_llama(*input.folder);
       qlora::set_llama_keys(file_, input.folder->config(), input.folder->tokenizer());
     }
   }
@@ -243,7 +302,9 @@ class GgufOutput {
 
  private:
   std::string name_of(const TensorInput& tensor) const {
-    return input_.gguf ? tensor.name : qlora::gguf_name(tensor.name).value_or(tensor.name);
+    if (input_.gguf) return tensor.name;
+    const std::string name = input_.folder ? input_.folder->full_name(tensor.name) : tensor.name;
+    return qlora::gguf_name(name).value_or(name);
   }
   // How rows move from a folder's order to GGUF's.
   qlora::RowOrder order_of(const TensorInput& tensor) const {
@@ -257,8 +318,7 @@ class GgufOutput {
   }
   std::uint32_t type_of(const TensorInput& tensor) const {
     const std::string dtype = dtype_of(tensor);
-    for (const auto& type : qlora::detail::gguf_types)
-      if (type.name == dtype) return type.id;
+    if (const auto type = qlora::find_gguf_layout(dtype)) return type->id;
     throw qlora::FormatError(
         qlora::message("tensor '", tensor.name, "': GGUF has no type ", dtype));
   }
