@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/numbers.hpp"
 
 using nlohmann::json;
 
@@ -63,4 +64,7 @@ TEST_CASE("everything that changes the numbers is read or refused by name") {
   REQUIRE(test::contains(refusal(R"("bias": "all")"), "bias: expected none, found all"));
   REQUIRE(test::contains(refusal(R"("alpha_pattern": {"a(": 1})"), "'a('"));
   REQUIRE(test::contains(refusal(R"("lora_dropout": 1)"), "lora_dropout"));
+  const std::string deep = std::string(100000, '(') + std::string(100000, ')');
+  REQUIRE(
+      test::contains(refusal("\"rank_pattern\": {\"" + deep + "\": 1}"), "found one of 200000"));
 }

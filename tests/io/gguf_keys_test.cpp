@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/gguf_builder.hpp"
+#include "support/numbers.hpp"
 
 using qlora::GgufKeys;
 

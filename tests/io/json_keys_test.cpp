@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 
 using nlohmann::json;
 using qlora::JsonKeys;

@@ -137,6 +137,10 @@ class AdapterJson {
     for (const auto& [module, number] : ordered_.at(key).items()) {
       const std::string where = keys_.where(std::string(key) + ": '" + module + "'");
       try {
+        constexpr std::size_t longest = 1000;  // nested deeper, std::regex runs out of stack
+        require<FormatError>(module.size() <= longest, keys_.where(key),
+                             ": expected regular expressions of at most ", longest,
+                             " bytes, found one of ", module.size());
         (void)matches_module(module, "");
       } catch (const std::regex_error&) {
         throw FormatError(message(where, ": this regular expression is not supported"));

@@ -148,7 +148,7 @@ class LlamaJson {
                            "_attn_implementation_autoset", "_flash_attn_2_enabled",
                            "gradient_checkpointing", "is_decoder", "tie_encoder_decoder",
                            "cross_attention_hidden_size", "tf_legacy_loss"});
-    // Only when all weights are trained, or before any were.
+    // Starts of weights, and dropout when a whole model is trained; an adapter has its own.
     keys_.changes_nothing(
         {"initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop"});
     // Tokens, which the tokenizer's files say, and labels of other tasks.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -108,9 +109,11 @@ class DecodedWeights {
     if (count_ == 0 || !warn) return;
     std::string types;
     for (const auto& type : types_) types += (types.empty() ? "" : ", ") + type;
-    warn(message(name, ": ", count_, " weights in ", types,
-                 " have no product of their own and became float32: ", before_,
-                 " bytes in the file, ", after_, " bytes in memory"));
+    char sizes[80];
+    std::snprintf(sizes, sizeof(sizes), "%.1f MiB in the file, %.1f MiB in memory",
+                  static_cast<double>(before_) / 1048576, static_cast<double>(after_) / 1048576);
+    warn(message(name, ": ", count_, count_ == 1 ? " weight in " : " weights in ", types,
+                 " became float32, because no product reads this type: ", sizes));
   }
 
  private:
