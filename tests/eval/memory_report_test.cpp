@@ -78,7 +78,7 @@ TEST_CASE("activations and adapters are what a block saves and trains") {
     for (const auto* each : {&saved.x, &saved.q, &saved.k, &saved.v, &saved.attended, &saved.middle,
                              &saved.gate, &saved.up, &saved.log_sums})
       numbers += each->size();
-    for (const auto& low : saved.low) numbers += low.size();
+    for (const auto& kept : saved.kept) numbers += kept.low.size();
     const auto parts = qlora::memory_report(
         model.config,
         {.rank = 3, .targets = modules, .keeps_good_parameters = false, .tokens = tokens});

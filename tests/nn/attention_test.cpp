@@ -144,6 +144,42 @@ TEST_CASE("widths that do not fit are refused") {
                     qlora::ShapeError);
 }
 
+TEST_CASE("values of another shape, and spans that leave their rows, are refused by the sequence") {
+  const qlora::AttentionShape shape{2, 1, 4};
+  const RowMatrixXf q = RowMatrixXf::Zero(6, 8), k = RowMatrixXf::Zero(8, 4);
+  RowMatrixXf out(6, 8), log_sums, dq, dk, dv;
+  const auto forward = [&](const std::vector<SequenceSpan>& sequences, const RowMatrixXf& v) {
+    qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
+  };
+  REQUIRE_NOTHROW(forward({{0, 6, 0, 2}}, k));
+  REQUIRE_NOTHROW(forward({{0, 3, 0, 0}, {3, 3, 0, 2}}, k));  // a prefix that both see
+  REQUIRE_THROWS_WITH(forward({{0, 6, 0, 0}}, RowMatrixXf::Zero(7, 4)), test::contains("v"));
+  REQUIRE_THROWS_AS(forward({{0, 6, 0, 0}}, RowMatrixXf::Zero(8, 8)), qlora::ShapeError);
+  const std::vector<std::vector<SequenceSpan>> wrong = {
+      {{0, 7, 0, 0}},                // more queries than rows
+      {{0, 5, 0, 0}},                // a row without a sequence
+      {{0, 3, 0, 0}, {2, 4, 3, 0}},  // a row of two sequences
+      {{-1, 7, 0, 0}},
+      {{0, -6, 0, 0}, {-6, 12, 0, 0}},
+      {{0, 6, 3, 0}},  // keys beyond the last row
+      {{0, 6, 0, 3}},
+      {{0, 6, -1, 0}},
+      {{0, 6, 0, -1}},
+      {{0, 6, Index{1} << 62, 0}}};
+  for (const auto& sequences : wrong) REQUIRE_THROWS_AS(forward(sequences, k), qlora::ShapeError);
+
+  log_sums.setZero(6, 2);
+  const auto backward = [&](const std::vector<SequenceSpan>& sequences, const RowMatrixXf& dout,
+                            const RowMatrixXf& sums) {
+    qlora::attention_backward<float>(shape, q, k, k, out, sums, dout, sequences, dq, dk, dv);
+  };
+  REQUIRE_NOTHROW(backward({{0, 6, 0, 0}}, q, log_sums));
+  REQUIRE_THROWS_WITH(backward({{0, 6, 0, 2}}, q, log_sums), test::contains("a past of 2"));
+  REQUIRE_THROWS_AS(backward({{0, 3, 0, 0}, {3, 3, 2, 0}}, q, log_sums), qlora::ShapeError);
+  REQUIRE_THROWS_AS(backward({{0, 6, 0, 0}}, RowMatrixXf::Zero(5, 8), log_sums), qlora::ShapeError);
+  REQUIRE_THROWS_AS(backward({{0, 6, 0, 0}}, q, RowMatrixXf::Zero(6, 1)), qlora::ShapeError);
+}
+
 #if !QLORA_SANITIZED
 TEST_CASE("a full tensor of scores never exists") {
   constexpr Index tokens = 2048;

@@ -34,3 +34,16 @@ TEST_CASE("an id outside the table is refused by its place") {
     REQUIRE(test::contains(text, "token 1: expected an id below 6"));
   }
 }
+
+TEST_CASE("the backward pass refuses ids and shapes that do not fit, and adds nothing then") {
+  RowMatrixXd grad = RowMatrixXd::Zero(6, 4);
+  const RowMatrixXd dy = RowMatrixXd::Ones(2, 4);
+  const auto add = [&](std::vector<qlora::Token> ids, const RowMatrixXd& from) {
+    qlora::embedding_backward<double>(from, ids, grad);
+  };
+  REQUIRE_THROWS_WITH(add({1, 6}, dy), test::contains("token 1: expected an id below 6"));
+  REQUIRE_THROWS_AS(add({1, -1}, dy), qlora::ShapeError);
+  REQUIRE_THROWS_AS(add({1}, dy), qlora::ShapeError);
+  REQUIRE_THROWS_AS(add({1, 2}, RowMatrixXd::Ones(2, 5)), qlora::ShapeError);
+  REQUIRE(grad.isZero(0));
+}

@@ -23,11 +23,11 @@ void gradients_are_right(Base base, float dropout) {
   RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2);
   const RowMatrixXd weight =
       test::normal_matrix<double>(tokens, out, 3);  // loss = sum of weight * y
-  const auto loss = [&] { return layer.forward(x, true, 17).out.cwiseProduct(weight).sum(); };
-  const auto [y, saved] = layer.forward(x, true, 17);
+  const auto loss = [&] { return layer.forward(x, {true, 17}).out.cwiseProduct(weight).sum(); };
+  const auto [y, saved] = layer.forward(x, {true, 17});
   layer.a.grad.setZero();
   layer.b.grad.setZero();
-  const RowMatrixXd dx = layer.backward(weight, saved, true);
+  const RowMatrixXd dx = layer.backward(weight, saved);
   REQUIRE(test::gradient_error(x, dx, loss) == "");
   REQUIRE(test::gradient_error(layer.a.value, layer.a.grad, loss) == "");
   REQUIRE(test::gradient_error(layer.b.value, layer.b.grad, loss) == "");
@@ -56,6 +56,33 @@ TEST_CASE("backward adds to the gradients") {
   const RowMatrixXd once = layer.b.grad;
   (void)layer.backward(dy, saved);
   REQUIRE((layer.b.grad - 2 * once).norm() <= 1e-12 * once.norm());
+}
+
+TEST_CASE("backward drops what forward dropped, without being told again") {
+  qlora::LoraLinear<RowMatrixXd, double> layer(test::normal_matrix<double>(out, in, 4),
+                                               {.rank = rank, .dropout = 0.5f, .seed = 5});
+  layer.b.value = test::normal_matrix<double>(out, rank, 1);
+  const RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2),
+                    dy = test::normal_matrix<double>(tokens, out, 3);
+  // The formula, with the dropped input made here.
+  RowMatrixXd dropped;
+  qlora::apply_dropout<double>(x, 0.5f, 17, dropped);
+  const RowMatrixXd expected = layer.scaling() * (dy * layer.b.value).transpose() * dropped,
+                    without = layer.scaling() * (dy * layer.b.value).transpose() * x;
+  (void)layer.backward(dy, layer.forward(x, {.training = true, .key = 17}).saved);
+  REQUIRE((layer.a.grad - expected).norm() <= 1e-12 * expected.norm());
+  layer.a.grad.setZero();
+  (void)layer.backward(dy, layer.forward(x).saved);
+  REQUIRE((layer.a.grad - without).norm() <= 1e-12 * without.norm());
+}
+
+TEST_CASE("what belongs to another input or another rank is refused in backward") {
+  qlora::LoraLinear<RowMatrixXd, double> layer(test::normal_matrix<double>(out, in, 4),
+                                               {.rank = rank});
+  const auto saved = layer.forward(test::normal_matrix<double>(tokens, in, 2)).saved;
+  REQUIRE_THROWS_AS(layer.backward(RowMatrixXd::Ones(tokens + 1, out), saved), qlora::ShapeError);
+  layer.adapt({.rank = rank + 1});
+  REQUIRE_THROWS_AS(layer.backward(RowMatrixXd::Ones(tokens, out), saved), qlora::ShapeError);
 }
 
 TEST_CASE("the layer is x Wᵀ + s x Aᵀ Bᵀ with s = alpha / rank, and starts at the base") {

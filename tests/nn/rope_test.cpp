@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <complex>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -54,4 +55,44 @@ TEST_CASE("odd head widths and a wrong number of positions are refused") {
   RowMatrixXd x(2, 8);
   REQUIRE_THROWS_AS(rope.forward(x, std::vector<Index>{0}), qlora::ShapeError);
   REQUIRE_THROWS_AS(rope.forward(x, std::vector<Index>{0, 5}), qlora::ShapeError);
+}
+
+TEST_CASE("a long context costs nothing before its positions are used, and its tables are exact") {
+  const qlora::Rope<double> rope(4, 10000.0, Index{1} << 50);
+  RowMatrixXd x(2, 4), y;
+  x.setOnes();
+  y = x;
+  rope.forward(x, std::vector<Index>{3, 100000});
+  const qlora::Rope<double> whole(4, 10000.0, 100001);
+  REQUIRE(whole.cosine().rows() == 100001);
+  whole.forward(y, std::vector<Index>{3, 100000});
+  REQUIRE(x == y);
+  for (const Index position : {0, 511, 512, 1024, 100000})
+    REQUIRE(whole.sine()(position, 1) == std::sin(static_cast<double>(position) * 0.01));
+}
+
+TEST_CASE("threads may rotate by one rope while its tables grow") {
+  const qlora::Rope<double> rope(4, 10000.0, 1 << 20);
+  std::vector<RowMatrixXd> turned(4, RowMatrixXd::Ones(64, 4));
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < turned.size(); ++t)
+      threads.emplace_back([&, t] {
+        for (Index i = 0; i < 64; ++i)
+          rope.forward(turned[t].middleRows(i, 1), std::vector<Index>{i * 300});
+      });
+  }
+  RowMatrixXd alone = RowMatrixXd::Ones(64, 4);
+  for (Index i = 0; i < 64; ++i)
+    qlora::Rope<double>(4, 10000.0, 1 << 20)
+        .forward(alone.middleRows(i, 1), std::vector<Index>{i * 300});
+  for (const auto& each : turned) REQUIRE(each == alone);
+}
+
+TEST_CASE("a base that is no positive number, a negative length and an empty rope are refused") {
+  for (const double base : {0.0, -1.0, std::nan("")})
+    REQUIRE_THROWS_AS(qlora::Rope<double>(4, base, 5), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::Rope<double>(4, 10000.0, -1), qlora::ShapeError);
+  RowMatrixXd x(1, 8);
+  REQUIRE_THROWS_AS(qlora::Rope<double>().forward(x, std::vector<Index>{0}), qlora::ShapeError);
 }

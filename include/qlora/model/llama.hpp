@@ -167,13 +167,12 @@ class Llama {
     RowMatrix<T> dx = RowMatrix<T>::Zero(x.rows(), x.cols());
     final_norm.backward(x, dnormed, dx);
     for (std::size_t layer = blocks.size(); layer-- > 0;) {
-      const DropoutKey key = layer_key(options.dropout, layer);
       auto& saved = saved_[keep_all ? layer : 0];
       if (!keep_all) {
         x = inputs_[layer];
-        blocks[layer].forward(x, saved, layout, rope_, key);
+        blocks[layer].forward(x, saved, layout, rope_, layer_key(options.dropout, layer));
       }
-      blocks[layer].backward(dx, saved, layout, rope_, key);
+      blocks[layer].backward(dx, saved, layout, rope_);
     }
     return result;
   }

@@ -50,12 +50,6 @@ inline BatchLayout uniform_layout(Index rows, Index length, Index past = 0) {
   return layout;
 }
 
-/// Whether dropout acts, and the key it draws from.
-struct DropoutKey {
-  bool training = false;
-  std::uint64_t key = 0;
-};
-
 /// One layer: attention and feed-forward, each behind a norm. forward may run in several threads at
 /// the same time with a `Saved` each; backward needs the block for itself.
 template <Scalar T = float>
@@ -67,7 +61,7 @@ struct LlamaBlock {
   /// What the backward pass reads. x: the block's input, middle: after attention; [tokens, ...].
   struct Saved {
     RowMatrix<T> x, q, k, v, attended, middle, gate, up, log_sums;
-    std::array<RowMatrix<T>, projection_count> low;
+    std::array<typename LoraLinear<AnyLinear<T>, T>::Kept, projection_count> kept;
   };
 
   /// Keys and values of one sequence so far: [capacity, kv_heads * head_width].
@@ -110,32 +104,31 @@ struct LlamaBlock {
   }
 
   /// dx: in, the gradient of the output; out, that of the input. Adds to the adapters' gradients.
-  void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope,
-                DropoutKey dropout) {
+  void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope) {
     const Index tokens = dx.rows(), width = dx.cols();
     RowMatrix<T> hidden, dhidden(tokens, s.gate.cols()), dgate, dup;
     swiglu_forward(s.gate, s.up, hidden);
-    unproject(down_proj, hidden, dx, dhidden, s, dropout);
+    unproject(down_proj, hidden, dx, dhidden, s);
     swiglu_backward(s.gate, s.up, dhidden, dgate, dup);
 
     RowMatrix<T> normed(tokens, width), dnormed(tokens, width), part(tokens, width);
     feed_forward_norm.forward(s.middle, normed);
-    unproject(gate_proj, normed, dgate, dnormed, s, dropout);
-    unproject(up_proj, normed, dup, part, s, dropout);
+    unproject(gate_proj, normed, dgate, dnormed, s);
+    unproject(up_proj, normed, dup, part, s);
     dnormed += part;
     feed_forward_norm.backward(s.middle, dnormed, dx);  // dx is now the gradient of `middle`
 
     RowMatrix<T> dattended(tokens, s.attended.cols()), dq, dk, dv;
-    unproject(o_proj, s.attended, dx, dattended, s, dropout);
+    unproject(o_proj, s.attended, dx, dattended, s);
     attention_backward<T>(shape, s.q, s.k, s.v, s.attended, s.log_sums, dattended, layout.sequences,
                           dq, dk, dv);
     rope.backward(dq, layout.positions);
     rope.backward(dk, layout.positions);
     attention_norm.forward(s.x, normed);
-    unproject(q_proj, normed, dq, dnormed, s, dropout);
-    unproject(k_proj, normed, dk, part, s, dropout);
+    unproject(q_proj, normed, dq, dnormed, s);
+    unproject(k_proj, normed, dk, part, s);
     dnormed += part;
-    unproject(v_proj, normed, dv, part, s, dropout);
+    unproject(v_proj, normed, dv, part, s);
     dnormed += part;
     attention_norm.backward(s.x, dnormed, dx);
   }
@@ -148,13 +141,12 @@ struct LlamaBlock {
   void project(Projection which, const RowMatrix<T>& x, RowMatrix<T>& out, Saved& s,
                DropoutKey dropout) const {
     out.resize(x.rows(), projections[which].rows());
-    projections[which].forward(x, out, s.low[which], dropout.training, key_of(dropout, which));
+    projections[which].forward(x, out, s.kept[which], {dropout.training, key_of(dropout, which)});
   }
 
   void unproject(Projection which, const RowMatrix<T>& x, const RowMatrix<T>& dout,
-                 RowMatrix<T>& dx, const Saved& s, DropoutKey dropout) {
-    projections[which].backward(x, s.low[which], dout, dx, dropout.training,
-                                key_of(dropout, which));
+                 RowMatrix<T>& dx, const Saved& s) {
+    projections[which].backward(x, s.kept[which], dout, dx);
   }
 };
 

@@ -41,12 +41,30 @@ inline constexpr Index query_block = 64;
 
 template <class T>
 void require_attention(const AttentionShape& shape, const ConstMatrixRef<T>& q,
-                       const ConstMatrixRef<T>& k) {
-  require<ShapeError>(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 &&
+                       const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
+                       std::span<const SequenceSpan> sequences) {
+  require<ShapeError>(shape.kv_heads > 0 && shape.head_width > 0 &&
+                          shape.heads % shape.kv_heads == 0 &&
                           q.cols() == shape.heads * shape.head_width &&
                           k.cols() == shape.kv_heads * shape.head_width,
                       "attention: expected widths ", shape.heads * shape.head_width, " and ",
                       shape.kv_heads * shape.head_width, ", found ", q.cols(), " and ", k.cols());
+  require_shape("attention: v", v, k.rows(), k.cols());
+  Index row = 0;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const SequenceSpan& s = sequences[i];
+    require<ShapeError>(s.first_query == row && s.queries >= 0 && s.queries <= q.rows() - row,
+                        "attention: sequence ", i, ": expected queries from row ", row, " on, of ",
+                        q.rows(), " rows, found ", s.queries, " from row ", s.first_query, " on");
+    require<ShapeError>(s.first_key >= 0 && s.first_key <= k.rows() && s.past >= 0 &&
+                            s.past <= k.rows() - s.first_key - s.queries,
+                        "attention: sequence ", i, ": expected keys within ", k.rows(),
+                        " rows, found ", s.past, " + ", s.queries, " from row ", s.first_key,
+                        " on");
+    row += s.queries;
+  }
+  require<ShapeError>(row == q.rows(), "attention: expected sequences of ", q.rows(),
+                      " queries together, found ", row);
 }
 
 /// Scaled scores of `rows` queries from `query` (within the sequence), all keys they may see; the
@@ -66,12 +84,14 @@ void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q,
 
 }  // namespace detail
 
+/// out and log_sums from q, k and v. The sequences' queries are all rows of q in order; keys of
+/// several sequences may overlap. Throws ShapeError where shapes or spans do not fit.
 template <Scalar T>
 void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                        const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
                        std::span<const SequenceSpan> sequences, MatrixRef<T> out,
                        RowMatrix<T>& log_sums) {
-  detail::require_attention<T>(shape, q, k);
+  detail::require_attention<T>(shape, q, k, v, sequences);
   require_shape("attention: out", out, q.rows(), q.cols());
   log_sums.resize(q.rows(), shape.heads);
   const Index d = shape.head_width;
@@ -96,14 +116,26 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
   });
 }
 
-/// Gradients of q, k and v from that of the output. No cache: every sequence has past = 0.
+/// Gradients of q, k and v from that of the output; they overwrite dq, dk and dv. No cache: every
+/// sequence has past = 0 and keys of its own, in order. Throws ShapeError otherwise.
 template <Scalar T>
 void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                         const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
                         const ConstMatrixRef<T>& out, const RowMatrix<T>& log_sums,
                         const ConstMatrixRef<T>& dout, std::span<const SequenceSpan> sequences,
                         RowMatrix<T>& dq, RowMatrix<T>& dk, RowMatrix<T>& dv) {
-  detail::require_attention<T>(shape, q, k);
+  detail::require_attention<T>(shape, q, k, v, sequences);
+  require_shape("attention: out", out, q.rows(), q.cols());
+  require_shape("attention: dout", dout, q.rows(), q.cols());
+  require_shape("attention: log_sums", log_sums, q.rows(), shape.heads);
+  Index next_key = 0;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    require<ShapeError>(sequences[i].past == 0 && sequences[i].first_key >= next_key,
+                        "attention: sequence ", i, ": expected keys of its own and no past for ",
+                        "gradients, found a past of ", sequences[i].past, " and keys from row ",
+                        sequences[i].first_key, " on");
+    next_key = sequences[i].first_key + sequences[i].keys();
+  }
   const Index d = shape.head_width;
   const T scale = T(1) / std::sqrt(static_cast<T>(d));
   dq.resize(q.rows(), q.cols());

@@ -11,23 +11,31 @@ namespace qlora {
 
 using Token = std::int32_t;
 
+namespace detail {
+inline void require_ids(std::span<const Token> ids, Index vocabulary) {
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    require<ShapeError>(ids[i] >= 0 && ids[i] < vocabulary, "embedding: token ", i,
+                        ": expected an id below ", vocabulary, ", found ", ids[i]);
+}
+}  // namespace detail
+
 /// out.row(i) = table.row(ids[i]). table: [vocabulary, width]. Throws ShapeError for an id outside
 /// the table.
 template <Scalar T, class Table>
 void embedding_forward(const Table& table, std::span<const Token> ids, RowMatrix<T>& out) {
+  detail::require_ids(ids, table.rows());
   out.resize(static_cast<Index>(ids.size()), table.cols());
-  for (Index i = 0; i < out.rows(); ++i) {
-    const Token id = ids[static_cast<std::size_t>(i)];
-    require<ShapeError>(id >= 0 && id < table.rows(), "embedding: token ", i,
-                        ": expected an id below ", table.rows(), ", found ", id);
-    out.row(i) = decode_rows<T>(table, id, 1);
-  }
+  for (Index i = 0; i < out.rows(); ++i)
+    out.row(i) = decode_rows<T>(table, ids[static_cast<std::size_t>(i)], 1);
 }
 
-/// table_grad.row(ids[i]) += dy.row(i).
+/// table_grad.row(ids[i]) += dy.row(i). dy: [ids, width]; table_grad: [vocabulary, width]. Throws
+/// ShapeError for other shapes and for an id outside the table; then nothing is added.
 template <Scalar T>
 void embedding_backward(const RowMatrix<T>& dy, std::span<const Token> ids,
                         RowMatrix<T>& table_grad) {
+  require_shape("embedding: dy", dy, static_cast<Index>(ids.size()), table_grad.cols());
+  detail::require_ids(ids, table_grad.rows());
   for (Index i = 0; i < dy.rows(); ++i)
     table_grad.row(ids[static_cast<std::size_t>(i)]) += dy.row(i);
 }

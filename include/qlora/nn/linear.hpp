@@ -58,7 +58,8 @@ Index weight_bytes(const RowMatrix<T>& w) {
   return w.size() * static_cast<Index>(sizeof(T));
 }
 
-/// A frozen weight of any format with its products in T.
+/// A frozen weight of any format with its products in T. Any number of threads may call its const
+/// members at a time.
 template <Scalar T = float>
 class AnyLinear {
  public:

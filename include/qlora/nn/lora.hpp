@@ -2,9 +2,11 @@
 /// rank, or alpha / sqrt(rank) when rank-stabilized. Hu et al. 2021; on a 4-bit base: Dettmers et
 /// al. 2023, equation 5.
 ///
-///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .alpha = 32, .dropout =
-///     0.05f}); auto [out, saved] = layer.forward(x); auto grad_x = layer.backward(grad_out,
-///     saved);   // fills layer.a.grad and layer.b.grad; the base has none
+///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .dropout = 0.05f});
+///     auto [out, saved] = layer.forward(x, {.training = true, .key = step});
+///     auto grad_x = layer.backward(grad_out, saved);
+///
+/// The last line fills layer.a.grad and layer.b.grad; the base has no gradient.
 ///
 /// A: [rank, in], B: [out, rank]. A starts uniform in ±1/sqrt(in), B at zero, so that training
 /// starts at the base model.
@@ -15,42 +17,31 @@
 #include <utility>
 
 #include "qlora/core/random.hpp"
+#include "qlora/nn/dropout.hpp"
 #include "qlora/nn/linear.hpp"
 #include "qlora/nn/lora_options.hpp"
 #include "qlora/nn/parameter.hpp"
 
 namespace qlora {
 
-/// x with each element dropped with probability p and the others divided by 1 - p; the choice at
-/// (row, column) depends on `key` only, so the backward pass makes it again instead of storing it.
-template <Scalar T>
-void apply_dropout(const ConstMatrixRef<T>& x, float p, std::uint64_t key, RowMatrix<T>& out) {
-  out.resize(x.rows(), x.cols());
-  const T keep_scale = T(1) / (T(1) - static_cast<T>(p));
-  const auto threshold = static_cast<std::uint32_t>(static_cast<double>(p) * 4294967296.0);
-  parallel_ranges(x.rows(), grain_for(x.rows(), 8), [&](Index first, Index last) {
-    for (Index row = first; row < last; ++row) {
-      const std::uint64_t stream = derive_key(key, static_cast<std::uint64_t>(row));
-      for (Index col = 0; col < x.cols(); col += 4) {
-        const PhiloxBlock block = philox(stream, static_cast<std::uint64_t>(col / 4));
-        const Index end = std::min<Index>(4, x.cols() - col);
-        for (Index i = 0; i < end; ++i)
-          out(row, col + i) = block.word[i] < threshold ? T(0) : x(row, col + i) * keep_scale;
-      }
-    }
-  });
-}
-
+/// A linear layer with an adapter. One thread may call it at a time, except for const calls, which
+/// any number of threads may make together.
 template <class Base, Scalar T = float>
 class LoraLinear {
   static_assert(LinearBase<Base, T>,
                 "LoraLinear: the base must be a QuantizedMatrix, a RowMatrix or an AnyLinear");
 
  public:
-  /// What backward needs: the input, its product with A, and the dropout's key.
+  /// What backward needs besides the input: the product with A, [tokens, rank], and the dropout
+  /// that acted, so that backward drops what forward dropped.
+  struct Kept {
+    RowMatrix<T> low;
+    DropoutKey dropout;
+  };
+  /// The same with the input, [tokens, in].
   struct Saved {
-    RowMatrix<T> x, low;
-    std::uint64_t key = 0;
+    RowMatrix<T> x;
+    Kept kept;
   };
   struct Forward {
     RowMatrix<T> out;
@@ -91,50 +82,53 @@ class LoraLinear {
           (T(2) * static_cast<T>(uniform01(options.seed, static_cast<std::uint64_t>(i))) - T(1));
   }
 
-  /// x: [tokens, in]. Dropout acts only when `training`; `key` chooses what it drops.
-  Forward forward(const ConstMatrixRef<T>& x, bool training = false, std::uint64_t key = 0) const {
-    Forward result{RowMatrix<T>(x.rows(), rows()), {x, {}, key}};
-    forward(x, result.out, result.saved.low, training, key);
+  /// x: [tokens, in]. `dropout` says whether dropout acts and what it drops; backward remembers it.
+  Forward forward(const ConstMatrixRef<T>& x, DropoutKey dropout = {}) const {
+    Forward result{RowMatrix<T>(x.rows(), rows()), {x, {}}};
+    forward(x, result.out, result.saved.kept, dropout);
     return result;
   }
 
   /// dx; adds to a.grad and b.grad. grad_out: [tokens, out].
-  RowMatrix<T> backward(const ConstMatrixRef<T>& grad_out, const Saved& saved,
-                        bool training = false) {
+  RowMatrix<T> backward(const ConstMatrixRef<T>& grad_out, const Saved& saved) {
     RowMatrix<T> dx(saved.x.rows(), cols());
-    backward(saved.x, saved.low, grad_out, dx, training, saved.key);
+    backward(saved.x, saved.kept, grad_out, dx);
     return dx;
   }
 
-  /// The same without copying x: the caller keeps x and `low` [tokens, rank] for backward.
-  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> out, RowMatrix<T>& low, bool training,
-               std::uint64_t key) const {
-    low.resize(x.rows(), rank());
+  /// The same without copying x: the caller keeps x and `kept` for backward.
+  void forward(const ConstMatrixRef<T>& x, MatrixRef<T> out, Kept& kept,
+               DropoutKey dropout = {}) const {
+    kept.dropout = dropout;
+    kept.low.resize(x.rows(), rank());
     if (adapted()) {
-      if (training && dropout_ > 0) {
+      if (drops(dropout)) {
         RowMatrix<T> dropped;
-        apply_dropout<T>(x, dropout_, key, dropped);
-        multiply_transposed<T>(dropped, a.value, low);
+        apply_dropout<T>(x, dropout_, dropout.key, dropped);
+        multiply_transposed<T>(dropped, a.value, kept.low);
       } else {
-        multiply_transposed<T>(x, a.value, low);
+        multiply_transposed<T>(x, a.value, kept.low);
       }
     }
-    linear_forward<T>(x, base_, out, {.low_rank = {&low, &b.value, scaling_}, .compute = compute});
+    linear_forward<T>(x, base_, out,
+                      {.low_rank = {&kept.low, &b.value, scaling_}, .compute = compute});
   }
 
-  void backward(const ConstMatrixRef<T>& x, const RowMatrix<T>& low,
-                const ConstMatrixRef<T>& grad_out, MatrixRef<T> dx, bool training,
-                std::uint64_t key) {
+  /// dx is overwritten. Throws ShapeError where x, `kept` and grad_out do not belong together.
+  void backward(const ConstMatrixRef<T>& x, const Kept& kept, const ConstMatrixRef<T>& grad_out,
+                MatrixRef<T> dx) {
     if (!adapted()) return linear_backward<T>(grad_out, base_, dx, {.compute = compute});
-    accumulate_outer<T>(grad_out, low, b.grad, scaling_);
+    require_shape("LoRA: x", x, grad_out.rows(), cols());
+    require_shape("LoRA: what forward kept", kept.low, grad_out.rows(), rank());
+    accumulate_outer<T>(grad_out, kept.low, b.grad, scaling_);
     RowMatrix<T> dlow(x.rows(), rank());
     multiply<T>(grad_out, b.value, dlow);
-    if (training && dropout_ > 0) {
+    if (drops(kept.dropout)) {
       RowMatrix<T> dropped, through(x.rows(), cols());
-      apply_dropout<T>(x, dropout_, key, dropped);
+      apply_dropout<T>(x, dropout_, kept.dropout.key, dropped);
       accumulate_outer<T>(dlow, dropped, a.grad, scaling_);
       multiply<T>(dlow, a.value, through);
-      apply_dropout<T>(through, dropout_, key, dropped);
+      apply_dropout<T>(through, dropout_, kept.dropout.key, dropped);
       linear_backward<T>(grad_out, base_, dx, {.compute = compute});
       dx += scaling_ * dropped;
     } else {
@@ -150,6 +144,8 @@ class LoraLinear {
   }
 
  private:
+  bool drops(const DropoutKey& dropout) const { return dropout.training && dropout_ > 0; }
+
   Base base_;
   T scaling_ = 0;
   float dropout_ = 0;

@@ -8,9 +8,10 @@
 
 namespace qlora {
 
+/// A plain aggregate: threads may read one together, and one thread at a time may change it.
 template <Scalar T = float>
 struct Parameter {
-  std::string name;
+  std::string name;  ///< without one it can't be written to a file
   RowMatrix<T> value;
   RowMatrix<T> grad;
 
@@ -33,6 +34,7 @@ Index parameter_count(const ParameterList<T>& parameters) {
   return count;
 }
 
+/// Sets all gradients to 0.
 template <Scalar T>
 void zero_gradients(const ParameterList<T>& parameters) {
   for (auto* parameter : parameters) parameter->grad.setZero();

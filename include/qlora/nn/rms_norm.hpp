@@ -3,7 +3,7 @@
 ///
 ///     qlora::RmsNorm<> norm{weight, 1e-5f};
 ///     norm.forward(x, y);                 // x, y: [tokens, width]
-///     norm.backward(x, dy, dx);           // adds to dx
+///     norm.backward(x, dy, dx);           // adds to dx, other layers overwrite theirs
 #pragma once
 
 #include <cmath>
@@ -13,6 +13,7 @@
 
 namespace qlora {
 
+/// The norm with its weight. Any number of threads may call it at a time.
 template <Scalar T = float>
 struct RmsNorm {
   Vector<T> weight;  ///< [width]
@@ -27,8 +28,11 @@ struct RmsNorm {
     });
   }
 
-  /// dx += the gradient; with r = 1/rms and g = w dy: r g - x r³ mean(g x).
+  /// dx += the gradient; with r = 1/rms and g = w dy: r g - x r³ mean(g x). It adds, unlike the
+  /// backward passes of the other layers, because the norm stands on a residual branch: dx holds
+  /// the gradient that goes past it.
   void backward(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const {
+    require_shape("RmsNorm: x", x, x.rows(), weight.size());
     require_shape("RmsNorm: dy", dy, x.rows(), weight.size());
     require_shape("RmsNorm: dx", dx, x.rows(), weight.size());
     parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {

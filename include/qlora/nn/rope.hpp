@@ -6,7 +6,10 @@
 ///     rope.backward(dq, positions);   // the rotation back
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
+#include <mutex>
 #include <span>
 
 #include "qlora/core/matrix.hpp"
@@ -14,51 +17,92 @@
 
 namespace qlora {
 
+/// The rotation for positions [0, length). Its tables grow with the largest position that was asked
+/// for, so that a model's long context costs nothing before it is used. Copies share the tables.
+/// Any number of threads may rotate by one Rope at a time.
 template <Scalar T = float>
 class Rope {
  public:
   Rope() = default;
-  /// Tables for positions [0, length). Angles are taken in double.
+  /// Angles are taken in double. Throws ShapeError for an odd head width or a negative length,
+  /// FormatError for a base that is no positive number.
   Rope(Index head_width, double base, Index length)
-      : cosine_(length, head_width / 2), sine_(length, head_width / 2) {
+      : half_(head_width / 2), length_(length), base_(base), shared_(std::make_shared<Shared>()) {
     require<ShapeError>(head_width > 0 && head_width % 2 == 0,
                         "Rope: expected an even head width, found ", head_width);
-    for (Index i = 0; i < head_width / 2; ++i) {
-      const double frequency =
-          std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
-      for (Index position = 0; position < length; ++position) {
-        const double angle = static_cast<double>(position) * frequency;
-        cosine_(position, i) = static_cast<T>(std::cos(angle));
-        sine_(position, i) = static_cast<T>(std::sin(angle));
-      }
-    }
+    require<ShapeError>(length >= 0, "Rope: expected a length of 0 or more, found ", length);
+    require<FormatError>(base > 0 && std::isfinite(base), "Rope: expected a base above 0, found ",
+                         base);
   }
 
-  Index length() const { return cosine_.rows(); }
-  const RowMatrix<T>& cosine() const { return cosine_; }  ///< [length, head_width / 2]
-  const RowMatrix<T>& sine() const { return sine_; }
+  Index length() const { return length_; }
+  /// The whole tables, [length, head_width / 2]. They live as long as this Rope or a copy.
+  const RowMatrix<T>& cosine() const { return tables(length_)->cosine; }
+  const RowMatrix<T>& sine() const { return tables(length_)->sine; }
 
+  /// Rotates the rows of x, [tokens, heads * head_width], in place. Throws ShapeError for another
+  /// width, another number of positions than rows, or a position outside [0, length).
   void forward(MatrixRef<T> x, std::span<const Index> positions) const {
     rotate(x, positions, T(1));
   }
+  /// The rotation back, which is the gradient's.
   void backward(MatrixRef<T> dx, std::span<const Index> positions) const {
     rotate(dx, positions, T(-1));
   }
 
  private:
+  struct Tables {
+    RowMatrix<T> cosine, sine;
+  };
+  struct Shared {
+    std::mutex mutex;
+    std::shared_ptr<const Tables> tables;  // of the positions asked for so far, or more
+  };
+
+  /// Tables of at least `positions` rows.
+  std::shared_ptr<const Tables> tables(Index positions) const {
+    require<ShapeError>(shared_ != nullptr, "Rope: it has no head width yet");
+    const std::scoped_lock lock(shared_->mutex);
+    const Index have = shared_->tables ? shared_->tables->cosine.rows() : 0;
+    if (shared_->tables && have >= positions) return shared_->tables;
+    const Index rows = std::min(length_, std::max({positions, 2 * have, Index{512}}));
+    auto grown = std::make_shared<Tables>();
+    grown->cosine.resize(rows, half_);
+    grown->sine.resize(rows, half_);
+    if (have > 0) {
+      grown->cosine.topRows(have) = shared_->tables->cosine;
+      grown->sine.topRows(have) = shared_->tables->sine;
+    }
+    for (Index i = 0; i < half_; ++i) {
+      const double frequency =
+          std::pow(base_, -2.0 * static_cast<double>(i) / static_cast<double>(2 * half_));
+      for (Index position = have; position < rows; ++position) {
+        const double angle = static_cast<double>(position) * frequency;
+        grown->cosine(position, i) = static_cast<T>(std::cos(angle));
+        grown->sine(position, i) = static_cast<T>(std::sin(angle));
+      }
+    }
+    return shared_->tables = std::move(grown);
+  }
+
   void rotate(MatrixRef<T>& x, std::span<const Index> positions, T direction) const {
-    const Index half = cosine_.cols();
-    require<ShapeError>(
-        x.cols() % (2 * half) == 0 && static_cast<Index>(positions.size()) == x.rows(),
-        "Rope: expected one position a row and heads of width ", 2 * half, ", found ",
-        positions.size(), " positions for [", x.rows(), ", ", x.cols(), "]");
+    const Index width = std::max<Index>(1, 2 * half_);
+    require<ShapeError>(x.cols() % width == 0 && static_cast<Index>(positions.size()) == x.rows(),
+                        "Rope: expected one position a row and heads of width ", width, ", found ",
+                        positions.size(), " positions for [", x.rows(), ", ", x.cols(), "]");
+    Index used = 0;
+    for (const Index position : positions) {
+      require<ShapeError>(position >= 0 && position < length_, "Rope: expected a position below ",
+                          length_, ", found ", position);
+      used = std::max(used, position + 1);
+    }
+    const std::shared_ptr<const Tables> table = tables(used);
+    const Index half = half_;
     parallel_ranges(x.rows(), grain_for(x.rows(), 16), [&](Index first, Index last) {
       for (Index row = first; row < last; ++row) {
         const Index position = positions[static_cast<std::size_t>(row)];
-        require<ShapeError>(position >= 0 && position < length(),
-                            "Rope: expected a position below ", length(), ", found ", position);
-        const auto c = cosine_.row(position).array();
-        const auto s = sine_.row(position).array();
+        const auto c = table->cosine.row(position).array();
+        const auto s = table->sine.row(position).array();
         for (Index head = 0; head < x.cols(); head += 2 * half) {
           auto low = x.row(row).segment(head, half).array();
           auto high = x.row(row).segment(head + half, half).array();
@@ -70,7 +114,9 @@ class Rope {
     });
   }
 
-  RowMatrix<T> cosine_, sine_;
+  Index half_ = 0, length_ = 0;
+  double base_ = 1;
+  std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace qlora

@@ -20,10 +20,11 @@ void swiglu_forward(const RowMatrix<T>& gate, const RowMatrix<T>& up, RowMatrix<
   });
 }
 
-/// The gradients of gate and up from that of the output.
+/// The gradients of gate and up from that of the output; they overwrite dgate and dup.
 template <Scalar T>
 void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const RowMatrix<T>& dout,
                      RowMatrix<T>& dgate, RowMatrix<T>& dup) {
+  require_shape("swiglu: up", up, gate.rows(), gate.cols());
   require_shape("swiglu: dout", dout, gate.rows(), gate.cols());
   dgate.resize(gate.rows(), gate.cols());
   dup.resize(gate.rows(), gate.cols());
