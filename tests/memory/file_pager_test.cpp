@@ -1,15 +1,21 @@
 #include "qlora/memory/file_pager.hpp"
 
 #include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "qlora/optim/adam.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/memory_group.hpp"
+#include "support/numbers.hpp"
 #include "support/sanitized.hpp"
 
 using qlora::Access;
@@ -148,4 +154,106 @@ TEST_CASE("several threads pin their own ranges at once, with io_uring and witho
     });
   workers.clear();
   for (int i = 0; i < threads * extents; ++i) REQUIRE(at[1024 * i] == 20);
+}
+
+TEST_CASE("a pin and a copy keep the memory of a pager that is gone") {
+  const test::TemporaryFolder folder;
+  std::optional<FilePager> pager(
+      qlora::FilePagerOptions{folder.path(), {.budget = 8192, .extent_bytes = 4096}});
+  auto* at = static_cast<int*>(pager->allocate(4096));
+  const auto pin = pager->pin(at, 4096);
+  pager.reset();
+  at[0] = 7;
+  REQUIRE(at[0] == 7);
+}
+
+namespace {
+
+// What a child made by fork gives back: 0 for `body` true. A child that hangs is ended by a signal.
+template <class Body>
+int in_child(Body&& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    bool good = false;
+    try {
+      good = body();
+    } catch (...) {
+    }
+    _exit(good ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+template <class Call>
+bool refuses(Call&& call) {
+  try {
+    call();
+  } catch (const qlora::Error& failure) {
+    return test::contains(failure.what(), "process that made it");
+  }
+  return false;
+}
+
+}  // namespace
+
+#if !QLORA_SANITIZED
+TEST_CASE("a child made by fork is refused the memory, and the parent's numbers stay right") {
+  const test::TemporaryFolder folder;
+  const bool use_uring = GENERATE(false, true);
+  using Paged = qlora::AdamW<qlora::StateOf<float>, qlora::Paged<FilePager>>;
+  FilePager pager({folder.path(), {.budget = 16384, .extent_bytes = 8192}, use_uring});
+  auto paged = std::make_unique<Paged>(qlora::AdamWOptions{}, pager);
+  qlora::AdamW<> plain;
+  qlora::Parameter<float> p("p", 1, 5000), q("q", 1, 5000);
+  const auto step = [](auto& optimizer, qlora::Parameter<float>& parameter, std::uint64_t seed) {
+    parameter.grad = test::normal_matrix(1, 5000, seed);
+    return optimizer.step(qlora::ParameterList<float>{&parameter});
+  };
+  for (std::uint64_t seed = 0; seed < 2; ++seed) {
+    step(*paged, p, seed);
+    step(plain, q, seed);
+  }
+  auto* at = static_cast<int*>(pager.allocate(4096));
+  auto pin = std::make_unique<FilePager::Pin>(pager.pin(at, 4096));
+  const int status = in_child([&] {
+    const auto before = p.value;
+    const bool refused = refuses([&] { step(*paged, p, 9); }) &&
+                         refuses([&] { pager.pin(at, 4096); }) &&
+                         refuses([&] { pager.prefetch(at, 4096); }) &&
+                         refuses([&] { pager.allocate(1); }) && refuses([&] { pager.trim(); }) &&
+                         refuses([&] { pager.flush(); }) && refuses([&] { pager.counters(); });
+    // What the child takes apart is its own copy only.
+    pin.reset();
+    paged.reset();
+    pager.deallocate(at, 4096);
+    // A pager of its own works.
+    FilePager own({folder.path(), {.budget = 8192, .extent_bytes = 4096}, false});
+    auto* mine = static_cast<int*>(own.allocate(4096));
+    const auto held = own.pin(mine, 4096);
+    mine[0] = 3;
+    return refused && p.value == before && mine[0] == 3;
+  });
+  REQUIRE(WIFEXITED(status));
+  REQUIRE(WEXITSTATUS(status) == 0);
+  at[0] = 5;
+  pin.reset();
+  for (std::uint64_t seed = 2; seed < 4; ++seed) {
+    step(*paged, p, seed);
+    step(plain, q, seed);
+    REQUIRE(test::same_bits(p.value, q.value));
+  }
+  REQUIRE(at[0] == 5);
+  pager.deallocate(at, 4096);
+}
+#endif
+
+TEST_CASE("more memory than any disk has is an error, and asks for nothing else") {
+  const test::TemporaryFolder folder;
+  FilePager pager({folder.path(), {.budget = 8192, .extent_bytes = 4096}});
+  for (const std::size_t bytes : {std::size_t{1} << 60, ~std::size_t{0} / 2, ~std::size_t{0}})
+    REQUIRE_THROWS_AS(pager.allocate(bytes), qlora::IoError);
+  REQUIRE(folder.names().empty());
 }

@@ -1,7 +1,9 @@
 #include "qlora/memory/resident_set.hpp"
 
-#include <map>
+#include <atomic>
+#include <limits>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -140,7 +142,132 @@ TEST_CASE("ranges that were not allocated are refused") {
   REQUIRE_THROWS_AS(pager.pin(&outside, 4, Access::read), qlora::ShapeError);
   std::uint32_t* at = numbers(pager, 1);
   REQUIRE_THROWS_AS(pager.pin(at, extent + 1, Access::read), qlora::ShapeError);
+  REQUIRE_THROWS_AS(pager.pin(at + 1, std::numeric_limits<std::size_t>::max(), Access::read),
+                    qlora::ShapeError);
   REQUIRE_NOTHROW(pager.pin(at, 0, Access::read));
   REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = extent}), qlora::FormatError);
   REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = 100}), qlora::FormatError);
+}
+
+TEST_CASE("a pin keeps the memory's keeper alive") {
+  auto pager = std::make_unique<test::FaultyPager>(
+      qlora::ResidentOptions{.budget = extent, .extent_bytes = extent});
+  std::uint32_t* at = numbers(*pager, 1);
+  const auto pin = pager->pin(at, extent, Access::write);
+  pager.reset();
+  at[0] = 7;
+  REQUIRE(at[0] == 7);
+}
+
+namespace {
+
+// Write-back, and bringing in by the background, wait until the gate is opened; how often each
+// extent was brought in is counted.
+struct Gate {
+  std::atomic<bool> writing = true, bringing = true;  // open
+  std::atomic<int> brought[8] = {};
+
+  static void open(std::atomic<bool>& gate) {
+    gate = true;
+    gate.notify_all();
+  }
+};
+
+class GatedStore : public test::FaultyStore {
+ public:
+  explicit GatedStore(std::shared_ptr<Gate> gate)
+      : FaultyStore(std::make_shared<test::Faults>()), gate_(std::move(gate)) {}
+  void bring_in(const Region& region, std::size_t offset, std::size_t bytes, Access access) {
+    gate_->bringing.wait(false);
+    ++gate_->brought[offset / extent];
+    FaultyStore::bring_in(region, offset, bytes, access);
+  }
+  void write_back(const Region& region, std::size_t offset, std::size_t bytes) {
+    gate_->writing.wait(false);
+    FaultyStore::write_back(region, offset, bytes);
+  }
+
+ private:
+  std::shared_ptr<Gate> gate_;
+};
+
+using GatedSet = qlora::ResidentSet<GatedStore>;
+
+// A pin counts a stall, with the lock that it then waits by, before it waits.
+void wait_for_stalls(const GatedSet& set, qlora::Index stalls) {
+  while (set.counters().stalls < stalls) std::this_thread::yield();
+}
+
+}  // namespace
+
+TEST_CASE("two threads that wait for room for one extent bring it in once, and both pin it") {
+  const auto gate = std::make_shared<Gate>();
+  const auto set = GatedSet::make(GatedStore(gate), {.budget = 2 * extent, .extent_bytes = extent});
+  auto* at = static_cast<std::uint32_t*>(set->allocate(4 * extent));
+  gate->writing = false;
+  set->pin(at, 2 * extent, Access::write);  // both are written back, and can't be evicted meanwhile
+  std::optional<GatedSet::Pin> pins[2];
+  {
+    std::vector<std::jthread> threads;
+    for (auto& pin : pins)
+      threads.emplace_back(
+          [&] { pin.emplace(set->pin(at + 2 * per_extent, extent, Access::write)); });
+    wait_for_stalls(*set, 2);
+    Gate::open(gate->writing);
+  }
+  REQUIRE(gate->brought[2] == 1);
+  REQUIRE(set->counters().hits == 1);
+  at[2 * per_extent] = 77;
+  pins[0].reset();
+  // The other pin holds it while all else goes through the place that is left.
+  for (const std::size_t i : {0, 1, 3}) set->pin(at + i * per_extent, extent, Access::read);
+  REQUIRE(at[2 * per_extent] == 77);
+  REQUIRE(gate->brought[2] == 1);
+  REQUIRE(set->resident_bytes() == 2 * extent);
+  pins[1].reset();
+  set->trim();
+  REQUIRE(set->resident_bytes() == 0);
+}
+
+TEST_CASE("two threads that wait for one prefetch both pin what it brings") {
+  const auto gate = std::make_shared<Gate>();
+  const auto set = GatedSet::make(GatedStore(gate), {.budget = 2 * extent, .extent_bytes = extent});
+  auto* at = static_cast<std::uint32_t*>(set->allocate(2 * extent));
+  gate->bringing = false;
+  set->prefetch(at, extent, Access::write);
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 2; ++t) threads.emplace_back([&] { set->pin(at, extent, Access::write); });
+    wait_for_stalls(*set, 2);
+    Gate::open(gate->bringing);
+  }
+  REQUIRE(gate->brought[0] == 1);
+  REQUIRE(set->counters().hits == 2);
+  REQUIRE(set->resident_bytes() == extent);
+}
+
+TEST_CASE("a thread that waits for room while another takes it goes on waiting or says so") {
+  const auto gate = std::make_shared<Gate>();
+  const auto set = GatedSet::make(GatedStore(gate), {.budget = extent, .extent_bytes = extent});
+  auto* at = static_cast<std::uint32_t*>(set->allocate(3 * extent));
+  gate->writing = false;
+  set->pin(at, extent, Access::write);
+  std::atomic<int> pinned = 0, refused = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (const std::size_t i : {1, 2})
+      threads.emplace_back([&, i] {
+        try {
+          set->pin(at + i * per_extent, extent, Access::read);
+          ++pinned;
+        } catch (const qlora::Error&) {  // the other holds the only place
+          ++refused;
+        }
+      });
+    wait_for_stalls(*set, 2);
+    Gate::open(gate->writing);
+  }
+  REQUIRE(pinned + refused == 2);
+  REQUIRE(pinned >= 1);
+  REQUIRE(set->resident_bytes() == extent);
 }

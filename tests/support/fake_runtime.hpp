@@ -1,6 +1,7 @@
 // A CUDA runtime that records its calls and lets one of them fail; memory is the host's.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -15,6 +16,7 @@ struct Record {
   std::vector<std::string> calls;
   std::map<void*, std::size_t> held;  // and their bytes
   int fails = -1;
+  std::size_t smallest = ~std::size_t{0};  // of the ranges that calls were about
   ~Record() {
     for (const auto& [at, bytes] : held)
       if (bytes > 0) std::free(at);  // 0: not the host's
@@ -39,17 +41,22 @@ class FakeRuntime {
     return 0;
   }
   int clear(void* at, std::size_t bytes) {
-    if (const int code = note("clear")) return code;
+    if (const int code = note("clear", bytes)) return code;
     std::memset(at, 0, bytes);
     return 0;
   }
-  int prefer(void*, std::size_t, int device) { return note("prefer " + std::to_string(device)); }
-  int prefetch(void*, std::size_t, int device) { return note("move to " + std::to_string(device)); }
+  int prefer(void*, std::size_t bytes, int device) {
+    return note("prefer " + std::to_string(device), bytes);
+  }
+  int prefetch(void*, std::size_t bytes, int device) {
+    return note("move to " + std::to_string(device), bytes);
+  }
   int synchronize() { return note("synchronize"); }
   const char* error_text(int code) const { return code == 2 ? "out of memory" : "another error"; }
 
  protected:
-  int note(const std::string& call) {
+  int note(const std::string& call, std::size_t bytes = ~std::size_t{0}) {
+    record_->smallest = std::min(record_->smallest, bytes);
     const bool fails = static_cast<int>(record_->calls.size()) == record_->fails;
     record_->calls.push_back(call);
     return fails ? 2 : 0;

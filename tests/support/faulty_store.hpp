@@ -13,6 +13,7 @@ namespace test {
 // Counts down to a failure; -1: never.
 struct Faults {
   std::atomic<int> left = -1;
+  std::atomic<bool> full = false;  // no memory is reserved
   void pass(const char* what) {
     if (left < 0) return;
     if (left == 0) throw qlora::IoError(std::string("paged memory: could not ") + what);
@@ -40,6 +41,7 @@ class FaultyStore {
   explicit FaultyStore(std::shared_ptr<Faults> faults) : faults_(std::move(faults)) {}
 
   Region reserve(std::size_t bytes) {
+    if (faults_->full) throw qlora::IoError("paged memory: could not reserve");
     Region region{std::make_unique<std::byte[]>(bytes + 64), std::make_unique<std::byte[]>(bytes)};
     return region;
   }
@@ -65,9 +67,10 @@ class FaultyPager {
  public:
   explicit FaultyPager(const qlora::ResidentOptions& options)
       : faults_(std::make_shared<Faults>()),
-        set_(std::make_shared<qlora::ResidentSet<FaultyStore>>(FaultyStore(faults_), options)) {}
+        set_(qlora::ResidentSet<FaultyStore>::make(FaultyStore(faults_), options)) {}
 
   void fail_after(int calls) { faults_->left = calls; }
+  void fill_up(bool full) { faults_->full = full; }
 
   void* allocate(std::size_t bytes) { return set_->allocate(bytes); }
   void deallocate(void* at, std::size_t) noexcept { set_->deallocate(at); }

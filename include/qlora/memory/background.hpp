@@ -11,8 +11,8 @@
 
 namespace qlora {
 
-/// One thread that runs jobs in the order in which they came. Jobs must not throw. Jobs that have
-/// not begun when it is destroyed are dropped.
+/// One thread that runs jobs in the order in which they came; any number of threads may submit
+/// some. Jobs must not throw. Jobs that have not begun when it is destroyed are dropped.
 class BackgroundThread {
  public:
   BackgroundThread() : thread_([this](const std::stop_token& stop) { run(stop); }) {}

@@ -8,6 +8,7 @@
 /// runtime's calls, so that they can be recorded and fail in a test; every call's code is checked.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -38,7 +39,8 @@ struct CudaManagedOptions {
   std::size_t extent_bytes = std::size_t{2} << 20;  ///< of walks; the driver's pages are 2 MiB
 };
 
-/// A handle; copies share the runtime and the memory.
+/// A handle; copies share the runtime and the memory, and so do pins. Any number of threads may
+/// call it at a time.
 template <ManagedRuntime Runtime>
 class CudaManagedPager {
   struct Shared {
@@ -50,7 +52,8 @@ class CudaManagedPager {
     PagerCounters counters;
 
     void check(int code, const char* what) {
-      require<IoError>(code == 0, "managed memory: ", what, " failed: ", runtime.error_text(code));
+      require<DeviceError>(code == 0, "managed memory: ", what,
+                           " failed: ", runtime.error_text(code));
     }
     void throw_failure() { check(std::exchange(failed, 0), "the move back to the host"); }
   };
@@ -93,11 +96,13 @@ class CudaManagedPager {
     shared_->options = options;
   }
 
-  /// Zeroed memory that prefers the host. Throws IoError; then nothing is kept.
+  /// Zeroed memory that prefers the host; of 0 bytes it is one. Throws DeviceError; then nothing is
+  /// kept.
   void* allocate(std::size_t bytes) {
     const std::scoped_lock lock(shared_->mutex);
     void* at = nullptr;
-    shared_->check(shared_->runtime.allocate_managed(&at, bytes > 0 ? bytes : 1), "allocation");
+    bytes = std::max<std::size_t>(1, bytes);  // the runtime advises and clears no empty range
+    shared_->check(shared_->runtime.allocate_managed(&at, bytes), "allocation");
     try {
       shared_->check(shared_->runtime.prefer(at, bytes, -1), "advice");
       shared_->check(shared_->runtime.clear(at, bytes), "clearing");
@@ -114,11 +119,12 @@ class CudaManagedPager {
   }
 
   /// Moves a range to the device and waits. Throws Error for more pinned bytes than the budget,
-  /// IoError where the runtime fails; then it is not pinned.
+  /// DeviceError where the runtime fails; then it is not pinned.
   Pin pin(const void* at, std::size_t bytes, Access = Access::write) {
     const std::scoped_lock lock(shared_->mutex);
     shared_->throw_failure();
-    require<Error>(shared_->pinned + bytes <= shared_->options.budget,
+    if (bytes == 0) return Pin();
+    require<Error>(bytes <= shared_->options.budget - shared_->pinned,
                    "pager: ", shared_->pinned + bytes,
                    " bytes would be pinned at once, but the budget is ", shared_->options.budget);
     void* place = const_cast<void*>(at);
@@ -134,6 +140,7 @@ class CudaManagedPager {
   void prefetch(const void* at, std::size_t bytes, Access = Access::write) {
     const std::scoped_lock lock(shared_->mutex);
     shared_->throw_failure();
+    if (bytes == 0) return;
     shared_->check(shared_->runtime.prefetch(const_cast<void*>(at), bytes, shared_->options.device),
                    "the move to the device");
     ++shared_->counters.prefetched;

@@ -8,6 +8,9 @@
 /// may be used without a pin as well: the kernel then brings it in by itself, outside the budget
 /// until `trim`, and a disk that fails to read is the signal SIGBUS.
 ///
+/// A child made by fork does not have the memory, so that it can't change the parent's: a call of
+/// its pager throws Error there, and so does a step of an optimizer over it.
+///
 /// Eviction takes pages out of the process; they stay in the kernel's page cache as long as it has
 /// room, and are written to the disk by it. `flush` waits for that.
 #pragma once
@@ -28,7 +31,8 @@
 
 namespace qlora {
 
-/// Extents in unnamed files of a folder.
+/// Extents in unnamed files of a folder. Any number of threads may call it at a time, for one
+/// extent one of them.
 class FileStore {
  public:
   class Region {
@@ -85,12 +89,15 @@ class FileStore {
     check(file >= 0, "open a file in " + directory_.string());
     Region region(path, file);
     check(unlink(path.c_str()) == 0, "unlink " + path);
-    const int full = posix_fallocate(file, 0, static_cast<off_t>(bytes));
+    int full = 0;
+    do full = posix_fallocate(file, 0, static_cast<off_t>(bytes));
+    while (full == EINTR);  // a signal came
     if (full != 0) {
       errno = full;
       check(false, message("reserve ", bytes, " bytes in ", directory_.string()));
     }
     check(region.map(bytes), message("map ", bytes, " bytes of ", path));
+    check(madvise(region.data(), bytes, MADV_DONTFORK) == 0, "keep " + path + " from children");
     madvise(region.data(), bytes, MADV_HUGEPAGE);  // where the file system has them, as tmpfs may
     return region;
   }
@@ -173,15 +180,16 @@ struct FilePagerOptions {
   bool use_uring = true;  ///< where it is compiled in and the kernel has it
 };
 
-/// A handle on paged memory in files; copies share it.
+/// A handle on paged memory in files; copies share it, and so do pins. Any number of threads may
+/// call it at a time.
 class FilePager {
  public:
   using Pin = ResidentSet<FileStore>::Pin;
 
   /// Throws IoError for a folder that is not there or can't be written.
   explicit FilePager(const FilePagerOptions& options)
-      : set_(std::make_shared<ResidentSet<FileStore>>(
-            FileStore(options.directory, options.use_uring), options.resident)) {
+      : set_(ResidentSet<FileStore>::make(FileStore(options.directory, options.use_uring),
+                                          options.resident)) {
     set_->deallocate(set_->allocate(1));
   }
 

@@ -16,6 +16,7 @@
 
 namespace qlora {
 
+/// As safe between threads as its pager: any number may allocate at a time.
 template <class T, Pager P>
 class PagedAllocator {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>,
@@ -66,7 +67,7 @@ class PagedAllocator {
   P pager_;
 };
 
-/// A pager for std::pmr containers.
+/// A pager for std::pmr containers. Any number of threads may allocate at a time.
 template <Pager P>
 class PagerResource : public std::pmr::memory_resource {
  public:

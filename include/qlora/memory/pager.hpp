@@ -1,13 +1,17 @@
 /// Where large state lives. A Pager hands out memory that need not be resident all the time; who
 /// works on a range pins it first.
 ///
-///     qlora::FilePager pager({.directory = "/scratch", .budget = 256 << 20});
+///     qlora::FilePager pager({.directory = "/scratch", .resident = {.budget = 256 << 20}});
 ///     float* state = static_cast<float*>(pager.allocate(bytes));
-///     pager.prefetch(state + n, n * sizeof(float));                    // runs ahead
-///     { auto pinned = pager.pin(state, n * sizeof(float)); work(state, n); }  // may be evicted
-///     after pager.deallocate(state, bytes);
+///     pager.prefetch(state + n, n * sizeof(float));   // runs ahead
+///     {
+///       auto pinned = pager.pin(state, n * sizeof(float));
+///       work(state, n);
+///     }                                               // may be evicted from here on
+///     pager.deallocate(state, bytes);
 ///
-/// Memory comes zeroed. A pager is a handle: copies share the memory, and are equal.
+/// Memory comes zeroed. A pager is a handle: copies share the memory, and are equal. Any number of
+/// threads may call one at a time.
 #pragma once
 
 #include <concepts>
@@ -29,7 +33,7 @@ struct PagerCounters {
   Index hits = 0;        ///< extents that a pin found resident
   Index faults = 0;      ///< extents that a pin had to bring in itself
   Index prefetched = 0;  ///< extents that came in ahead of their pin
-  Index stalls = 0;      ///< pins that waited for a prefetch under way
+  Index stalls = 0;      ///< pins that waited for a prefetch under way, or for room
   Index evictions = 0;
   Index bytes_in = 0, bytes_out = 0;
   double stalled_seconds =
@@ -41,6 +45,7 @@ struct PagerCounters {
   }
 };
 
+/// What hands out memory: pin and prefetch take a range of it and what it is used for.
 template <class P>
 concept Pager = std::copyable<P> && std::equality_comparable<P> &&
     requires(P& pager, void* at, std::size_t bytes) {
@@ -53,7 +58,8 @@ concept Pager = std::copyable<P> && std::equality_comparable<P> &&
   { pager.counters() } -> std::convertible_to<PagerCounters>;
 };
 
-/// Plain memory: always resident, and pins cost nothing.
+/// Plain memory: always resident, and pins cost nothing. Any number of threads may call it at a
+/// time.
 class HeapPager {
  public:
   struct Pin {};

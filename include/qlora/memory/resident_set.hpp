@@ -3,7 +3,12 @@
 ///
 /// A Store is what lies below: it reserves addresses, brings an extent in, writes it back and drops
 /// it, and throws Error where that fails. FileStore (file_pager.hpp) is one.
+///
+/// Memory belongs to the process that made the set. A child made by fork has none of it: there
+/// every call throws Error, and what is destroyed is left to the parent.
 #pragma once
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -40,8 +45,9 @@ struct ResidentOptions {
   std::size_t extent_bytes = std::size_t{2} << 20;  ///< brought in and evicted together
 };
 
+/// Any number of threads may call it at a time. Memory must not be pinned when it is deallocated.
 template <PageStore Store>
-class ResidentSet {
+class ResidentSet : public std::enable_shared_from_this<ResidentSet<Store>> {
   enum class State { absent, arriving, resident };
   struct Region;
   struct Extent {
@@ -61,12 +67,12 @@ class ResidentSet {
   };
 
  public:
-  /// Keeps a range resident while it lives.
+  /// Keeps a range resident while it lives, and the set with it.
   class Pin {
    public:
     Pin() = default;
     Pin(Pin&& other) noexcept
-        : set_(std::exchange(other.set_, nullptr)),
+        : set_(std::move(other.set_)),
           region_(other.region_),
           first_(other.first_),
           last_(other.last_) {}
@@ -78,27 +84,31 @@ class ResidentSet {
       return *this;
     }
     ~Pin() {
-      if (set_) set_->unpin(*region_, first_, last_);
+      if (set_ && set_->is_owner()) set_->unpin(*region_, first_, last_);
     }
 
    private:
     friend ResidentSet;
-    Pin(ResidentSet* set, Region* region, std::size_t first, std::size_t last)
-        : set_(set), region_(region), first_(first), last_(last) {}
-    ResidentSet* set_ = nullptr;
+    Pin(std::shared_ptr<ResidentSet> set, Region* region, std::size_t first, std::size_t last)
+        : set_(std::move(set)), region_(region), first_(first), last_(last) {}
+    std::shared_ptr<ResidentSet> set_;
     Region* region_ = nullptr;
     std::size_t first_ = 0, last_ = 0;
   };
 
   /// Throws FormatError for an extent that is no multiple of a page, or a budget below one extent.
-  ResidentSet(Store store, const ResidentOptions& options)
-      : store_(std::move(store)), options_(options) {
+  static std::shared_ptr<ResidentSet> make(Store store, const ResidentOptions& options) {
     require<FormatError>(options.extent_bytes > 0 && options.extent_bytes % 4096 == 0,
                          "pager: expected an extent of a multiple of 4096 bytes, found ",
                          options.extent_bytes);
     require<FormatError>(options.budget >= options.extent_bytes,
                          "pager: expected a budget of at least one extent of ",
                          options.extent_bytes, " bytes, found ", options.budget);
+    // A child has neither the background's thread nor the memory: it takes nothing apart.
+    return std::shared_ptr<ResidentSet>(new ResidentSet(std::move(store), options),
+                                        [](ResidentSet* set) {
+                                          if (set->is_owner()) delete set;
+                                        });
   }
   ~ResidentSet() {
     background_.reset();
@@ -109,25 +119,30 @@ class ResidentSet {
 
   const ResidentOptions& options() const { return options_; }
   const Store& store() const { return store_; }
+  /// Whether this is the process that made it.
+  bool is_owner() const { return getpid() == owner_; }
   PagerCounters counters() const {
+    require_owner();
     const std::scoped_lock lock(mutex_);
     return counters_;
   }
   std::size_t resident_bytes() const {
+    require_owner();
     const std::scoped_lock lock(mutex_);
     return resident_ * options_.extent_bytes;
   }
 
   /// Zeroed memory, none of it resident. Throws what the store throws.
   void* allocate(std::size_t bytes) {
+    require_owner();
     auto region = std::make_unique<Region>();
+    region->memory = store_.reserve(std::max<std::size_t>(1, bytes));
     region->bytes = bytes;
-    region->extents.resize((bytes + options_.extent_bytes - 1) / options_.extent_bytes);
+    region->extents.resize(bytes / options_.extent_bytes + (bytes % options_.extent_bytes != 0));
     for (std::size_t i = 0; i < region->extents.size(); ++i) {
       region->extents[i].region = region.get();
       region->extents[i].index = i;
     }
-    region->memory = store_.reserve(std::max<std::size_t>(1, bytes));
     std::byte* at = region->memory.data();
     const std::scoped_lock lock(mutex_);
     regions_.emplace(at, std::move(region));
@@ -135,6 +150,7 @@ class ResidentSet {
   }
 
   void deallocate(void* at) noexcept {
+    if (!is_owner()) return;
     std::unique_ptr<Region> gone;
     std::unique_lock lock(mutex_);
     const auto found = regions_.find(static_cast<std::byte*>(at));
@@ -154,6 +170,7 @@ class ResidentSet {
   /// Error for more pinned bytes than the budget, IoError when the store fails; then nothing is
   /// pinned.
   Pin pin(const void* at, std::size_t bytes, Access access) {
+    require_owner();
     std::unique_lock lock(mutex_);
     throw_failure();
     const auto [region, first, last] = extents_of(at, bytes);
@@ -164,12 +181,13 @@ class ResidentSet {
       while (i-- > first) release(region->extents[i]);
       throw;
     }
-    return Pin(this, region, first, last);
+    return Pin(this->shared_from_this(), region, first, last);
   }
 
   /// Begins to bring a range in, as far as the budget allows without evicting what is pinned or on
   /// its way. What fails here fails again, and is thrown, when it is pinned.
   void prefetch(const void* at, std::size_t bytes, Access access) {
+    require_owner();
     std::unique_lock lock(mutex_);
     throw_failure();
     const auto [region, first, last] = extents_of(at, bytes);
@@ -179,29 +197,22 @@ class ResidentSet {
         if (extent.state == State::resident && extent.pins == 0) touch(extent);
         continue;
       }
-      if (!make_room(lock, false)) return;
+      if (!make_room()) return;
       extent.state = State::arriving;
       ++resident_;
-      const auto arrived = [this, &extent](bool came) { arrive(extent, came); };
       ++extent.region->jobs;
-      if constexpr (requires { store_.begin_bring_in(region->memory, i, i, access, arrived); })
-        if (store_.begin_bring_in(region->memory, offset_of(extent), size_of(extent), access,
-                                  arrived))
-          continue;
-      background([this, &extent, access, arrived] {
-        bool came = true;
-        try {
-          store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
-        } catch (...) {
-          came = false;
-        }
-        arrived(came);
-      });
+      try {
+        begin_to_bring_in(extent, access);
+      } catch (...) {  // no thread or no memory for it: the pin brings it in
+        depart(extent);
+        return;
+      }
     }
   }
 
   /// Waits until all of every region is in the store. Throws IoError when it fails.
   void flush() {
+    require_owner();
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return jobs() == 0; });
     throw_failure();
@@ -211,6 +222,7 @@ class ResidentSet {
   /// Writes back and drops everything that is not pinned, also what was touched without a pin.
   /// Throws IoError when the store fails.
   void trim() {
+    require_owner();
     std::unique_lock lock(mutex_);
     throw_failure();
     changed_.wait(lock, [&] { return jobs() == 0; });
@@ -222,6 +234,15 @@ class ResidentSet {
   }
 
  private:
+  ResidentSet(Store store, const ResidentOptions& options)
+      : store_(std::move(store)), options_(options) {}
+
+  void require_owner() const {
+    require<Error>(is_owner(),
+                   "pager: its memory belongs to the process that made it; after fork make another "
+                   "in the child");
+  }
+
   struct Range {
     Region* region;
     std::size_t first, last;
@@ -233,8 +254,9 @@ class ResidentSet {
     require<ShapeError>(next != regions_.begin(), "pager: the range was not allocated here");
     Region& region = *std::prev(next)->second;
     const auto offset = static_cast<std::size_t>(begin - region.memory.data());
-    require<ShapeError>(offset + bytes <= region.bytes, "pager: expected a range within ",
-                        region.bytes, " bytes, found bytes ", offset, " to ", offset + bytes);
+    require<ShapeError>(offset <= region.bytes && bytes <= region.bytes - offset,
+                        "pager: expected a range within ", region.bytes, " bytes, found ", bytes,
+                        " from ", offset, " on");
     if (bytes == 0) return {&region, 0, 0};
     return {&region, offset / options_.extent_bytes,
             (offset + bytes - 1) / options_.extent_bytes + 1};
@@ -257,31 +279,57 @@ class ResidentSet {
     background_->submit(std::move(job));
   }
 
+  void begin_to_bring_in(Extent& extent, Access access) {
+    const auto arrived = [this, &extent](bool came) { arrive(extent, came); };
+    if constexpr (requires {
+                    store_.begin_bring_in(extent.region->memory, 0u, 0u, access, arrived);
+                  })
+      if (store_.begin_bring_in(extent.region->memory, offset_of(extent), size_of(extent), access,
+                                arrived))
+        return;
+    background([this, &extent, access, arrived] {
+      bool came = true;
+      try {
+        store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
+      } catch (...) {
+        came = false;
+      }
+      arrived(came);
+    });
+  }
+
+  /// Each wait gives the lock away, and another thread may bring the extent in or take the room
+  /// meanwhile: after each one everything is looked at anew.
   void pin_one(std::unique_lock<std::mutex>& lock, Extent& extent, Access access) {
     const auto start = std::chrono::steady_clock::now();
-    if (extent.state == State::arriving) {
-      ++counters_.stalls;
-      changed_.wait(lock, [&] { return extent.state != State::arriving; });
-      counters_.stalled_seconds += seconds_since(start);
-    }
-    if (extent.state == State::resident) {
-      ++counters_.hits;
-      if (extent.pins++ == 0) unused_.erase(extent.place);
-    } else {
-      // What is on its way makes room, too, once it has come.
-      while (!make_room(lock, true)) {
+    bool waited = false;
+    const auto wait = [&] {
+      if (!std::exchange(waited, true)) ++counters_.stalls;
+      changed_.wait(lock);
+    };
+    while (extent.state != State::resident) {
+      if (extent.state == State::arriving) {
+        wait();
+      } else if (make_room()) {
+        store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
+        ++resident_;
+        extent.state = State::resident;
+        extent.pins = 1;
+        ++counters_.faults;
+        counters_.bytes_in += static_cast<Index>(size_of(extent));
+        counters_.stalled_seconds += seconds_since(start);
+        extent.dirty |= access == Access::write;
+        return;
+      } else {
+        // What is on its way, or is being written back, makes room.
         require<Error>(jobs() > 0, "pager: ", (resident_ + 1) * options_.extent_bytes,
                        " bytes would be pinned at once, but the budget is ", options_.budget);
-        changed_.wait(lock);
+        wait();
       }
-      store_.bring_in(extent.region->memory, offset_of(extent), size_of(extent), access);
-      ++resident_;
-      extent.state = State::resident;
-      extent.pins = 1;
-      ++counters_.faults;
-      counters_.bytes_in += static_cast<Index>(size_of(extent));
-      counters_.stalled_seconds += seconds_since(start);
     }
+    ++counters_.hits;
+    if (extent.pins++ == 0) unused_.erase(extent.place);
+    if (waited) counters_.stalled_seconds += seconds_since(start);
     extent.dirty |= access == Access::write;
   }
 
@@ -309,18 +357,13 @@ class ResidentSet {
   void touch(Extent& extent) { unused_.splice(unused_.end(), unused_, extent.place); }
 
   /// Room for one extent more; false where everything is pinned or the background has it.
-  bool make_room(std::unique_lock<std::mutex>& lock, bool may_wait) {
+  bool make_room() {
     while ((resident_ + 1) * options_.extent_bytes > options_.budget) {
+      throw_failure();
       const auto ready = std::find_if(unused_.begin(), unused_.end(),
                                       [](const Extent* extent) { return !extent->cleaning; });
-      if (ready != unused_.end()) {
-        evict(**ready);
-      } else if (may_wait && !unused_.empty()) {
-        changed_.wait(lock);
-      } else {
-        return false;
-      }
-      throw_failure();
+      if (ready == unused_.end()) return false;
+      evict(**ready);
     }
     return true;
   }
@@ -344,16 +387,19 @@ class ResidentSet {
   /// In the background, after an attempt to bring an extent in.
   void arrive(Extent& extent, bool came) {
     const std::scoped_lock lock(mutex_);
+    if (!came) return depart(extent);
     --extent.region->jobs;
-    if (came) {
-      extent.state = State::resident;
-      extent.place = unused_.insert(unused_.end(), &extent);
-      ++counters_.prefetched;
-      counters_.bytes_in += static_cast<Index>(size_of(extent));
-    } else {
-      extent.state = State::absent;
-      --resident_;
-    }
+    extent.state = State::resident;
+    extent.place = unused_.insert(unused_.end(), &extent);
+    ++counters_.prefetched;
+    counters_.bytes_in += static_cast<Index>(size_of(extent));
+    changed_.notify_all();
+  }
+  /// What was on its way does not come.
+  void depart(Extent& extent) {
+    --extent.region->jobs;
+    extent.state = State::absent;
+    --resident_;
     changed_.notify_all();
   }
 
@@ -399,6 +445,7 @@ class ResidentSet {
 
   Store store_;
   ResidentOptions options_;
+  pid_t owner_ = getpid();
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::byte*, std::unique_ptr<Region>> regions_;

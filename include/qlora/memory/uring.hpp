@@ -12,7 +12,11 @@
 #include <fcntl.h>
 #include <liburing.h>
 
+#include <cerrno>
+#include <condition_variable>
+#include <limits>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #endif
@@ -21,99 +25,139 @@ namespace qlora {
 
 #if defined(QLORA_USE_URING)
 
+/// A queue with a thread that waits for what comes back. Any number of threads may hand work in.
 class Uring {
  public:
-  /// Gets 0, or the negative errno of what failed first. Runs in the queue's thread; must not
-  /// throw.
+  /// Gets 0 or more, or the negative errno of what failed first. Runs in the queue's thread; must
+  /// not throw.
   using Done = std::function<void(int)>;
+  /// Hands what is prepared to the kernel, as io_uring_submit does.
+  using Submit = int (*)(io_uring*);
 
   /// Null where the kernel has no queue for this process.
-  static std::unique_ptr<Uring> make() {
-    auto made = std::unique_ptr<Uring>(new Uring);
+  static std::unique_ptr<Uring> make(Submit submit = io_uring_submit) {
+    auto made = std::unique_ptr<Uring>(new Uring(submit));
     if (io_uring_queue_init(entries, &made->ring_, 0) != 0) return nullptr;
-    made->works_ = true;
-    made->thread_ = std::thread([ring = made.get()] { ring->run(); });
+    try {
+      made->thread_ = std::thread([ring = made.get()] { ring->run(); });
+    } catch (const std::system_error&) {
+      io_uring_queue_exit(&made->ring_);
+      return nullptr;
+    }
     return made;
   }
+  /// Waits for what the kernel took.
   ~Uring() {
-    if (!works_) return;
+    if (!thread_.joinable()) return;
     {
       const std::scoped_lock lock(mutex_);
-      if (io_uring_sqe* entry = next_entry()) {
-        io_uring_prep_nop(entry);
-        entry->flags |= IOSQE_IO_DRAIN;  // after everything else
-        io_uring_sqe_set_data(entry, nullptr);
-        io_uring_submit(&ring_);
-      }
+      stopping_ = true;
     }
+    wake_.notify_one();
     thread_.join();
     io_uring_queue_exit(&ring_);
   }
   Uring(const Uring&) = delete;
   Uring& operator=(const Uring&) = delete;
 
-  /// Waits for earlier write-back of a range of a file, then advises its map; false where the queue
-  /// is full, and `done` is not called.
+  /// Waits for earlier write-back of a range of a file, then advises its map. False where the
+  /// kernel does not take it, or can't count its bytes; then `done` is not called.
   bool bring_in(int file, std::size_t offset, void* at, std::size_t bytes, int advice, Done done) {
-    const std::scoped_lock lock(mutex_);
-    if (io_uring_sq_space_left(&ring_) < 2) return false;
-    auto* pending = new Pending{std::move(done), 2, 0};
-    io_uring_sqe* wait = io_uring_get_sqe(&ring_);
-    io_uring_prep_sync_file_range(wait, file, static_cast<unsigned>(bytes), offset,
-                                  SYNC_FILE_RANGE_WAIT_BEFORE);
-    wait->flags |= IOSQE_IO_LINK;
-    io_uring_sqe_set_data(wait, pending);
-    io_uring_sqe* advise = io_uring_get_sqe(&ring_);
-    io_uring_prep_madvise(advise, at, static_cast<off_t>(bytes), advice);
-    io_uring_sqe_set_data(advise, pending);
-    io_uring_submit(&ring_);
-    return true;
+    if (!countable(bytes)) return false;
+    auto pending = std::make_unique<Pending>(Pending{std::move(done), {}});
+    pending->next = [at, bytes, advice](io_uring_sqe* entry) {
+      io_uring_prep_madvise(entry, at, static_cast<off_t>(bytes), advice);
+    };
+    return hand_in(
+        [&](io_uring_sqe* entry) {
+          io_uring_prep_sync_file_range(entry, file, static_cast<unsigned>(bytes), offset,
+                                        SYNC_FILE_RANGE_WAIT_BEFORE);
+        },
+        pending);
   }
 
-  /// Begins to write back a range of a file; false where the queue is full.
+  /// Begins to write back a range of a file; false as for bring_in.
   bool write_back(int file, std::size_t offset, std::size_t bytes, Done done) {
-    const std::scoped_lock lock(mutex_);
-    io_uring_sqe* entry = next_entry();
-    if (!entry) return false;
-    io_uring_prep_sync_file_range(entry, file, static_cast<unsigned>(bytes), offset,
-                                  SYNC_FILE_RANGE_WRITE);
-    io_uring_sqe_set_data(entry, new Pending{std::move(done), 1, 0});
-    io_uring_submit(&ring_);
-    return true;
+    if (!countable(bytes)) return false;
+    auto pending = std::make_unique<Pending>(Pending{std::move(done), {}});
+    return hand_in(
+        [&](io_uring_sqe* entry) {
+          io_uring_prep_sync_file_range(entry, file, static_cast<unsigned>(bytes), offset,
+                                        SYNC_FILE_RANGE_WRITE);
+        },
+        pending);
   }
 
  private:
   static constexpr unsigned entries = 256;
   struct Pending {
     Done done;
-    int left;    // entries that have not come back
-    int result;  // the first that failed
+    std::function<void(io_uring_sqe*)> next;  // what follows if the first went well
   };
 
-  Uring() = default;
+  explicit Uring(Submit submit) : submit_(submit) {}
 
-  io_uring_sqe* next_entry() {
-    return io_uring_sq_space_left(&ring_) > 0 ? io_uring_get_sqe(&ring_) : nullptr;
+  /// The kernel counts in 32 bits, and takes 0 for the rest of the file.
+  static bool countable(std::size_t bytes) {
+    return bytes > 0 && bytes <= std::numeric_limits<unsigned>::max();
   }
 
+  /// Prepares one entry and hands it in; takes `pending` where the kernel takes the entry.
+  template <class Prepare>
+  bool hand_in(const Prepare& prepare, std::unique_ptr<Pending>& pending) {
+    const std::scoped_lock lock(mutex_);
+    if (io_uring_sq_space_left(&ring_) == 0) submit_(&ring_);  // entries that were refused before
+    io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+    if (!entry) return false;
+    prepare(entry);
+    io_uring_sqe_set_data(entry, pending.get());
+    submit_(&ring_);
+    // Entries are taken in order, so that this one is not taken where any is left. It can't be
+    // withdrawn, but made to do nothing when a later call hands it in.
+    if (io_uring_sq_ready(&ring_) > 0) {
+      io_uring_prep_nop(entry);
+      io_uring_sqe_set_data(entry, nullptr);
+      return false;
+    }
+    pending.release();
+    ++taken_;
+    wake_.notify_one();
+    return true;
+  }
+
+  /// Waits in the kernel only while something is there that comes back.
   void run() {
     for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return taken_ > 0 || stopping_; });
+        if (taken_ == 0) return;
+      }
       io_uring_cqe* entry = nullptr;
       if (io_uring_wait_cqe(&ring_, &entry) != 0) continue;  // a signal came
-      auto* pending = static_cast<Pending*>(io_uring_cqe_get_data(entry));
-      const int result = entry->res;
+      std::unique_ptr<Pending> pending(static_cast<Pending*>(io_uring_cqe_get_data(entry)));
+      int result = entry->res;
       io_uring_cqe_seen(&ring_, entry);
-      if (!pending) return;
-      if (result < 0 && pending->result == 0) pending->result = result;
-      if (--pending->left > 0) continue;
-      const std::unique_ptr<Pending> finished(pending);
-      finished->done(finished->result);
+      if (!pending) continue;  // one that was refused
+      {
+        const std::scoped_lock lock(mutex_);
+        --taken_;
+      }
+      if (result >= 0 && pending->next) {
+        const auto next = std::exchange(pending->next, nullptr);
+        if (hand_in(next, pending)) continue;
+        result = -EAGAIN;
+      }
+      pending->done(result);
     }
   }
 
+  Submit submit_;
   io_uring ring_{};
-  bool works_ = false;
-  std::mutex mutex_;  // of submissions
+  std::mutex mutex_;  // of submissions and of what follows
+  std::condition_variable wake_;
+  int taken_ = 0;  // entries that the kernel has and that have not come back
+  bool stopping_ = false;
   std::thread thread_;
 };
 
