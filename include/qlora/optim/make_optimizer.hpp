@@ -1,10 +1,10 @@
 /// Optimizers by name, in plain or in paged memory.
 ///
-///     auto optimizer = qlora::make_optimizer<float>({.name = "adamw8bit", .learning_rate = 2e-4,
-///                                                    .paged =
-///                                                    qlora::FilePagerOptions{"/scratch"}});
+///     const qlora::FilePagerOptions files{.directory = "/scratch"};
+///     auto optimizer = qlora::make_optimizer<float>({.name = "adamw8bit", .paged = files});
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +26,7 @@ struct OptimizerSettings {
   double learning_rate = 2e-4;
   double weight_decay = 0;
   std::optional<FilePagerOptions> paged = {};  ///< state in files, if given
+  std::uint64_t seed = 0;                      ///< of state that is rounded by chance, as -bf16 is
 };
 
 namespace detail {
@@ -49,10 +50,13 @@ AnyOptimizer<T> make_optimizer_of(const OptimizerSettings& settings) {
   typename Rule::Options options;
   options.learning_rate = settings.learning_rate;
   options.weight_decay = settings.weight_decay;
+  const auto seeded = [&](auto optimizer) {
+    optimizer.set_seed(settings.seed);
+    return AnyOptimizer<T>(std::move(optimizer));
+  };
   if (settings.paged)
-    return AnyOptimizer<T>(
-        Optimizer<Rule, State, Paged<FilePager>>(options, FilePager(*settings.paged)));
-  return AnyOptimizer<T>(Optimizer<Rule, State>(options));
+    return seeded(Optimizer<Rule, State, Paged<FilePager>>(options, FilePager(*settings.paged)));
+  return seeded(Optimizer<Rule, State>(options));
 }
 
 template <Scalar T, class Rule>

@@ -1,16 +1,19 @@
 /// Schedule-free AdamW: no learning-rate schedule, but an average of the iterates. Defazio et al.
-/// 2024.
+/// 2024, algorithm 1.
 ///
 ///     qlora::ScheduleFreeAdamW<> optimizer({.learning_rate = 2.5e-3});
 ///     optimizer.step(parameters);
-///     qlora::to_average(optimizer, parameters);      // before evaluating or saving
-///     qlora::from_average(optimizer, parameters);    // before the next step
+///     optimizer.use_average(parameters);   // before evaluating or saving
+///     optimizer.use_iterate(parameters);   // before the next step
 ///
 /// Parameters hold y = (1 - b1) z + b1 x while training; z is the sequence that the gradient moves,
 /// x its average, which is what to evaluate. With c the share of the newest iterate in the average:
 /// v = b2 v + (1 - b2) g²; d = g / (sqrt(v) + eps) + wd y; y = (1 - c) y + c z - lr (1 - b1 (1 -
 /// c)) d; z -= lr d, where lr is learning_rate sqrt(1 - b2^t) and c its square over the sum of all
 /// so far.
+///
+/// z is a parameter and not a moment: it is kept in float (or double) whatever the state is kept
+/// in. With 8-bit state that is 5 bytes a parameter and a float a block, with bfloat16 6 bytes.
 #pragma once
 
 #include <cmath>
@@ -29,11 +32,21 @@ struct ScheduleFreeAdamWRule {
   static constexpr const char* name = "schedule-free-adamw";
   static constexpr int states = 2;
   static constexpr bool is_signed[] = {true, false};
+  static constexpr bool is_exact[] = {true, false};
+  static constexpr int iterate = 0;
 
   double largest_rate = 0, weights = 0;
+  double beta1 = 0;  // of the steps so far; 0 before the first
 
+  /// Throws FormatError for a beta1 that gives no average, or another than in the steps before.
   template <class T>
   auto step(const Options& options, Index t) {
+    require<FormatError>(options.beta1 > 0 && options.beta1 < 1,
+                         "schedule-free: expected a beta1 between 0 and 1, found ", options.beta1);
+    require<FormatError>(t == 1 || options.beta1 == beta1,
+                         "schedule-free: expected the beta1 of the steps before, ", beta1,
+                         ", found ", options.beta1);
+    beta1 = options.beta1;
     const double rate =
         options.learning_rate * std::sqrt(1 - std::pow(options.beta2, static_cast<double>(t)));
     largest_rate = std::max(largest_rate, rate);
@@ -55,30 +68,12 @@ struct ScheduleFreeAdamWRule {
       s[0] -= lr * g;
     };
   }
+
+  double share_to_average() const { return 1 - 1 / beta1; }
+  double share_to_iterate() const { return 1 - beta1; }
 };
 
 template <class State = StateOf<float>, class Memory = InHeap>
 using ScheduleFreeAdamW = Optimizer<ScheduleFreeAdamWRule, State, Memory>;
-
-namespace detail {
-template <class Optimizer, Scalar T>
-void move_toward_iterate(Optimizer& optimizer, const ParameterList<T>& parameters, double share) {
-  if (optimizer.steps() == 0) return;
-  const auto part = static_cast<T>(share);
-  optimizer.visit(parameters, [&](Index, Index, Run<T> p, Run<T>* s) { p += part * (s[0] - p); });
-}
-}  // namespace detail
-
-/// Makes the parameters the average of all iterates.
-template <class State, class Memory, Scalar T>
-void to_average(ScheduleFreeAdamW<State, Memory>& optimizer, const ParameterList<T>& parameters) {
-  detail::move_toward_iterate(optimizer, parameters, 1 - 1 / optimizer.options().beta1);
-}
-
-/// Makes them what training goes on from.
-template <class State, class Memory, Scalar T>
-void from_average(ScheduleFreeAdamW<State, Memory>& optimizer, const ParameterList<T>& parameters) {
-  detail::move_toward_iterate(optimizer, parameters, 1 - optimizer.options().beta1);
-}
 
 }  // namespace qlora

@@ -2,7 +2,7 @@
 ///
 /// Fresh state is zero bytes and means zeros. `bytes(total)` is the size of `total` numbers; `load`
 /// and `store` turn `count` of them from `begin` on, which is a multiple of `block`, into the
-/// arithmetic's numbers and back.
+/// arithmetic's numbers and back. All functions are pure but for the memory they are given.
 #pragma once
 
 #include <algorithm>
@@ -15,13 +15,18 @@
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/optim/random_rounding.hpp"
 #include "qlora/quant/encode.hpp"
 
 namespace qlora {
 
-/// One number of T an element: float, bfloat16 or double.
+/// One number of T an element: float, double or bfloat16. A bfloat16 is rounded by chance, because
+/// rounding to the nearest would stall: with beta2 = 0.999 a second moment falls by a thousandth of
+/// itself a step at most, a quarter of the way to the next bfloat16.
 template <class T = float>
 struct StateOf {
+  static_assert(std::is_floating_point_v<T> || std::is_same_v<T, bfloat16>,
+                "StateOf: the numbers must be float, double or bfloat16");
   using Number = T;
   static constexpr Index block = 256;   ///< elements that stay together
   static constexpr Index smallest = 0;  ///< parameters below this size are kept in float
@@ -42,14 +47,13 @@ struct StateOf {
   static std::string name() { return message("numbers-", sizeof(T)); }
 
   template <class U>
-  static void store(const U* from, Index, Index begin, Index count, bool, std::byte* to) {
+  static void store(const U* from, Index, Index begin, Index count, bool,
+                    [[maybe_unused]] const RandomRounding& rounding, std::byte* to) {
     T* numbers = reinterpret_cast<T*>(to) + begin;
-    for (Index i = 0; i < count; ++i) {
-      if constexpr (std::is_floating_point_v<T>) {
-        numbers[i] = static_cast<T>(from[i]);
-      } else {
-        numbers[i] = T(static_cast<float>(from[i]));
-      }
+    if constexpr (std::is_floating_point_v<T>) {
+      for (Index i = 0; i < count; ++i) numbers[i] = static_cast<T>(from[i]);
+    } else {
+      round_by_chance(from, count, rounding, numbers);
     }
   }
 };
@@ -57,6 +61,10 @@ struct StateOf {
 /// Codes of 8 bits in blocks that share their largest magnitude: `Signed` for moments of either
 /// sign, `Unsigned` for those that are never negative. Dettmers et al. 2022, "8-bit optimizers via
 /// block-wise quantization"; the defaults are bitsandbytes'. A code keeps the sign of its number.
+///
+/// A code is the nearest, as in bitsandbytes. So a number that moves slower than its block's
+/// largest magnitude by less than half the distance of two codes (about a hundredth) stays where it
+/// is; what must not stall belongs into bfloat16 or float.
 template <class Signed = Dynamic8, class Unsigned = UnsignedDynamic8, int BlockSize = 256>
 struct BlockwiseState {
   static_assert(code_bits<Signed> == 8 && code_bits<Unsigned> == 8,
@@ -82,7 +90,7 @@ struct BlockwiseState {
   }
   template <class U>
   static void store(const U* from, Index total, Index begin, Index count, bool is_signed,
-                    std::byte* to) {
+                    const RandomRounding&, std::byte* to) {
     float* absmax = reinterpret_cast<float*>(to) + begin / block;
     auto* codes = reinterpret_cast<std::uint8_t*>(to) + code_offset(total) + begin;
     for (Index i = 0; i < count; i += block) {

@@ -11,57 +11,59 @@
 namespace qlora {
 
 /// Elements [begin, begin + count) of a parameter; their states lie one after the other from
-/// `offset` on, each `state_bytes` long.
+/// `offset` on, `bytes` together.
 struct StateTile {
   Index parameter = 0, begin = 0, count = 0;
-  Index offset = 0, state_bytes = 0;
-  bool small = false;  ///< kept in float, whatever the state is
+  Index offset = 0, bytes = 0;
+  bool small = false;  ///< kept as parameters below the size for codes are
+};
+
+/// How the states of a parameter are kept: the elements that stay together, and the bytes of all
+/// states of some elements.
+struct StateKind {
+  Index block = 1;
+  Index (*bytes)(Index count) = nullptr;
 };
 
 struct StateLayout {
   std::vector<StateTile> tiles;
   Index bytes = 0;
 
-  /// The layout for parameters of these sizes. `State` says how `states` numbers an element are
-  /// kept, `Small` how those of parameters below State::smallest are. Throws FormatError for an
-  /// extent that holds no block.
-  template <class State, class Small>
-  static StateLayout make(const std::vector<Index>& sizes, int states, Index extent) {
+  static constexpr Index alignment = 64;  ///< of each state in a tile
+
+  static constexpr Index aligned(Index bytes) {
+    return (bytes + alignment - 1) / alignment * alignment;
+  }
+
+  /// The layout for parameters of these sizes; those below `smallest` are kept as `small` says.
+  /// Throws FormatError for an extent that holds no block.
+  static StateLayout make(const std::vector<Index>& sizes, Index extent, const StateKind& large,
+                          const StateKind& small, Index smallest) {
     StateLayout layout;
     for (std::size_t parameter = 0; parameter < sizes.size(); ++parameter) {
-      const Index size = sizes[parameter];
-      if (size < State::smallest) {
-        layout.template add<Small>(static_cast<Index>(parameter), size, states, extent, true);
-      } else {
-        layout.template add<State>(static_cast<Index>(parameter), size, states, extent, false);
-      }
+      const bool is_small = sizes[parameter] < smallest;
+      layout.add(static_cast<Index>(parameter), sizes[parameter], extent, is_small ? small : large,
+                 is_small);
     }
     return layout;
   }
 
  private:
   static constexpr Index most = 4096;  // elements of a tile: their numbers stay in the cache
-  static constexpr Index alignment = 64;
 
-  static constexpr Index aligned(Index bytes) {
-    return (bytes + alignment - 1) / alignment * alignment;
-  }
-
-  template <class State>
-  void add(Index parameter, Index size, int states, Index extent, bool small) {
-    constexpr Index least = State::block;
+  void add(Index parameter, Index size, Index extent, const StateKind& kind, bool small) {
+    const Index least = kind.block;
     Index elements = std::max(least, most / least * least);
-    while (elements > least && states * aligned(State::bytes(elements)) > extent) elements -= least;
-    require<FormatError>(states * aligned(State::bytes(elements)) <= extent,
-                         "optimizer: expected extents of at least ",
-                         states * aligned(State::bytes(elements)), " bytes, found ", extent);
+    while (elements > least && kind.bytes(elements) > extent) elements -= least;
+    require<FormatError>(kind.bytes(elements) <= extent, "optimizer: expected extents of at least ",
+                         kind.bytes(elements), " bytes, found ", extent);
     for (Index begin = 0; begin < size; begin += elements) {
       const Index count = std::min(elements, size - begin);
-      const Index each = aligned(State::bytes(count));
-      if (bytes / extent != (bytes + states * each - 1) / extent)
+      const Index each = kind.bytes(count);
+      if (bytes / extent != (bytes + each - 1) / extent)
         bytes = (bytes + extent - 1) / extent * extent;
       tiles.push_back({parameter, begin, count, bytes, each, small});
-      bytes += states * each;
+      bytes += each;
     }
   }
 };

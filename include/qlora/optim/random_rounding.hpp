@@ -1,0 +1,48 @@
+/// Rounding up or down by chance, so that the mean of what is stored is the number itself. State
+/// that moves by less than half the distance of two numbers of its type would never move if it were
+/// rounded to the nearest.
+///
+///     qlora::bfloat16 b = qlora::round_by_chance(x, draw);   // draw: 16 random bits
+///
+/// Gupta et al. 2015; for bfloat16, Zamirai et al. 2020.
+#pragma once
+
+#include <cstdint>
+
+#include "qlora/core/numeric.hpp"
+#include "qlora/core/random.hpp"
+
+namespace qlora {
+
+/// Where a run of numbers draws from: element `first` + i takes the i-th draw of the stream `key`,
+/// whoever computes it.
+struct RandomRounding {
+  std::uint64_t key = 0;
+  Index first = 0;  ///< a multiple of RandomRounding::together
+  static constexpr Index together = 8;
+};
+
+/// One of the two bfloat16 around `value`; the nearer it is, the likelier, with `draw` uniform in
+/// 16 bits. A number that bfloat16 holds stays as it is, and no finite number becomes infinite.
+constexpr bfloat16 round_by_chance(float value, std::uint16_t draw) {
+  if (!is_finite(value)) return bfloat16(value);
+  const auto bits = __builtin_bit_cast(std::uint32_t, value);
+  const std::uint32_t moved = bits + draw;
+  const bool overflows = (moved & 0x7f800000u) == 0x7f800000u;
+  return bfloat16::from_bits(static_cast<std::uint16_t>((overflows ? bits : moved) >> 16));
+}
+
+/// `count` numbers rounded so.
+template <class U>
+void round_by_chance(const U* from, Index count, const RandomRounding& rounding, bfloat16* to) {
+  constexpr Index together = RandomRounding::together;
+  for (Index i = 0; i < count; i += together) {
+    const PhiloxBlock block =
+        philox(rounding.key, static_cast<std::uint64_t>((rounding.first + i) / together));
+    for (Index k = 0; k < together && i + k < count; ++k)
+      to[i + k] = round_by_chance(static_cast<float>(from[i + k]),
+                                  static_cast<std::uint16_t>(block.word[k / 2] >> (k % 2 * 16)));
+  }
+}
+
+}  // namespace qlora
