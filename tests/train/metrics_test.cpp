@@ -19,6 +19,14 @@ TEST_CASE("each step is one line with six columns, there as soon as it is writte
   REQUIRE_THROWS_AS(qlora::MetricsFile(folder / "missing/m.csv"), qlora::IoError);
 }
 
+TEST_CASE("a full disk is an error at the line that it does not take") {
+  if (!std::filesystem::exists("/dev/full")) {
+    WARN("skipped: no /dev/full here");
+    return;
+  }
+  REQUIRE_THROWS_AS(qlora::MetricsFile("/dev/full"), qlora::IoError);
+}
+
 TEST_CASE("resident memory is what the process holds") {
   const double before = qlora::resident_mib();
   REQUIRE(before > 1);

@@ -1,8 +1,10 @@
 #include "qlora/train/trainer.hpp"
 
 #include "qlora/model/gguf_source.hpp"
+#include "qlora/optim/schedule_free.hpp"
 #include "qlora/text/dataset.hpp"
 #include "support/catch.hpp"
+#include "support/faulty_store.hpp"
 #include "support/files.hpp"
 #include "support/load.hpp"
 #include "support/numbers.hpp"
@@ -116,6 +118,197 @@ TEST_CASE("a callback that says no cancels; senseless options and empty data are
   REQUIRE_THROWS_AS(qlora::Trainer<>(model, setup.examples, {.batch = 0}), qlora::FormatError);
   auto bare = test::load_model(setup.file);
   REQUIRE_THROWS_AS(qlora::Trainer<>(bare, setup.examples, {}), qlora::FormatError);
+}
+
+TEST_CASE(
+    "a given optimizer keeps its own rate, times the schedule's factor, and its weight decay") {
+  const Setup setup;
+  auto model = setup.model();
+  const auto start = model.parameters()[0]->value;
+  qlora::Trainer trainer(
+      model, setup.examples,
+      {.steps = 4, .batch = 2, .learning_rate = 0.5, .schedule = qlora::Schedule::linear},
+      qlora::AnyOptimizer<>(qlora::AdamW<>({.learning_rate = 1e-3, .weight_decay = 10})));
+  std::vector<double> rates;
+  qlora::RowMatrixXf first;
+  trainer.run([&](const StepMetrics& m) {
+    if (rates.empty()) first = model.parameters()[0]->value;
+    rates.push_back(m.learning_rate);
+    return true;
+  });
+  REQUIRE(rates == std::vector<double>{1e-3, 1e-3 * 0.75, 5e-4, 2.5e-4});
+  // A has no gradient while B is zero: it shrinks by 1 - 1e-3 * 10.
+  REQUIRE((first - 0.99f * start).norm() < 1e-6f * start.norm());
+}
+
+namespace {
+
+// Training of one parameter by a quadratic loss, whose gradient depends on the point. What the loss
+// was asked for is kept; it may give NaN in the call with number `nan_at`.
+struct Quadratic {
+  qlora::Parameter<float> p{"p", 1, 50};
+  std::vector<qlora::EncodedText> examples{{{5, 6}, {1, 1}}};
+  std::vector<qlora::RowMatrixXf> points;
+  int nan_at = -1;
+
+  Quadratic() { reset(p); }
+  static void reset(qlora::Parameter<float>& p) { p.value = test::normal_matrix(1, 50, 1); }
+  static void gradient(qlora::Parameter<float>& p) {
+    p.grad = p.value - test::normal_matrix(1, 50, 2);
+  }
+
+  qlora::Trainer<> trainer(Index steps, qlora::AnyOptimizer<> optimizer) {
+    const auto loss = [this](const qlora::Batch&, const qlora::LossOptions& options) {
+      const bool bad = static_cast<int>(points.size()) == nan_at;
+      points.push_back(p.value);
+      if (options.backward) gradient(p);
+      return qlora::CrossEntropy{bad ? std::nan("") : 1.0, 1};
+    };
+    return {{&p}, loss, examples, {.steps = steps, .max_gradient_norm = 0}, std::move(optimizer)};
+  }
+
+  // Where an optimizer stands after updates without a trainer: iterate and average.
+  static std::pair<qlora::RowMatrixXf, qlora::RowMatrixXf> by_hand(int updates) {
+    qlora::Parameter<float> p("p", 1, 50);
+    reset(p);
+    const qlora::ParameterList<float> list{&p};
+    qlora::ScheduleFreeAdamW<> optimizer({.learning_rate = 0.01});
+    for (int step = 0; step < updates; ++step) {
+      gradient(p);
+      optimizer.step(list);
+    }
+    return {p.value, optimizer.average(list)[0]};
+  }
+};
+
+qlora::AnyOptimizer<> schedule_free() {
+  return qlora::AnyOptimizer<>(qlora::ScheduleFreeAdamW<>({.learning_rate = 0.01}));
+}
+
+}  // namespace
+
+TEST_CASE("a schedule-free run ends with the average, and a second one goes on from the iterate") {
+  Quadratic setup;
+  auto trainer = setup.trainer(3, schedule_free());
+  trainer.run();
+  REQUIRE(setup.p.value == Quadratic::by_hand(3).second);
+  REQUIRE(setup.points.back() == setup.p.value);  // the last update is tried where it is saved
+  trainer.run();
+  REQUIRE(setup.p.value == Quadratic::by_hand(6).second);
+  for (int step = 0; step < 3; ++step)
+    REQUIRE(setup.points[static_cast<std::size_t>(4 + step)] == Quadratic::by_hand(3 + step).first);
+  REQUIRE(trainer.good_steps() == 3);
+}
+
+TEST_CASE("a stopped run holds the average as well, and evaluating half-way changes no bit") {
+  Quadratic setup;
+  auto trainer = setup.trainer(9, schedule_free());
+  const auto evaluating = [&](const StepMetrics& m) {
+    trainer.use_average();
+    trainer.use_average();
+    REQUIRE(setup.p.value == Quadratic::by_hand(static_cast<int>(m.step)).second);
+    if (m.step % 2 == 0) trainer.use_iterate();
+    return m.step < 5;
+  };
+  REQUIRE_THROWS_AS(trainer.run(evaluating), qlora::Cancelled);
+  REQUIRE(setup.p.value == Quadratic::by_hand(5).second);
+  REQUIRE(trainer.good_steps() == 5);
+}
+
+TEST_CASE("a failed run gives back the average of the last good step, and can't go on") {
+  Quadratic setup;
+  setup.nan_at = 4;  // at the fifth step, before its update
+  auto trainer = setup.trainer(9, schedule_free());
+  REQUIRE_THROWS_AS(trainer.run(), qlora::NumericError);
+  REQUIRE(trainer.good_steps() == 3);
+  REQUIRE(setup.p.value == Quadratic::by_hand(3).second);
+  REQUIRE_THROWS_WITH(trainer.run(), test::contains("an earlier run failed"));
+}
+
+TEST_CASE("the last update is checked: its loss, and that its numbers are of a sensible size") {
+  Quadratic setup;
+  setup.nan_at = 2;  // after two steps
+  const auto adamw = [](double rate) {
+    return qlora::AnyOptimizer<>(qlora::AdamW<>({.learning_rate = rate}));
+  };
+  auto trainer = setup.trainer(2, adamw(0.01));
+  REQUIRE_THROWS_WITH(trainer.run(), test::contains("step 2: expected a finite loss after"));
+  REQUIRE(trainer.good_steps() == 1);
+  REQUIRE(setup.p.value == setup.points[1]);
+
+  for (const double rate : {1e30, 1e300}) {  // large, and infinite
+    Quadratic one;
+    auto absurd = one.trainer(1, adamw(rate));
+    REQUIRE_THROWS_WITH(absurd.run(), test::contains("step 1: ") && test::contains("sensible"));
+    REQUIRE(absurd.good_steps() == 0);
+    REQUIRE(one.p.value == one.points[0]);
+  }
+}
+
+TEST_CASE("what the loss or the report throws ends a run with what can be saved") {
+  for (const bool in_report : {false, true}) {
+    Quadratic setup;
+    const auto loss = [&](const qlora::Batch&, const qlora::LossOptions&) {
+      if (!in_report && setup.points.size() == 3) throw qlora::DeviceError("gone");
+      setup.points.push_back(setup.p.value);
+      Quadratic::gradient(setup.p);
+      return qlora::CrossEntropy{1.0, 1};
+    };
+    qlora::Trainer<> trainer({&setup.p}, loss, setup.examples, {.steps = 9, .max_gradient_norm = 0},
+                             schedule_free());
+    const auto report = [&](const StepMetrics& m) {
+      if (in_report && m.step == 3) throw qlora::DeviceError("gone");
+      return true;
+    };
+    REQUIRE_THROWS_AS(trainer.run(report), qlora::DeviceError);
+    REQUIRE(trainer.good_steps() == 2);
+    REQUIRE(setup.p.value == Quadratic::by_hand(2).second);
+    REQUIRE_THROWS_WITH(trainer.run(), test::contains("an earlier run failed"));
+  }
+}
+
+TEST_CASE("what the optimizer's memory throws keeps its kind and gets its step") {
+  Quadratic setup;
+  setup.p = qlora::Parameter<float>("p", 1, 50);
+  test::FaultyPager pager({.budget = 65536, .extent_bytes = 65536});
+  auto trainer = setup.trainer(
+      2, qlora::AnyOptimizer<>(
+             qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>>({}, pager)));
+  pager.fill_up(true);
+  REQUIRE_THROWS_WITH(trainer.run(), test::contains("step 1: ") && test::contains("reserve"));
+  REQUIRE_THROWS_AS(
+      setup
+          .trainer(2, qlora::AnyOptimizer<>(
+                          qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>>(
+                              {}, pager)))
+          .run(),
+      qlora::IoError);
+}
+
+TEST_CASE("examples without a target, and numbers that are none, are refused by name") {
+  Quadratic setup;
+  const auto make = [&](const qlora::TrainOptions& options, double rate = 1e-3) {
+    return qlora::Trainer<>({&setup.p}, {}, setup.examples, options,
+                            qlora::AnyOptimizer<>(qlora::AdamW<>({.learning_rate = rate})));
+  };
+  const double nan = std::nan("");
+  REQUIRE_THROWS_AS(make({}, nan), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({}, -1), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({.max_gradient_norm = nan}), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({.max_gradient_value = nan}), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({.warmup_steps = -1}), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({.accumulate = 65537}), qlora::FormatError);
+  for (const qlora::EncodedText& bad :
+       {qlora::EncodedText{{5, 6}, {1, 0}}, qlora::EncodedText{{5}, {1}}, qlora::EncodedText{}}) {
+    setup.examples.push_back(bad);
+    REQUIRE_THROWS_WITH(make({}), test::contains("example 1: expected a target"));
+    setup.examples.pop_back();
+  }
+  setup.examples.push_back({{5, 6}, {1}});
+  REQUIRE_THROWS_WITH(make({}), test::contains("example 1: expected a mark for each"));
+  const Setup real;
+  auto model = real.model();
+  REQUIRE_THROWS_AS(qlora::mean_loss(model, real.examples, 0), qlora::FormatError);
 }
 
 TEST_CASE("position t predicts t + 1, never across rows, and only what counts") {

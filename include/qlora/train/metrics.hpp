@@ -36,6 +36,7 @@ inline double resident_mib() {
   return statm ? resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1024.0 * 1024.0) : 0;
 }
 
+/// The CSV file. One thread may append at a time.
 class MetricsFile {
  public:
   /// Starts the file anew. Throws IoError when it can't be written.
@@ -43,6 +44,7 @@ class MetricsFile {
     write("step,loss,learning_rate,gradient_norm,tokens_per_second,resident_mib\n");
   }
 
+  /// Throws IoError when the line can't be written, on a full disk say.
   void append(const StepMetrics& m) {
     std::ostringstream line;
     line << m.step << ',' << std::setprecision(9) << m.loss << ',' << m.learning_rate << ','

@@ -12,11 +12,14 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "qlora/core/random.hpp"
+#include "qlora/core/rethrow.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/optim/adam.hpp"
 #include "qlora/optim/any_optimizer.hpp"
@@ -27,6 +30,8 @@
 
 namespace qlora {
 
+/// How to train. Learning rate and weight decay are those of the trainer's own AdamW; an optimizer
+/// that is given keeps its own, times the schedule's factor.
 struct TrainOptions {
   Index steps = 0;   ///< optimizer steps; 0 takes `epochs`
   Index epochs = 1;  ///< passes over the data
@@ -68,9 +73,12 @@ inline Batch make_batch(const std::vector<EncodedText>& examples, std::span<cons
   return batch;
 }
 
-/// The mean loss of all examples without training, a few at a time.
+/// The mean loss of all examples without training, a few at a time. Throws FormatError for a batch
+/// below 1 and for examples without a target.
 template <Scalar T>
 double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Index batch_size = 2) {
+  require<FormatError>(batch_size > 0, "mean_loss: expected a batch of 1 or more, found ",
+                       batch_size);
   CrossEntropy total;
   for (Index begin = 0; begin < static_cast<Index>(examples.size()); begin += batch_size) {
     std::vector<Index> chosen;
@@ -90,7 +98,7 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
 /// on the CPU, or what a device gives.
 using LossFunction = std::function<CrossEntropy(const Batch& batch, const LossOptions& options)>;
 
-/// The loss of a model that outlives it.
+/// The loss of a model, which must outlive it.
 template <Scalar T>
 LossFunction loss_of(Llama<T>& model) {
   return [&model](const Batch& batch, const LossOptions& options) {
@@ -98,38 +106,61 @@ LossFunction loss_of(Llama<T>& model) {
   };
 }
 
+/// Trains parameters on examples; both must outlive it. Between steps, while `report` runs and
+/// after `run` the parameters hold whole updates. One thread may call it at a time.
 template <Scalar T = float>
 class Trainer {
  public:
-  /// Trains by AdamW. The examples must outlive the trainer. Throws FormatError for options that
-  /// make no sense.
-  Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options)
+  using Examples = std::vector<EncodedText>;
+
+  /// Trains by AdamW. Throws FormatError for options that make no sense and for examples without a
+  /// target.
+  Trainer(Llama<T>& model, const Examples& examples, const TrainOptions& options)
       : Trainer(model, examples, options,
                 AnyOptimizer<T>(AdamW<StateOf<T>>({.learning_rate = options.learning_rate,
                                                    .weight_decay = options.weight_decay}))) {}
 
-  /// Trains by any optimizer; its weight decay is its own.
-  Trainer(Llama<T>& model, const std::vector<EncodedText>& examples, const TrainOptions& options,
+  /// Trains by any optimizer, at its own rate and weight decay.
+  Trainer(Llama<T>& model, const Examples& examples, const TrainOptions& options,
           AnyOptimizer<T> optimizer)
       : Trainer(model.parameters(), loss_of(model), examples, options, std::move(optimizer)) {}
 
   /// Trains parameters by any loss.
-  Trainer(ParameterList<T> parameters, LossFunction loss, const std::vector<EncodedText>& examples,
+  Trainer(ParameterList<T> parameters, LossFunction loss, const Examples& examples,
           const TrainOptions& options, AnyOptimizer<T> optimizer)
       : loss_(std::move(loss)),
         examples_(examples),
         options_(options),
         parameters_(std::move(parameters)),
-        optimizer_(std::move(optimizer)) {
+        optimizer_(std::move(optimizer)),
+        learning_rate_(optimizer_.learning_rate()) {
     require<FormatError>(!examples.empty(), "training: expected at least one example, found none");
     require<FormatError>(options.batch > 0 && options.accumulate > 0,
                          "training: expected a batch and an accumulation of 1 or "
                          "more, found ",
                          options.batch, " and ", options.accumulate);
+    require<FormatError>(options.accumulate <= most_micro_batches,
+                         "training: expected an accumulation of at most ", most_micro_batches,
+                         ", found ", options.accumulate);
     require<FormatError>(options.steps >= 0 && (options.steps > 0 || options.epochs > 0),
                          "training: expected a number of steps or epochs above 0");
+    require<FormatError>(options.warmup_steps >= 0,
+                         "training: expected 0 warm-up steps or more, found ",
+                         options.warmup_steps);
+    require<FormatError>(std::isfinite(learning_rate_) && learning_rate_ >= 0,
+                         "training: expected a learning rate of 0 or more, found ", learning_rate_);
+    require<FormatError>(
+        !std::isnan(options.max_gradient_norm) && !std::isnan(options.max_gradient_value),
+        "training: expected limits of the gradient that are numbers, found NaN");
     require<FormatError>(!parameters_.empty(), "training: the model has no adapter");
+    for (std::size_t i = 0; i < examples.size(); ++i) require_target(i);
   }
+
+  // Examples that would be gone before they are used.
+  Trainer(Llama<T>&, const Examples&&, const TrainOptions&) = delete;
+  Trainer(Llama<T>&, const Examples&&, const TrainOptions&, AnyOptimizer<T>) = delete;
+  Trainer(ParameterList<T>, LossFunction, const Examples&&, const TrainOptions&,
+          AnyOptimizer<T>) = delete;
 
   /// Optimizer steps in one pass over the data.
   Index steps_per_epoch() const {
@@ -140,70 +171,152 @@ class Trainer {
     return options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch();
   }
 
-  /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. A loss
-  /// or gradient that is not finite throws NumericError, and an optimizer whose memory fails Error,
-  /// after the parameters went back to the last whole ones whose loss was finite, if there are any
-  /// (`good_steps` then says after how many updates that was).
+  /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. After
+  /// that, and after the last step, the parameters are those to save: of a schedule-free optimizer
+  /// the average. A further call does the same steps once more, from where the last one ended.
+  ///
+  /// A loss or gradient that is not finite throws NumericError, and what the optimizer's memory,
+  /// the loss or `report` throw goes on to the caller, after the parameters went back to the last
+  /// whole ones whose loss was finite, if there are any (`good_steps` then says after how many
+  /// updates that was). The last update is tried by its step's loss without dropout. After a
+  /// failure the state of the optimizer may be ahead of the parameters: further calls are refused.
   void run(const std::function<bool(const StepMetrics&)>& report = {}) {
+    require<Error>(!failed_, "training: an earlier run failed; start anew from the parameters");
     const Index total = total_steps();
-    for (Index step = 0; step < total; ++step) {
-      const StepMetrics metrics = run_step(step, total);
-      if (report && !report(metrics))
-        throw Cancelled(message("training was stopped after step ", metrics.step));
+    Index done = 0;
+    bool stopped = false;
+    try {
+      while (done < total && !stopped) {
+        const StepMetrics metrics = run_step(done++, total);
+        stopped = report && !report(metrics);
+      }
+      finish(done - 1);
+    } catch (...) {
+      failed_ = true;
+      for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i]->value = good_[i];
+      throw;
     }
-    good_steps_ = total;
-    optimizer_.evaluate(parameters_, true);
+    if (stopped) throw Cancelled(message("training was stopped after step ", done));
+  }
+
+  /// Makes the parameters what to evaluate and to save, as Optimizer::use_average does, within
+  /// `report` say. The next step goes on from the iterate, bit for bit as if they had not been.
+  void use_average() {
+    if (!optimizer_.averages() || optimizer_.averaged()) return;
+    iterate_.clear();
+    for (const auto* p : parameters_) iterate_.push_back(p->value);
+    optimizer_.use_average(parameters_);
+  }
+  /// Makes them what training goes on from.
+  void use_iterate() {
+    if (!optimizer_.averaged()) return;
+    optimizer_.use_iterate(parameters_);
+    // What was there before, without the rounding of the way there and back.
+    for (std::size_t i = 0; i < iterate_.size(); ++i) parameters_[i]->value = iterate_[i];
   }
 
   const AnyOptimizer<T>& optimizer() const { return optimizer_; }
 
-  /// Updates that the parameters now hold and that are known to give a finite loss.
+  /// Updates of the last run that the parameters hold and that are known to give a finite loss.
   Index good_steps() const { return good_steps_; }
 
  private:
+  static constexpr Index most_micro_batches = 65536;  // so many keys of dropout a step has
+
+  void require_target(std::size_t i) const {
+    const EncodedText& example = examples_[i];
+    require<FormatError>(example.counted.size() == example.ids.size(), "training: example ", i,
+                         ": expected a mark for each of its ", example.ids.size(),
+                         " tokens, found ", example.counted.size());
+    bool counts = false;
+    for (std::size_t t = 1; t < example.counted.size(); ++t) counts |= example.counted[t] != 0;
+    require<FormatError>(counts, "training: example ", i,
+                         ": expected a target that counts, found none in its ", example.ids.size(),
+                         " tokens");
+  }
+
   StepMetrics run_step(Index step, Index total) {
     const auto start = std::chrono::steady_clock::now();
+    use_iterate();
     const std::vector<Batch> micro_batches = batches_of(step);
-    Index counted = 0, tokens = 0;
-    for (const Batch& batch : micro_batches) {
-      counted += batch.counted;
-      tokens += static_cast<Index>(batch.ids.size());
-    }
+    Index tokens = 0;
+    for (const Batch& batch : micro_batches) tokens += static_cast<Index>(batch.ids.size());
     zero_gradients(parameters_);
-    double sum = 0;
-    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-      const Batch& batch = micro_batches[i];
-      const std::uint64_t key =
-          derive_key(derive_key(options_.seed, 2), static_cast<std::uint64_t>(step) * 65536 + i);
-      sum += loss_(batch, {.scale = 1.f / static_cast<float>(std::max<Index>(1, counted)),
-                           .backward = true,
-                           .gradient_checkpoint = options_.gradient_checkpoint,
-                           .dropout = {true, key}})
-                 .sum;
-    }
-    const double loss = sum / static_cast<double>(std::max<Index>(1, counted));
+    const double loss = loss_of_step(step, micro_batches, true);
     const double norm = gradient_norm(parameters_);
-    if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      restore();
-      throw NumericError(message("step ", step + 1,
-                                 ": expected a finite loss and gradient, found loss ", loss,
-                                 " and gradient norm ", norm, "; a lower learning rate may help"));
-    }
-    keep(step);
-    clip_gradient_values(parameters_, options_.max_gradient_value);
-    clip_gradients(parameters_, options_.max_gradient_norm);
-    const double rate = options_.learning_rate *
-                        schedule_factor(options_.schedule, step, options_.warmup_steps, total);
-    optimizer_.set_learning_rate(rate);
-    try {
-      optimizer_.step(parameters_);
-    } catch (const Error& failure) {
-      restore();
-      throw Error(message("step ", step + 1, ": ", failure.what()));
-    }
+    if (!std::isfinite(loss) || !std::isfinite(norm))
+      fail(step, message("expected a finite loss and gradient, found loss ", loss,
+                         " and gradient norm ", norm));
+    const double rate =
+        learning_rate_ * schedule_factor(options_.schedule, step, options_.warmup_steps, total);
+    const bool updated = of_step(step, [&] {
+      keep(step);
+      clip_gradient_values(parameters_, options_.max_gradient_value);
+      clip_gradients(parameters_, options_.max_gradient_norm);
+      optimizer_.set_learning_rate(rate);
+      return optimizer_.step(parameters_);
+    });
+    if (!updated) fail(step, "expected finite gradients after clipping");
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     return {step + 1,      loss, rate, norm, static_cast<double>(tokens) / seconds.count(),
             resident_mib()};
+  }
+
+  /// The mean loss of a step's batches; with `training` also the gradients, and dropout.
+  double loss_of_step(Index step, const std::vector<Batch>& micro_batches, bool training) {
+    Index counted = 0;
+    for (const Batch& batch : micro_batches) counted += batch.counted;
+    double sum = 0;
+    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+      const std::uint64_t key = derive_key(
+          derive_key(options_.seed, 2), static_cast<std::uint64_t>(step * most_micro_batches) + i);
+      sum += loss_(micro_batches[i], {.scale = 1.f / static_cast<float>(counted),
+                                      .backward = training,
+                                      .gradient_checkpoint = options_.gradient_checkpoint,
+                                      .dropout = {training, key}})
+                 .sum;
+    }
+    return sum / static_cast<double>(counted);
+  }
+
+  /// After the last step of a run: its update is tried as the next step would have tried it.
+  void finish(Index step) {
+    of_step(step, [&] { use_average(); });
+    const double largest = largest_parameter();
+    // A number whose square is beyond T's range can't take part in a layer's product.
+    if (!(largest < std::sqrt(static_cast<double>(std::numeric_limits<T>::max()))))
+      fail(step, message("expected finite parameters of a sensible size after the update, found ",
+                         largest));
+    const double loss = loss_of_step(step, batches_of(step), false);
+    if (!std::isfinite(loss))
+      fail(step, message("expected a finite loss after the update, found ", loss));
+    keep(step + 1);
+  }
+
+  /// `work`, whose errors name the step.
+  template <class Work>
+  static auto of_step(Index step, Work&& work) {
+    try {
+      return work();
+    } catch (const Error& failure) {
+      rethrow_as(failure, message("step ", step + 1, ": ", failure.what()));
+    }
+  }
+
+  /// The largest magnitude of the parameters; NaN if one is.
+  double largest_parameter() const {
+    double largest = 0;
+    for (const auto* p : parameters_)
+      for (Index i = 0; i < p->value.size(); ++i) {
+        const double size = std::abs(static_cast<double>(p->value.data()[i]));
+        if (!(size <= largest)) largest = size;
+        if (std::isnan(largest)) return largest;
+      }
+    return largest;
+  }
+
+  [[noreturn]] static void fail(Index step, const std::string& what) {
+    throw NumericError(message("step ", step + 1, ": ", what, "; a lower learning rate may help"));
   }
 
   /// The micro-batches of a step; every epoch has its own order.
@@ -228,24 +341,27 @@ class Trainer {
     return batches;
   }
 
+  /// Keeps what would be saved now.
   void keep(Index updates) {
-    good_.resize(parameters_.size());
-    for (std::size_t i = 0; i < parameters_.size(); ++i) good_[i] = parameters_[i]->value;
+    if (optimizer_.averages()) {
+      good_ = optimizer_.average(parameters_);
+    } else {
+      good_.resize(parameters_.size());
+      for (std::size_t i = 0; i < parameters_.size(); ++i) good_[i] = parameters_[i]->value;
+    }
     good_steps_ = updates;
   }
-  void restore() {
-    for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i]->value = good_[i];
-  }
-
   LossFunction loss_;
-  const std::vector<EncodedText>& examples_;
+  const Examples& examples_;
   TrainOptions options_;
   ParameterList<T> parameters_;
   AnyOptimizer<T> optimizer_;
+  double learning_rate_;  // of the optimizer, which the schedule's factor is applied to
   std::vector<Index> order_;
   Index epoch_ = -1;
-  std::vector<RowMatrix<T>> good_;
+  std::vector<RowMatrix<T>> good_, iterate_;
   Index good_steps_ = 0;
+  bool failed_ = false;
 };
 
 }  // namespace qlora
