@@ -138,6 +138,16 @@ class Finetune(ProgramTest):
                          {"adapter_config.json", "adapter_model.safetensors", "metrics.csv", "qlora.json"})
         self.check(run("chat", "--model", self.model, "--adapter", self.out, "--prompt", "Hi", "--max-tokens", 4), 0)
 
+    def test_the_last_update_is_checked(self):
+        adapter = {"adapter_config.json", "adapter_model.safetensors"}
+        for options in (["--lr", "1e30"], ["--lr", "1e30", "--optimizer", "schedule-free-adamw8bit"], ["--lr", "1e300"],
+                        ["--lr", "1e30", "--targets", "attention", "--optimizer", "lion-bf16"]):
+            done = self.finetune("--steps", 1, *options)
+            self.check(done, 1, "step 1: ", "after the update", "a lower learning rate may help")
+            self.assertFalse(adapter & {path.name for path in self.out.iterdir()}, options)
+        done = self.finetune("--steps", 2, "--lr", "1e30", "--warmup-steps", 1)
+        self.check(done, 1, "step 2: ", "holds the adapter after step 1")
+
 
 if __name__ == "__main__":
     unittest.main()
