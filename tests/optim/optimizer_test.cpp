@@ -143,6 +143,8 @@ TEST_CASE("a parameter that comes twice, or a gradient of another size, is refus
   Parameter<float> a("a", 1, 3), b("b", 1, 3);
   qlora::AdamW<> optimizer;
   REQUIRE_THROWS_WITH(optimizer.step(ParameterList<float>{&a, &b, &a}), test::contains("'a'"));
+  REQUIRE(optimizer.step(ParameterList<float>{&a, &b}));
+  REQUIRE_THROWS_WITH(optimizer.step(ParameterList<float>{&b, &b}), test::contains("'b'"));
   b.grad.resize(1, 2);
   REQUIRE_THROWS_WITH(optimizer.step(ParameterList<float>{&a, &b}),
                       test::contains("b: expected a gradient of 3 numbers, found 2"));

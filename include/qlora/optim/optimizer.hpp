@@ -262,10 +262,8 @@ class Optimizer {
                    "optimizer: torn by a step that failed half-way; restore parameters and "
                    "state, or start anew");
     const std::vector<Index> sizes = sizes_of(parameters);
-    if (layout_.tiles.empty() && sizes_.empty()) {
-      require_distinct(parameters);
-      lay_out(sizes);
-    }
+    require_distinct(parameters);
+    if (layout_.tiles.empty() && sizes_.empty()) lay_out(sizes);
     // Memory that can't be used here, as after fork, says so before any work begins.
     if (!state_.empty()) [[maybe_unused]]
       const auto nothing = pager_.pin(state_.data(), 0, Access::read);
