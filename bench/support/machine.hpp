@@ -27,7 +27,7 @@ double least_seconds(int runs, Body&& body) {
 // Floating-point operations a second of all threads, operands in registers and first-level cache.
 inline double peak_flops() {
   static const double peak = [] {
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
     using qlora::detail::Float32;
     constexpr qlora::Index depth = 128, rounds = 4000;
     const int threads = qlora::thread_count();

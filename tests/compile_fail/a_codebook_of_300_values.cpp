@@ -1,4 +1,4 @@
-// expect: BlockFormat: the first argument must be a codebook
+// expect: BlockFormat: the first argument must be a codebook of 2 to 256 values
 #include <qlora/quant.hpp>
 
 struct Many {

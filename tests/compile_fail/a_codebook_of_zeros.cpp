@@ -1,4 +1,4 @@
-// expect: BlockFormat: the first argument must be a codebook
+// expect: BlockFormat: the first argument must be a codebook of finite values that are not all zero
 #include <qlora/quant.hpp>
 
 struct Zeros {

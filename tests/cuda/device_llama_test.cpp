@@ -64,7 +64,7 @@ void adapt(qlora::Llama<float>& model, float dropout) {
 
 // How near gradients come, in parts of their norm. Without vectors the CPU multiplies in float32
 // where the kernels round to bfloat16: four steps of 2^-9 each way through two layers.
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 constexpr float gradient_tolerance = 1e-3f;
 #else
 constexpr float gradient_tolerance = 2e-2f;

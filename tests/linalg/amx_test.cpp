@@ -12,7 +12,7 @@ using qlora::Index;
 using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 namespace {
 

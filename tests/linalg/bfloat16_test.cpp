@@ -16,7 +16,7 @@ using qlora::Index;
 using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 TEST_CASE("vectors round to bfloat16 as single numbers do") {
   std::vector<float> numbers;

@@ -103,7 +103,7 @@ TEST_CASE("the order of sums does not depend on which thread runs what") {
           grad.reshaped<Eigen::RowMajor>();
       return all;
     };
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
     const auto [one, four] = test::with_one_and_four_threads(products);
     REQUIRE(test::same_bits(one, four));
 #endif

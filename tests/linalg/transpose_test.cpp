@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "support/guarded.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 TEST_CASE("words are transposed, into rows that stand apart") {
   for (const qlora::Index rows : {0, 4, 12})
     for (const qlora::Index cols : {0, 1, 3, 4, 7, 16}) {

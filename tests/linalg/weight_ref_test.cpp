@@ -6,7 +6,7 @@
 #include "support/formats.hpp"
 #include "support/numbers.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 TEST_CASE("a weight by reference is the weight, and its scales are the scales") {
   test::for_each_format([]<class F>(const std::string& name) {
     INFO(name);

@@ -94,7 +94,7 @@ TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::Nf4, q
   }
 }
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 TEST_CASE("codes of 2 and 3 bits spread to bytes in their order") {
   test::law("spread", [](std::uint32_t packed) {
     const std::uint64_t three = qlora::detail::spread_codes<3>(packed & 0xffffffu);
@@ -107,3 +107,43 @@ TEST_CASE("codes of 2 and 3 bits spread to bytes in their order") {
   });
 }
 #endif
+
+namespace own {
+
+// A user's own kind of scale: the code value's square keeps its sign.
+struct Curved {
+  float size = 0;
+};
+constexpr float scaled(float value, Curved scale) {
+  return (value < 0 ? -value : value) * value * scale.size;
+}
+
+struct CurvedScale {
+  static constexpr double bits_per_scale = 32;
+  struct View {
+    const float* sizes = nullptr;
+    Curved operator()(Index block) const { return {sizes[block]}; }
+  };
+  struct Storage {
+    std::vector<float> sizes;
+    View view() const { return {sizes.data()}; }
+    Index size() const { return static_cast<Index>(sizes.size()); }
+    Index bytes() const { return 4 * size(); }
+  };
+  static Storage store(std::span<const float> references, float value = 1) {
+    Storage storage;
+    for (const float reference : references) storage.sizes.push_back(reference / value);
+    return storage;
+  }
+};
+
+}  // namespace own
+
+TEMPLATE_TEST_CASE("a scale of the user's own kind decodes by its own rule on every path", "",
+                   qlora::NF4, qlora::NF2, qlora::NF8) {
+  using Format = qlora::BlockFormat<TestType, 16, own::CurvedScale>;
+  const auto w = qlora::quantize<Format>(test::normal_matrix(3, 50, 8));
+  const qlora::RowMatrixXf back = qlora::dequantize(w);
+  for (Index row = 0; row < 3; ++row)
+    for (Index col = 0; col < 50; ++col) REQUIRE(w.view()(row, col) == back(row, col));
+}

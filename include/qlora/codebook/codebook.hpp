@@ -42,14 +42,24 @@ constexpr bool usable_codebook_values(const Values& values) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// A public array of numbers that the compiler knows.
+template <class C>
+concept HasConstantValues = requires {
+  { C::values[0] } -> std::convertible_to<float>;
+  typename std::integral_constant<std::size_t, C::values.size()>;
+  typename std::bool_constant<(static_cast<float>(C::values[0]) == 0)>;
+};
+template <class C>
+concept HasCodeCount = HasConstantValues<C> &&(C::values.size() >= 2) && (C::values.size() <= 256);
+
+}  // namespace detail
+
 /// A struct with `static constexpr std::array values` of 2 to 256 finite numbers that are not all
 /// zero, in code order.
 template <class C>
-concept Codebook = requires {
-  { C::values.size() } -> std::convertible_to<std::size_t>;
-  { C::values[0] } -> std::convertible_to<float>;
-}
-&&(C::values.size() >= 2) && (C::values.size() <= 256) && detail::usable_codebook_values(C::values);
+concept Codebook = detail::HasCodeCount<C> && detail::usable_codebook_values(C::values);
 
 /// A plain array that host and device code can index.
 template <class T, int N>
@@ -61,18 +71,36 @@ struct Table {
 template <Codebook C>
 inline constexpr int code_count = static_cast<int>(C::values.size());
 
-/// Values that are known at run time only, such as learned ones: `bits`, a Storage that owns them
-/// and a View that gives a code's value in a row, and the code of a number, on host and device.
+/// Values that are known at run time only: learned ones (Learned), a table of the user's
+/// (RuntimeTable), or a type of the user's own. It has
+///
+/// - `bits`, the width of a code from 1 to 8, and `by_row`, whether each row has values of its own;
+/// - a `Storage` that owns the values, with `view()`, `bytes()` and `fits(rows)`, which says whether
+///   it holds the values of a matrix of so many rows. With `extreme()` it names the value, not 0,
+///   that a block's largest weight maps to; without, that is 1. With `describe(archive, rows)` it
+///   can be written to files (io/packed_parts.hpp);
+/// - a trivially copyable `View`: `view(code, row)` is a code's value and `view.encode(x, row)` the
+///   code of a number in the same units, on host and device. With `moved(rows, move)` it can lie in
+///   a device's memory, as a Scale's.
 template <class C>
 concept RuntimeCodebook = requires(const typename C::Storage& storage,
                                    const typename C::View& view) {
-  { C::bits } -> std::convertible_to<int>;
+  typename std::integral_constant<int, static_cast<int>(C::bits)>;
+  typename std::bool_constant<static_cast<bool>(C::by_row)>;
   { storage.view() } -> std::same_as<typename C::View>;
   { storage.bytes() } -> std::convertible_to<Index>;
+  { storage.fits(Index{0}) } -> std::convertible_to<bool>;
   { view(std::uint8_t{0}, Index{0}) } -> std::same_as<float>;
   { view.encode(0.f, Index{0}) } -> std::same_as<std::uint8_t>;
 }
-&&(C::bits >= 1) && (C::bits <= 8) && std::is_trivially_copyable_v<typename C::View>;
+&&(C::bits >= 1) && (C::bits <= 8) && std::is_trivially_copyable_v<typename C::View> &&
+    std::default_initializable<typename C::View> && std::copyable<typename C::Storage> &&
+    std::default_initializable<typename C::Storage>;
+
+/// A RuntimeCodebook whose values `quantize` finds by itself: `count` ascending numbers a table in
+/// its Storage's `values`, in units of a block's largest weight.
+template <class C>
+concept LearnedCodebook = RuntimeCodebook<C> && requires { requires C::is_learned; };
 
 /// The width of a code in bits: the least that holds every code.
 template <class C>
@@ -110,6 +138,7 @@ inline constexpr float largest_value = [] {
 }();
 
 namespace detail {
+/// Whether each number is larger than the one before.
 template <class Values>
 constexpr bool ascending(const Values& values) {
   for (std::size_t i = 1; i < values.size(); ++i)

@@ -1,4 +1,5 @@
-/// Codebooks whose values are found at run time: learned from the weights, or read from a file.
+/// Codebooks whose values are found at run time: learned from the weights, or read from a file. A
+/// table of your own is a RuntimeTable (runtime_table.hpp).
 ///
 ///     using Learned4 = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::DoubleQuant<>>;
 ///     qlora::QuantizedMatrix w = qlora::quantize<Learned4>(dense);
@@ -33,6 +34,7 @@ struct Learned {
   static constexpr int bits = Bits;
   static constexpr bool by_row = Reach == one_table::per_row;
   static constexpr Index count = Index{1} << Bits;
+  static constexpr bool is_learned = true;
 
   struct View {
     const float* values = nullptr;
@@ -54,8 +56,14 @@ struct Learned {
 
   struct Storage {
     std::vector<float> values;  ///< 2^Bits a table, in code order
-    View view() const { return {values.data()}; }
+    View view() const& { return {values.data()}; }
+    View view() const&& = delete;
     Index bytes() const { return static_cast<Index>(values.size() * sizeof(float)); }
+    /// Whether these are the finite values of a matrix of so many rows.
+    bool fits(Index rows) const {
+      return static_cast<Index>(values.size()) == (by_row ? rows * count : Index{count}) &&
+             all_finite(values.data(), static_cast<Index>(values.size()));
+    }
 
     /// Its parts by name, for files.
     template <class Archive>
@@ -97,7 +105,7 @@ class WeightHistogram {
   std::vector<double> weight_, sum_;
 };
 
-/// The same rule with the mid-points of one table computed once.
+/// The rule of Learned's View with the mid-points of one table, whose values ascend, computed once.
 class TableEncoder {
  public:
   explicit TableEncoder(std::span<const float> table) {

@@ -2,10 +2,13 @@
 /// system is needed.
 ///
 /// `QLORA_HD` marks functions that run on the host and on a CUDA device, `QLORA_DEVICE` bodies of
-/// kernels; `QLORA_TABLE` declares a
-/// look-up table that both can index at run time. `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`,
-/// `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the library's header is found. Define
-/// `QLORA_NO_HIGHWAY` to build without Highway.
+/// kernels; `QLORA_TABLE` declares a look-up table that both can index at run time.
+///
+/// `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`, `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the
+/// library's header is found. `QLORA_HAS_VECTORS` is 1 where the kernels are compiled as vectors;
+/// without them products are Eigen's and decoding is scalar, or, where `QLORA_HAS_RUNTIME_AVX2` is 1,
+/// chosen by what the processor has. Define `QLORA_NO_HIGHWAY` to build without Highway and
+/// `QLORA_NO_RUNTIME_AVX2` to build without that choice.
 #pragma once
 
 #if defined(__FAST_MATH__) && !defined(QLORA_ALLOW_FAST_MATH)
@@ -40,10 +43,11 @@
 #define QLORA_TABLE inline constexpr
 #endif
 
-// Highway 1.0.3 takes NEON to have AES: on ARM, compile with -march=native or
-// -march=armv8-a+crypto.
-#if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/highway.h>) && \
-    (!defined(__aarch64__) || defined(__ARM_FEATURE_AES))
+// Vectors are written with Highway where it is found and the compiler's flags name an instruction set
+// that shuffles bytes and that the kernels were written for: SSSE3 and better, or NEON. Highway's other
+// targets are slower than scalar code (SSE2, which emulates the shuffles), do not compile (EMU128 with
+// clang, the vectors of SVE, which have no size) or are not known to round as promised.
+#if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/detect_targets.h>)
 #define QLORA_HAS_HIGHWAY 1
 // Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines;
 // without the second -march=x86-64-v3, which has no AES, silently falls back to SSSE3.
@@ -58,8 +62,31 @@
 #ifndef HWY_IS_DEBUG_BUILD
 #define HWY_IS_DEBUG_BUILD 0
 #endif
+#include <hwy/detect_targets.h>
 #else
 #define QLORA_HAS_HIGHWAY 0
+#endif
+
+// Targets are bits, of an architecture the better the lower. Highway 1.0.3 takes NEON to have AES: on
+// ARM, compile with -march=native or -march=armv8-a+crypto.
+#if !QLORA_HAS_HIGHWAY || defined(__CUDACC__)
+#define QLORA_HAS_VECTORS 0
+#elif defined(__x86_64__) && defined(__SSSE3__) && HWY_STATIC_TARGET <= HWY_SSSE3
+#define QLORA_HAS_VECTORS 1
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_AES) && HWY_STATIC_TARGET > HWY_SVE && \
+    HWY_STATIC_TARGET < HWY_EMU128
+#define QLORA_HAS_VECTORS 1
+#else
+#define QLORA_HAS_VECTORS 0
+#endif
+
+// Without vectors in the flags, 4-bit codes are looked up by AVX2 where the processor turns out to
+// have it (quant/avx2.hpp).
+#if !QLORA_HAS_VECTORS && defined(__x86_64__) && !defined(__CUDACC__) && \
+    !defined(QLORA_NO_RUNTIME_AVX2)
+#define QLORA_HAS_RUNTIME_AVX2 1
+#else
+#define QLORA_HAS_RUNTIME_AVX2 0
 #endif
 
 #if __has_include(<nlohmann/json.hpp>)

@@ -1,7 +1,8 @@
 /// Storage types narrower than float, and arithmetic that rounds the same under any compiler flags.
 ///
 /// `bfloat16` and `float16` hold bits; they convert to float exactly and from float to nearest,
-/// ties to even.
+/// ties to even. As IEEE 754 has it, what rounds beyond their `largest` becomes infinite; whoever
+/// stores weights or scales in them looks first (quantize throws). `e4m3` takes its largest instead.
 ///
 ///     qlora::float16 h(0.1f);            // 0x2e66
 ///     float x = h;                       // 0.0999755859375f
@@ -51,6 +52,7 @@ QLORA_HD constexpr float rounded_sum(float a, float b) {
 
 /// The upper half of a float32: 8 bits of exponent, 7 of fraction.
 struct bfloat16 {
+  static constexpr float largest = 3.38953139e38f;
   std::uint16_t bits = 0;
 
   bfloat16() = default;
@@ -109,6 +111,7 @@ QLORA_HD constexpr std::uint16_t float16_bits_from_float(float value) {
 
 /// IEEE 754 binary16 (not called `half`, which cuda_fp16.h takes).
 struct float16 {
+  static constexpr float largest = 65504;
   std::uint16_t bits = 0;
 
   float16() = default;
@@ -181,6 +184,9 @@ struct e4m3 {
 QLORA_HD constexpr bool is_finite(float value) {
   return (__builtin_bit_cast(std::uint32_t, value) & 0x7f800000u) != 0x7f800000u;
 }
+
+/// The largest finite float.
+inline constexpr float largest_float = 3.40282347e38f;
 
 /// The magnitude, without <cmath> (host and device alike).
 QLORA_HD constexpr float magnitude(float value) {

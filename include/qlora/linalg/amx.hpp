@@ -8,7 +8,7 @@
 
 #include "qlora/linalg/bfloat16.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <cstdint>
@@ -178,4 +178,4 @@ struct AmxBfloat16 {
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -7,7 +7,7 @@
 
 #include "qlora/linalg/micro_kernel.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <cstdint>
 #include <cstring>
@@ -30,7 +30,7 @@ HWY_INLINE FloatVector dot_pairs(WordVector a, WordVector b, FloatVector sum) {
   return sum;
 }
 
-/// 16 floats rounded to bfloat16, twice over; subnormal ones become 0.
+/// 16 floats rounded to bfloat16, twice over; subnormal ones become 0, as dot_pairs takes them.
 HWY_INLINE __m512i rounded_twice(FloatVector v) {
   __m256i words;
   asm("vcvtneps2bf16 %1, %0" : "=v"(words) : "v"(v.raw));
@@ -131,4 +131,4 @@ struct Bfloat16 {
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -12,7 +12,7 @@
 
 #include "qlora/linalg/amx.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <type_traits>
@@ -131,4 +131,4 @@ void blocked_multiply(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -10,10 +10,10 @@ namespace qlora {
 /// Whether the processor's bfloat16 instructions (AVX512-BF16 or AMX) are compiled in and may be
 /// used.
 inline bool has_bfloat16_instructions() {
-#if QLORA_VECTOR_DECODE && QLORA_HAS_AMX
+#if QLORA_HAS_VECTORS && QLORA_HAS_AMX
   if (detail::amx_granted()) return true;
 #endif
-#if QLORA_VECTOR_DECODE && QLORA_HAS_BFLOAT16_DOT
+#if QLORA_HAS_VECTORS && QLORA_HAS_BFLOAT16_DOT
   return true;
 #else
   return false;
@@ -22,7 +22,7 @@ inline bool has_bfloat16_instructions() {
 
 /// `automatic` resolved. Without Highway every product is float32.
 inline Compute resolved(Compute compute) {
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if (compute != Compute::automatic) return compute;
   return has_bfloat16_instructions() ? Compute::bfloat16 : Compute::float32;
 #else
@@ -31,7 +31,7 @@ inline Compute resolved(Compute compute) {
 #endif
 }
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 namespace detail {
 

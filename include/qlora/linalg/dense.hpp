@@ -1,5 +1,5 @@
 /// Dense products shaped like a linear layer's, split over threads the way that suits tall and
-/// narrow matrices.
+/// narrow matrices. May be called by several threads at once, each with an output of its own.
 ///
 ///     qlora::multiply_transposed<float>(x, a, low);            // low = x Aᵀ
 ///     qlora::accumulate_outer<float>(dy, x, grad, 1.f);        // grad += dyᵀ x
@@ -43,7 +43,7 @@ class RowsOfOptions {
   RowMatrix<T> left_;
 };
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 /// Runs `kernel(x, y, options)`, which shares out the columns of a wide y by itself; rows of a tall
 /// one are shared out here.
 template <class Kernel>
@@ -69,7 +69,7 @@ void add_product(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, MatrixR
 template <class T>
 void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, T beta, MatrixRef<T> y) {
   const ProductOptions<T> options{.beta = beta};
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>)
     return blocked_multiply<Float32, float>(x, WeightRef(w), y, options);
 #endif
@@ -87,7 +87,7 @@ void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> d
   require_shape("multiply: dy", dy, dy.rows(), w.rows());
   require_shape("multiply: dx", dx, dy.rows(), w.cols());
   options.require_shapes("multiply", dy.rows(), w.cols(), false);
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (dy.rows() > 1)
       return detail::run_kernel(dy, dx, options, [&](const auto& some, auto to, const auto& own) {
@@ -117,7 +117,7 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, Matr
   // A few rows of W, as an adapter's A has: turning those is less than turning x.
   if (w.rows() <= detail::few_rows && x.rows() > w.rows() && !options.low_rank.present())
     return multiply<T>(x, RowMatrix<T>(w.transpose()), y, options);
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (x.rows() > 1)
       return detail::run_kernel(x, y, options, [&](const auto& some, auto to, const auto& own) {

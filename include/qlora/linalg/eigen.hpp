@@ -1,11 +1,11 @@
 /// A packed matrix in Eigen's expressions: the product decodes as it goes.
 ///
-///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in]; w:
-///     QuantizedMatrix [out, in] dx.noalias() += 2.f * (dy * w); VectorXf z = w * v; // w on the
-///     left works too
+///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in]
+///     dx.noalias() += 2.f * (dy * w);      // w: QuantizedMatrix [out, in]
+///     VectorXf z = w * v;                  // w on the left works too
 ///
 /// The scalar is the dense side's. Products of a temporary packed matrix do not compile: the
-/// expression would dangle.
+/// expression would dangle. Expressions of one matrix may be evaluated by several threads at once.
 #pragma once
 
 #include <Eigen/Core>

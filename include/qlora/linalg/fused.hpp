@@ -7,7 +7,7 @@
 
 #include "qlora/linalg/rounded_weights.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <cstdint>
@@ -257,4 +257,4 @@ HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index tok
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -9,7 +9,8 @@
 ///
 /// W: [out, in]; x, dx: [tokens, in]; y, dy: [tokens, out]. Threads own columns of the result, so
 /// the sums run in one order. ProductOptions add to the output, a bias or a LoRA adapter's share,
-/// and choose the arithmetic. x and dy may hold bfloat16.
+/// and choose the arithmetic. x and dy may hold bfloat16. May be called by several threads at once,
+/// each with an output of its own.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +34,11 @@ namespace detail {
 /// Rows or columns of W that a thread takes at a time: Eigen's order of sums may depend on the
 /// shape of a product, which therefore must not depend on the number of threads.
 inline constexpr Index thread_part = 128;
+
+/// Columns of W that a thread takes at a time for dx: Eigen packs both factors for every part, and wide
+/// parts spare it that. In double they stay as they were, for the bits' sake.
+template <class T>
+inline constexpr Index column_part = std::is_same_v<T, float> ? 3 * thread_part : thread_part;
 
 /// Values in a decoded panel: with the operands beside it this stays within a second-level cache.
 inline constexpr Index panel_values = 192 * 1024;
@@ -76,7 +82,7 @@ void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<
 /// dx += dy W likewise.
 template <class T, class F>
 void multiply_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
-  parallel_ranges(w.cols(), thread_part, [&](Index column, Index end) {
+  parallel_ranges(w.cols(), column_part<T>, [&](Index column, Index end) {
     const Index cols = end - column;
     const Index height = panel_rows(cols);
     RowMatrix<T> panel;
@@ -112,7 +118,7 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
   require_shape("multiply_transposed: x", x, x.rows(), w.cols());
   require_shape("multiply_transposed: y", y, x.rows(), w.rows());
   options.require_shapes("multiply_transposed", x.rows(), w.rows(), true);
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
     return detail::multiply_transposed_by_kernels<T>(x, detail::WeightRef(w), y, options);
 #endif
@@ -133,7 +139,7 @@ void multiply(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<
   require_shape("multiply: dy", dy, dy.rows(), w.rows());
   require_shape("multiply: dx", dx, dy.rows(), w.cols());
   options.require_shapes("multiply", dy.rows(), w.cols(), false);
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
     return detail::multiply_by_kernels<T>(dy, detail::WeightRef(w), dx, options);
 #endif

@@ -5,7 +5,7 @@
 
 #include "qlora/linalg/fused.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <vector>
@@ -198,4 +198,4 @@ inline void gemv_transposed_bfloat16(const ConstMatrixRef<float>& x, const Weigh
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

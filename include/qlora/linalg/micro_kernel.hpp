@@ -12,7 +12,7 @@
 
 #include "qlora/quant/decode.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <utility>
@@ -143,4 +143,4 @@ void multiply_strips(bool clear, Index rows, Index cols, Index depth,
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

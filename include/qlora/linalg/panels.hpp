@@ -5,7 +5,7 @@
 
 #include "qlora/linalg/rounded_weights.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <cstdint>
@@ -191,4 +191,4 @@ inline void store_transposed(const float* result, Index result_stride, Index row
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -1,10 +1,12 @@
 /// Weights in bfloat16: decoded and rounded, or, where vectors can look up 32 words at once, looked
-/// up in a table that carries the block's scale already. The bits are the same.
+/// up in a table that carries the block's scale already. The bits are the same but for weights below
+/// 2^-126, which the look-up takes as 0; the instructions that multiply bfloat16 numbers take those as
+/// 0 too, so that products are the same.
 #pragma once
 
 #include "qlora/linalg/bfloat16.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <cstdint>
@@ -59,4 +61,4 @@ inline void decode_rounded(const WeightRef& w, Index row, Index col, Index cols,
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

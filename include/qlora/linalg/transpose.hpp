@@ -3,7 +3,7 @@
 
 #include "qlora/quant/decode.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <cstdint>
 #include <cstring>
@@ -44,4 +44,4 @@ inline void transpose_words(const std::uint32_t* from, Index from_stride, Index 
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -5,7 +5,7 @@
 
 #include "qlora/quant/decode.hpp"
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 #include <algorithm>
 #include <cstdint>
@@ -101,4 +101,4 @@ class WeightRef {
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -88,7 +88,8 @@ class AnyLinear {
     weight_->backward(dy, dx, options);
   }
   /// The QuantizedView of the packed weight, as long as this lives; empty for a dense one.
-  std::any view() const { return weight_->view(); }
+  std::any view() const& { return weight_->view(); }
+  std::any view() const&& = delete;
   /// Rows [first, first + rows) in dense form.
   RowMatrix<T> rows_of(Index first, Index rows) const { return weight_->rows_of(first, rows); }
 
@@ -108,6 +109,13 @@ class AnyLinear {
 
   template <class Weight>
   struct Model final : Concept {
+    static_assert(
+        requires(const Weight& w, const ConstMatrixRef<T>& x, MatrixRef<T> y) {
+          weight_bytes(w);
+          linear_forward<T>(x, w, y);
+        },
+        "AnyLinear: the weight must be a QuantizedMatrix or a row-major qlora::RowMatrix of the same "
+        "numbers; an Eigen::MatrixXf becomes one by qlora::RowMatrixXf(w)");
     explicit Model(Weight w) : weight(std::move(w)) {}
     Index rows() const override { return weight.rows(); }
     Index cols() const override { return weight.cols(); }

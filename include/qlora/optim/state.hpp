@@ -116,7 +116,7 @@ struct BlockwiseState {
 
   template <class Map, class U>
   static void decode_block(const std::uint8_t* codes, Index count, float absmax, U* to) {
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
     if constexpr (std::is_same_v<U, float>) {
       const detail::VectorDecoder<8> decoder(decode_table<Map>.at, detail::lookup_table<Map>);
       return decoder(codes, count, 0, count, absmax, to);

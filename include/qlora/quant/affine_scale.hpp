@@ -11,10 +11,12 @@
 namespace qlora {
 
 /// For codebooks that begin at 0, such as UInt<4>; T stores both numbers, rounded after coding.
+/// `store` throws NumericError for a step or a minimum beyond T's largest number.
 template <class T = float>
 struct AffineScale {
   using NormalizationType = MinimumMaximum;
   static constexpr double bits_per_scale = 16.0 * sizeof(T);
+  static constexpr float largest_scale = detail::largest_stored<T>;
 
   /// The scale and the minimum of a block.
   struct Step {
@@ -34,7 +36,8 @@ struct AffineScale {
 
   struct Storage {
     std::vector<Step> steps;
-    View view() const { return {steps.data()}; }
+    View view() const& { return {steps.data()}; }
+    View view() const&& = delete;
     Index size() const { return static_cast<Index>(steps.size()); }
     Index bytes() const { return static_cast<Index>(steps.size() * sizeof(Step)); }
     /// Scale and minimum of a block stand side by side.
@@ -47,9 +50,12 @@ struct AffineScale {
   static Storage store(std::span<const Range> references, float value = 1) {
     Storage storage;
     storage.steps.reserve(references.size());
-    for (const Range& range : references)
+    for (const Range& range : references) {
+      const std::size_t block = storage.steps.size();
       storage.steps.push_back(
-          {static_cast<T>((range.maximum - range.minimum) / value), static_cast<T>(range.minimum)});
+          {detail::stored_number<T>((range.maximum - range.minimum) / value, block, "scale"),
+           detail::stored_number<T>(range.minimum, block, "minimum")});
+    }
     return storage;
   }
 };

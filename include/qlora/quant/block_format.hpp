@@ -6,6 +6,7 @@
 ///     static_assert(Nf4Dq::bits_per_weight < 4.13);
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
@@ -32,6 +33,12 @@ template <class S, class N>
 inline constexpr bool scale_stores =
     std::is_same_v<ReferenceOf<N>, ReferenceOf<typename default_normalization<S>::type>> &&
     !(std::is_same_v<N, SignedAbsoluteMaximum> && requires { S::stores_no_sign; });
+
+/// Whether a type is meant as a RuntimeCodebook.
+template <class C>
+concept LooksRuntime = requires {
+  typename C::Storage;
+} || requires { typename C::View; } || requires { C::bits; };
 
 /// The code value that a block's reference maps to; 1 for values known at run time only.
 template <class C, class N>
@@ -69,10 +76,18 @@ constexpr bool refuses_largest(float largest) {
 template <class Code, int BlockSizeV, class ScalePolicy,
           class NormalizationPolicy = typename detail::default_normalization<ScalePolicy>::type>
 struct BlockFormat {
-  static_assert(Codebook<Code> || RuntimeCodebook<Code>,
-                "BlockFormat: the first argument must be a codebook, a struct with static "
-                "constexpr std::array values of 2 to "
-                "256 finite numbers that are not all zero");
+  static_assert(!detail::LooksRuntime<Code> || RuntimeCodebook<Code>,
+                "BlockFormat: the first argument must be a codebook; one of values known at run "
+                "time has bits, by_row, a Storage with view(), bytes() and fits(rows), and a "
+                "trivially copyable View with view(code, row) and encode(x, row)");
+  static_assert(detail::HasConstantValues<Code> || detail::LooksRuntime<Code>,
+                "BlockFormat: the first argument must be a codebook, a struct with a public static "
+                "constexpr std::array values of numbers");
+  static_assert(detail::HasCodeCount<Code> || !detail::HasConstantValues<Code>,
+                "BlockFormat: the first argument must be a codebook of 2 to 256 values");
+  static_assert(Codebook<Code> || !detail::HasCodeCount<Code>,
+                "BlockFormat: the first argument must be a codebook of finite values that are not "
+                "all zero");
   static_assert(
       BlockSizeV > 0 || BlockSizeV == Dynamic,
       "BlockFormat: the second argument, the block size, must be positive or qlora::Dynamic");
@@ -112,6 +127,29 @@ struct BlockFormat {
 };
 
 namespace detail {
+
+/// The largest magnitude of weights that a format surely holds, so that they decode to finite
+/// numbers; 0 where its Scale does not say. `reference` is the code value that a block's reference
+/// maps to, `extreme` the largest magnitude of a code value. Scales that are rounded may come back
+/// larger, but not four times.
+template <class F>
+constexpr float largest_weight(float reference, float extreme) {
+  constexpr double held = static_cast<double>(held_scale<typename F::ScaleType>);
+  constexpr double all = static_cast<double>(largest_float);
+  const auto ref = static_cast<double>(magnitude(reference));
+  const auto ext = static_cast<double>(magnitude(extreme));
+  double largest = std::min(held * ref, all / 4 * std::min(1.0, ref / ext));
+  if constexpr (std::is_same_v<ReferenceOf<typename F::NormalizationType>, Range>) {
+    largest = std::min(held, largest / 2);  // the minimum is stored as it is
+  } else if constexpr (std::is_same_v<typename F::ScaleType, FloatScale<float>>) {
+    // Nothing but a quotient and a product is rounded.
+    const float scale = largest_float / magnitude(reference);
+    if (ref >= 1 && is_finite(scale * magnitude(extreme))) return largest_float;
+  }
+  const auto rounded = static_cast<float>(largest);
+  return static_cast<double>(rounded) > largest ? next_below(rounded) : rounded;
+}
+
 template <class F>
 struct is_block_format : std::false_type {};
 template <class C, int B, class S, class N>

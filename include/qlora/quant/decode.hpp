@@ -9,27 +9,17 @@
 #pragma once
 
 #include "qlora/core/config.hpp"
+#include "qlora/quant/avx2.hpp"
 
-#if QLORA_HAS_HIGHWAY && !defined(__CUDACC__)
-#define QLORA_VECTOR_DECODE 1
-#else
-#define QLORA_VECTOR_DECODE 0
-#endif
+#if QLORA_HAS_VECTORS
 
-#if QLORA_VECTOR_DECODE
 #include <hwy/highway.h>
-#if HWY_TARGET == HWY_SCALAR
-#undef QLORA_VECTOR_DECODE
-#define QLORA_VECTOR_DECODE 0
-#endif
-#endif
-
-#if QLORA_VECTOR_DECODE
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/quant/packing.hpp"
@@ -53,7 +43,8 @@ HWY_INLINE FloatVector rounded(FloatVector v) {
   return v;
 }
 
-HWY_INLINE float apply(float value, auto scale) { return qlora::scaled(value, scale); }
+/// A code value times its block's scale. A user's own kind of scale brings its `scaled` along.
+HWY_INLINE float apply(float value, auto scale) { return scaled(value, scale); }
 HWY_INLINE FloatVector apply(FloatVector v, float scale) {
   return hn::Mul(v, hn::Set(FloatTag(), scale));
 }
@@ -64,6 +55,15 @@ HWY_INLINE FloatVector apply(FloatVector v, Affine scale) {
 HWY_INLINE FloatVector apply(FloatVector v, TwoFactors scale) {
   const FloatTag d;
   return hn::Mul(hn::Mul(v, hn::Set(d, scale.block)), hn::Set(d, scale.tensor));
+}
+/// By any other kind of scale, one number after the other.
+template <class S>
+requires(!std::is_arithmetic_v<S>) HWY_INLINE FloatVector apply(FloatVector v, S scale) {
+  const FloatTag d;
+  alignas(64) float lanes[float_lanes];
+  hn::Store(v, d, lanes);
+  for (float& value : lanes) value = scaled(value, scale);
+  return hn::Load(d, lanes);
 }
 
 /// A table of at most 16 floats for look-up by vectors; shorter ones are repeated.
@@ -411,4 +411,4 @@ HWY_INLINE void scale_in_place(float* x, Index count, S scale) {
 
 }  // namespace qlora::detail
 
-#endif  // QLORA_VECTOR_DECODE
+#endif  // QLORA_HAS_VECTORS

@@ -18,7 +18,7 @@ inline constexpr bool has_codes_beyond = [] {
   return false;
 }();
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
 
 /// The thresholds of at most 16 codes as a tree of four comparisons.
 struct ThresholdTree {
@@ -98,7 +98,7 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<FloatTag>> thresholds_below(FloatVector x)
 template <class Code>
 void encode_values(const float* values, Index count, std::uint8_t* codes) {
   Index i = 0;
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   if constexpr (code_count<Code> <= 16 || float_lanes >= 8) {
     const FloatTag d;
     const hn::Rebind<std::uint8_t, FloatTag> d8;

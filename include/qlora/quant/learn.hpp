@@ -1,14 +1,13 @@
-/// Values of codes learned from the weights that they will stand for, and the codes.
+/// Values of codes learned from the weights that they will stand for.
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
 #include "qlora/codebook/learned.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/quant/block_format.hpp"
-#include "qlora/quant/packing.hpp"
+#include "qlora/quant/scaled.hpp"
 
 namespace qlora::detail {
 
@@ -21,7 +20,7 @@ typename F::CodebookType::Storage learn(const float* weights, Index rows, Index 
   constexpr std::size_t bins = Code::by_row ? 1024 : 8192;
   const auto add = [&](WeightHistogram& histogram, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      const float s = scale(i / block_size);
+      const float s = scaled(1.f, scale(i / block_size));
       histogram.add(unscaled(weights[i], s), static_cast<double>(s) * static_cast<double>(s));
     }
   };
@@ -46,17 +45,6 @@ typename F::CodebookType::Storage learn(const float* weights, Index rows, Index 
     codebook.values = k_means(histograms[0].points(), static_cast<std::size_t>(Code::count));
   }
   return codebook;
-}
-
-/// Codes of weights [begin, begin + count), all of one block, by learned values.
-template <class F, class S>
-void encode_learned(const float* weights, Index begin, Index count, Index cols,
-                    const std::vector<TableEncoder>& encoders, S scale, std::uint8_t* codes) {
-  for (Index i = begin; i < begin + count; ++i) {
-    const Index table = F::CodebookType::by_row ? i / cols : 0;
-    write_code<F::code_bits>(
-        codes, i, encoders[static_cast<std::size_t>(table)](unscaled(weights[i], scale)));
-  }
 }
 
 }  // namespace qlora::detail

@@ -2,8 +2,8 @@
 /// of their block. Blumenberg et al. 2026 ("outlier-preserving quantization").
 ///
 ///     using Bof4SOpq = qlora::OutlierPreserving<qlora::Bof4S, std::ratio<1, 1000>>;
-///     qlora::QuantizedMatrix w = qlora::quantize<Bof4SOpq>(dense);   // one weight of a thousand
-///     kept
+///     // One weight of a thousand is kept.
+///     qlora::QuantizedMatrix w = qlora::quantize<Bof4SOpq>(dense);
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,8 @@ struct Outliers {
       return {move(row_start, rows + 1), move(column, count), move(value, count)};
     }
   };
-  View view() const { return {row_start.data(), column.data(), value.data()}; }
+  View view() const&& = delete;
+  View view() const& { return {row_start.data(), column.data(), value.data()}; }
   Index bytes() const {
     return static_cast<Index>(row_start.size() * 4 + column.size() * 4 + value.size() * 2);
   }

@@ -5,7 +5,8 @@
 ///     for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
 ///
 /// Weights are blocked and packed in row-major order over the whole matrix, so a block may span
-/// rows. This header has the class alone; quantized_view.hpp brings every format with it.
+/// rows. A view may be read by several threads at once. This header has the class alone;
+/// quantized_view.hpp brings every format with it.
 #pragma once
 
 #include <algorithm>
@@ -88,8 +89,11 @@ class QuantizedView {
   /// `count` weights from position `begin` of the row-major order into `out`.
   template <class T>
   QLORA_HD void decode_range(Index begin, Index count, T* out) const {
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
     if constexpr (std::is_same_v<T, float>) return decode_vectors(begin, count, out);
+#elif QLORA_HAS_RUNTIME_AVX2
+    if constexpr (std::is_same_v<T, float> && F::code_bits == 4)
+      if (detail::processor_has_avx2()) return decode_by_avx2(begin, begin + count, out);
 #endif
     const Index end = begin + count;
     while (begin < end) {
@@ -106,7 +110,7 @@ class QuantizedView {
     }
   }
 
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   /// The values of 4-bit codes where one table serves all and a block's scale is one number, for
   /// products that need no decoded weights.
   detail::LookupTable lookup_table() const
@@ -122,7 +126,7 @@ class QuantizedView {
   }
 #endif
  private:
-#if QLORA_VECTOR_DECODE
+#if QLORA_HAS_VECTORS
   /// decode_range by vectors, to the same bits.
   void decode_vectors(Index begin, Index count, float* out) const {
     const Index bytes = packed_bytes(F::code_bits, size());
@@ -163,6 +167,38 @@ class QuantizedView {
       }
       out += stop - begin;
       begin = stop;
+    }
+  }
+#endif
+
+#if QLORA_HAS_RUNTIME_AVX2
+  /// decode_range for 4-bit codes to floats, to the same bits.
+  __attribute__((target("avx2"))) void decode_by_avx2(Index begin, Index end, float* out) const {
+    float table[16] = {};
+    for (Index known_row = -1; begin < end;) {
+      const Index block = begin / block_size();
+      Index stop = std::min(end, (block + 1) * block_size()), row = 0;
+      if constexpr (detail::codebook_parts<Code>::by_row) {
+        row = begin / cols_;
+        stop = std::min(stop, (row + 1) * cols_);
+      }
+      if (row != known_row)
+        for (int i = 0; i < 16; ++i) table[i] = codebook_(static_cast<std::uint8_t>(i), row);
+      known_row = row;
+      const auto scale = scale_(block);
+      if (begin % 2 != 0) *out++ = scaled(table[read_code<4>(codes_, begin++)], scale);
+      const Index groups = (stop - begin) / 8;
+      const std::uint8_t* bytes = codes_ + begin / 2;
+      if constexpr (std::is_arithmetic_v<std::remove_const_t<decltype(scale)>>) {
+        detail::look_up_by_avx2(table, static_cast<float>(scale), bytes, groups, out);
+      } else {
+        float products[16];
+        for (int i = 0; i < 16; ++i) products[i] = scaled(table[i], scale);
+        detail::look_up_by_avx2(products, 1.f, bytes, groups, out);
+      }
+      begin += 8 * groups;
+      out += 8 * groups;
+      for (; begin < stop; ++begin) *out++ = scaled(table[read_code<4>(codes_, begin)], scale);
     }
   }
 #endif

@@ -16,10 +16,12 @@ namespace qlora {
 /// rule; the largest weights of a block may saturate. up: the least exponent at which none does.
 enum class round_scale { down, up };
 
+/// `store` throws NumericError for a scale beyond 2^127.
 template <round_scale Rounding = round_scale::down>
 struct PowerOfTwoScale {
   static constexpr double bits_per_scale = 8;
   static constexpr bool codes_follow_stored = true, stores_no_sign = true;
+  static constexpr float largest_scale = 1.70141183e38f;  // 2^127
 
   struct View {
     const std::uint8_t* exponents = nullptr;
@@ -32,7 +34,8 @@ struct PowerOfTwoScale {
 
   struct Storage {
     std::vector<std::uint8_t> exponents;
-    View view() const { return {exponents.data()}; }
+    View view() const& { return {exponents.data()}; }
+    View view() const&& = delete;
     Index size() const { return static_cast<Index>(exponents.size()); }
     Index bytes() const { return static_cast<Index>(exponents.size()); }
     template <class Archive>
@@ -53,9 +56,11 @@ struct PowerOfTwoScale {
     for (const float absmax : references) {
       // Subnormal numbers count as 2^-127: the exponent is clamped there anyway.
       int exponent = field(absmax) - field(value);
-      if (Rounding == round_scale::up && exponent < 127 &&
+      if (Rounding == round_scale::up && exponent <= 127 &&
           absmax > value * e8m0::from_bits(byte(exponent)))
         ++exponent;
+      require<NumericError>(exponent <= 127, "quantize: block ", storage.exponents.size(),
+                            ": expected a scale of at most 2^127, found 2^", exponent);
       storage.exponents.push_back(absmax > 0 ? byte(exponent) : std::uint8_t{0});
     }
     return storage;
@@ -66,10 +71,7 @@ struct PowerOfTwoScale {
     return static_cast<int>(__builtin_bit_cast(std::uint32_t, x) >> 23);
   }
   static constexpr std::uint8_t byte(int exponent) {
-    return static_cast<std::uint8_t>((exponent < -127  ? -127
-                                      : exponent > 127 ? 127
-                                                       : exponent) +
-                                     127);
+    return static_cast<std::uint8_t>((exponent < -127 ? -127 : exponent) + 127);
   }
 };
 

@@ -1,9 +1,18 @@
-/// Dense weights to codes and scales: absmax a block, then the nearest code of the scaled value.
+/// Dense weights to codes and scales: the largest magnitude of each block, then the nearest code of
+/// the scaled value.
 ///
 ///     qlora::QuantizedMatrix w = qlora::quantize<Nf4Dq>(dense);   // dense: any Eigen expression
+///     qlora::QuantizedMatrix v = qlora::quantize<Mine>(dense, table);   // values given at run time
 ///
 /// The rounding steps are bitsandbytes', so codes are equal bit for bit: a full block is multiplied
 /// by the reciprocal of its scale, a short last block divided by it, with 1e-38 as the least scale.
+///
+/// Finite weights decode to finite weights, or NumericError is thrown. Scales that are too small for
+/// their storage are not refused: a block whose scale becomes 0 decodes to zeros, so that its error is
+/// at most its largest weight, and near that size (below 2^-14 in float16) scales have few digits and
+/// the error is at most twice the largest weight.
+///
+/// May be called by several threads at once.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/codebook/runtime_table.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
@@ -24,15 +34,18 @@
 
 namespace qlora {
 
-/// What `quantize` does with NaN and infinity.
+/// What `quantize` does with NaN, infinity and weights that are too large for the format.
 enum class on_non_finite {
-  reject,   ///< throws NumericError that names row and column
-  saturate  ///< NaN becomes 0, infinities the largest finite float
+  reject,   ///< throws NumericError that names the row and column, or the block whose scale is too large
+  saturate  ///< NaN becomes 0; larger weights become the largest that the format surely holds: with
+            ///< float32 scales a block the largest float (an eighth of it where the code values round
+            ///< beyond), with a narrower T its largest times the code value that a block's largest
+            ///< weight maps to, with others at least a thirty-second of what they can hold
 };
 
 struct QuantizeOptions {
   on_non_finite non_finite = on_non_finite::reject;
-  /// Weights a block; needed for formats of a Dynamic block size, otherwise the format's own.
+  /// Weights in a block; needed for formats of a Dynamic block size, otherwise the format's own.
   Index block_size = 0;
 };
 
@@ -40,49 +53,104 @@ namespace detail {
 
 inline constexpr float smallest_divisor = 1e-38f;
 
+/// Codes of numbers in units of their block's scale, by a codebook known at compile time.
+template <class Code>
+struct Encoder {
+  using Storage = typename codebook_parts<Code>::Storage;
+  Encoder(const Storage&, Index) {}
+
+  /// Codes of the weights [begin, begin + count), whose scaled values are changed.
+  void operator()(float* value, Index, Index count, std::uint8_t* code) const {
+    if constexpr (has_codes_beyond<Code>)
+      for (Index i = 0; i < count; ++i)
+        value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
+    encode_values<Code>(value, count, code);
+  }
+  std::uint8_t of_zero(Index) const { return encode<Code>(0.f); }
+};
+
+/// The same by values known at run time.
+template <RuntimeCodebook Code>
+struct Encoder<Code> {
+  using Storage = typename Code::Storage;
+
+  Encoder(const Storage& codebook, Index cols) : view_(codebook.view()), cols_(cols) {
+    if constexpr (in_tables) {
+      const std::span<const float> values(codebook.values);
+      for (std::size_t at = 0; at < values.size(); at += Code::count) {
+        const auto table = values.subspan(at, Code::count);
+        require<FormatError>(std::ranges::is_sorted(table),
+                             "quantize: the values of the codes must ascend");
+        tables_.emplace_back(table);
+      }
+    }
+  }
+
+  void operator()(const float* value, Index begin, Index count, std::uint8_t* code) const {
+    for (Index i = 0; i < count; ++i) code[i] = one(value[i], Code::by_row ? (begin + i) / cols_ : 0);
+  }
+  std::uint8_t of_zero(Index row) const { return one(0.f, Code::by_row ? row : 0); }
+
+ private:
+  /// Whether the values are tables whose mid-points are worth keeping.
+  static constexpr bool in_tables =
+      LearnedCodebook<Code> || std::is_same_v<Code, RuntimeTable<Code::bits>>;
+
+  std::uint8_t one(float x, Index row) const {
+    if constexpr (in_tables) {
+      return tables_[static_cast<std::size_t>(row)](x);
+    } else {
+      return view_.encode(x, row);
+    }
+  }
+
+  typename Code::View view_;
+  Index cols_;
+  std::vector<TableEncoder> tables_;
+};
+
 /// Weights [begin, begin + count) scaled by `to_code_value`, coded and packed.
 template <class F, class ToCodeValue>
-void encode_block(const float* x, Index begin, Index count, std::uint8_t* codes,
+void encode_block(const float* x, Index begin, Index count,
+                  const Encoder<typename F::CodebookType>& encoder, std::uint8_t* codes,
                   ToCodeValue to_code_value) {
-  using Code = typename F::CodebookType;
   constexpr Index chunk = 256;
   float value[chunk];
   std::uint8_t code[chunk];
   for (Index from = 0; from < count; from += chunk) {
     const Index n = std::min(chunk, count - from);
     for (Index i = 0; i < n; ++i) value[i] = to_code_value(x[from + i]);
-    if constexpr (has_codes_beyond<Code>)
-      for (Index i = 0; i < n; ++i)
-        value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
-    encode_values<Code>(value, n, code);
+    encoder(value, begin + from, n, code);
     pack_codes<F::code_bits>(code, begin + from, n, codes);
   }
 }
 
-/// Codes by the scale as computed. Returns the reference to store: a short block's is no smaller
-/// than 1e-38.
+/// Codes by the scale as computed: reference over `value`, the code value that it maps to. Returns the
+/// reference to store: a short block's is no smaller than 1e-38.
 template <class F>
 float encode_by_reference(const float* x, Index begin, Index count, bool full, float reference,
+                          float value, const Encoder<typename F::CodebookType>& encoder,
                           std::uint8_t* codes) {
-  const float scale = reference / F::reference_value;
+  const float scale = reference / value;
   const bool tiny = magnitude(scale) < smallest_divisor;
   const float divisor = !tiny ? scale : scale < 0 ? -smallest_divisor : smallest_divisor;
   if (full) {
     const float reciprocal = 1.f / divisor;
-    encode_block<F>(x, begin, count, codes, [=](float w) { return w * reciprocal; });
+    encode_block<F>(x, begin, count, encoder, codes, [=](float w) { return w * reciprocal; });
     return reference;
   }
-  encode_block<F>(x, begin, count, codes, [=](float w) { return w / divisor; });
-  return tiny ? divisor * F::reference_value : reference;
+  encode_block<F>(x, begin, count, encoder, codes, [=](float w) { return w / divisor; });
+  return tiny ? divisor * value : reference;
 }
 
 /// Steps from the minimum, as ggml's Q4_1 takes them.
 template <class F>
 Range encode_by_reference(const float* x, Index begin, Index count, bool, Range reference,
+                          float value, const Encoder<typename F::CodebookType>& encoder,
                           std::uint8_t* codes) {
-  const float step = (reference.maximum - reference.minimum) / F::reference_value;
+  const float step = (reference.maximum - reference.minimum) / value;
   const float reciprocal = step > 0 ? 1.f / step : 0.f;
-  encode_block<F>(x, begin, count, codes,
+  encode_block<F>(x, begin, count, encoder, codes,
                   [=](float w) { return (w - reference.minimum) * reciprocal; });
   return reference;
 }
@@ -91,24 +159,86 @@ Range encode_by_reference(const float* x, Index begin, Index count, bool, Range 
 template <class F>
 inline constexpr bool codes_follow_stored = [] {
   if constexpr (requires { F::ScaleType::codes_follow_stored; })
-    return F::ScaleType::codes_follow_stored;
-  return false;
+    return F::ScaleType::codes_follow_stored || LearnedCodebook<typename F::CodebookType>;
+  return LearnedCodebook<typename F::CodebookType>;
 }();
 
-/// NaN as 0, infinities as the largest finite float.
-inline std::vector<float> saturated(const float* weights, Index count) {
+/// The code value that a block's reference maps to.
+template <class F>
+float reference_value_of(const typename QuantizedMatrix<F>::CodebookStorage& codebook) {
+  if constexpr (requires { codebook.extreme(); }) {
+    const float extreme = codebook.extreme();
+    require<FormatError>(is_finite(extreme) && extreme != 0,
+                         "quantize: expected a codebook with an extreme that is finite and not 0, "
+                         "found ",
+                         extreme);
+    constexpr bool is_signed = std::is_same_v<typename F::NormalizationType, SignedAbsoluteMaximum>;
+    return is_signed ? extreme : magnitude(extreme);
+  } else {
+    return F::reference_value;
+  }
+}
+
+/// The magnitude of weights at which `quantize` saturates.
+template <class F>
+float saturation(float reference_value) {
+  float largest = largest_float;
+  if constexpr (RuntimeCodebook<typename F::CodebookType>) {
+    largest = largest_weight<F>(reference_value, reference_value);
+  } else {
+    largest = largest_weight<F>(F::reference_value, extreme_value<typename F::CodebookType>);
+  }
+  return largest > 0 ? largest : largest_float;
+}
+
+/// Weights up to this magnitude surely decode to finite ones.
+template <class F>
+inline constexpr float surely_held = [] {
+  if constexpr (RuntimeCodebook<typename F::CodebookType>) {
+    return 0.f;
+  } else {
+    return largest_weight<F>(F::reference_value, extreme_value<typename F::CodebookType>);
+  }
+}();
+
+/// NaN as 0, and magnitudes of at most `largest`.
+inline std::vector<float> saturated(const float* weights, Index count, float largest) {
   std::vector<float> cleaned(weights, weights + count);
   for (float& value : cleaned)
-    if (!is_finite(value)) value = value > 0 ? 3.4028235e38f : value < 0 ? -3.4028235e38f : 0.f;
+    if (!(magnitude(value) <= largest)) value = value > 0 ? largest : value < 0 ? -largest : 0.f;
   return cleaned;
 }
 
-/// Quantizes block by block.
+inline float largest_reference(float reference) { return magnitude(reference); }
+inline float largest_reference(Range range) {
+  return std::max(magnitude(range.minimum), magnitude(range.maximum));
+}
+
+/// Throws NumericError at the first weight that does not decode to a finite number.
+template <class F>
+void require_finite_decoded(const QuantizedView<F>& w, const float* weights) {
+  constexpr Index chunk = 256;
+  float decoded[chunk];
+  for (Index begin = 0; begin < w.size(); begin += chunk) {
+    const Index n = std::min(chunk, w.size() - begin);
+    w.decode_range(begin, n, decoded);
+    if (all_finite(decoded, n)) continue;
+    const Index i = begin + (std::find_if_not(decoded, decoded + n, is_finite) - decoded);
+    throw NumericError(message("quantize: row ", i / w.cols(), ", column ", i % w.cols(), " (block ",
+                               i / w.block_size(), "): expected a weight that the format can hold, "
+                               "found ", weights[i], ", which would come back as ",
+                               decoded[i - begin]));
+  }
+}
+
+/// Quantizes block by block. `codebook` counts for values known at run time; learned ones are found
+/// here unless they are given.
 template <class F>
 QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
-                                   const QuantizeOptions& options) {
+                                   const QuantizeOptions& options,
+                                   typename QuantizedMatrix<F>::CodebookStorage codebook,
+                                   bool given) {
   using Code = typename F::CodebookType;
-  constexpr bool learned = RuntimeCodebook<Code>;
   const Index block_size = options.block_size > 0 ? options.block_size : Index{F::block_size};
   require<FormatError>(
       block_size > 0,
@@ -116,6 +246,9 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
   require<FormatError>(F::block_size == Dynamic || block_size == F::block_size,
                        "quantize: expected a block size of ", F::block_size, ", found ",
                        block_size);
+  if constexpr (RuntimeCodebook<Code>)
+    require<ShapeError>(!given || codebook.fits(rows),
+                        "quantize: the table of values does not fit a matrix of ", rows, " rows");
 
   const Index count = rows * cols;
   const Index blocks = (count + block_size - 1) / block_size;
@@ -132,73 +265,148 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
       }
     });
   };
-  for_each_block([&](Index block, Index begin, Index n) {
-    require_finite(weights, begin, n, cols);
-    Reference& reference = references[static_cast<std::size_t>(block)];
-    reference = F::NormalizationType::reference(weights + begin, n);
-    if constexpr (!codes_follow_stored<F> && !learned)
-      reference = encode_by_reference<F>(weights + begin, begin, n, n == block_size, reference,
-                                         codes.data());
-  });
-  auto scale = F::ScaleType::store(references, F::reference_value);
-  const auto view = scale.view();
-  typename QuantizedMatrix<F>::CodebookStorage codebook;
-  std::uint8_t code_of_zero = 0;
-  if constexpr (learned) {
-    codebook = learn<F>(weights, rows, cols, block_size, view);
-    std::vector<TableEncoder> encoders;
-    const std::span<const float> values(codebook.values);
-    for (std::size_t at = 0; at < values.size(); at += Code::count)
-      encoders.emplace_back(values.subspan(at, Code::count));
+  const auto for_each_reference = [&](auto&& body) {
     for_each_block([&](Index block, Index begin, Index n) {
-      encode_learned<F>(weights, begin, n, cols, encoders, view(block), codes.data());
+      require_finite(weights, begin, n, cols);
+      body(references[static_cast<std::size_t>(block)] =
+               F::NormalizationType::reference(weights + begin, n),
+           begin, n);
     });
-    code_of_zero = encoders.empty() ? std::uint8_t{0} : encoders.back()(0.f);
+  };
+  typename F::ScaleType::Storage scale;
+  std::uint8_t code_of_zero = 0;
+  if constexpr (codes_follow_stored<F>) {
+    for_each_reference([](Reference&, Index, Index) {});
+    scale = F::ScaleType::store(references, reference_value_of<F>(codebook));
+    const auto view = scale.view();
+    if constexpr (LearnedCodebook<Code>)
+      if (!given) codebook = learn<F>(weights, rows, cols, block_size, view);
+    const Encoder<Code> encoder(codebook, cols);
+    for_each_block([&](Index block, Index begin, Index n) {
+      const auto stored = view(block);
+      encode_block<F>(weights + begin, begin, n, encoder, codes.data(),
+                      [=](float w) { return unscaled(w, stored); });
+    });
+    if (count > 0) code_of_zero = encoder.of_zero(rows - 1);
   } else {
-    if constexpr (codes_follow_stored<F>)
-      for_each_block([&](Index block, Index begin, Index n) {
-        const auto stored = view(block);
-        encode_block<F>(weights + begin, begin, n, codes.data(),
-                        [=](float w) { return unscaled(w, stored); });
-      });
-    code_of_zero = encode<Code>(0.f);
+    const float value = reference_value_of<F>(codebook);
+    const Encoder<Code> encoder(codebook, cols);
+    for_each_reference([&](Reference& reference, Index begin, Index n) {
+      reference = encode_by_reference<F>(weights + begin, begin, n, n == block_size, reference,
+                                         value, encoder, codes.data());
+    });
+    scale = F::ScaleType::store(references, value);
+    if (count > 0) code_of_zero = encoder.of_zero(rows - 1);
   }
   // The rest of the last byte holds the code of 0.
   const Index filled = static_cast<Index>(codes.size()) * 8 / F::code_bits;
   for (Index i = count; i < filled; ++i) write_code<F::code_bits>(codes.data(), i, code_of_zero);
-  return {std::move(codes), std::move(scale), rows, cols, block_size, std::move(codebook)};
+  QuantizedMatrix<F> packed(std::move(codes), std::move(scale), rows, cols, block_size,
+                            std::move(codebook));
+  float largest = 0;
+  for (const Reference& reference : references)
+    largest = std::max(largest, largest_reference(reference));
+  if (!(largest <= surely_held<F>)) require_finite_decoded(packed.view(), weights);
+  return packed;
 }
+
+/// The format whose codebook a table is for: of a wrapper, the one inside.
+template <class F>
+struct inner_format {
+  using type = F;
+};
+template <class F>
+requires requires { typename F::wraps_a_format; }
+struct inner_format<F> {
+  using type = typename F::wraps_a_format;
+};
+template <class F>
+using TableOf = typename QuantizedMatrix<typename inner_format<F>::type>::CodebookStorage;
+
+template <class F>
+QuantizedMatrix<F> quantize_with(const float* weights, Index rows, Index cols,
+                                 const QuantizeOptions& options, TableOf<F> table, bool given) {
+  const bool saturates = options.non_finite == on_non_finite::saturate;
+  std::vector<float> cleaned;
+  const auto saturate = [&](float largest) {
+    cleaned = saturated(weights, rows * cols, largest);
+    weights = cleaned.data();
+  };
+  if constexpr (requires { typename F::wraps_a_format; }) {
+    if (saturates) saturate(bfloat16::largest);
+    auto [rest, outliers] = split_outliers(weights, rows, cols, F::share);
+    return {quantize_with<typename F::wraps_a_format>(rest.data(), rows, cols, options,
+                                                      std::move(table), given),
+            std::move(outliers)};
+  } else {
+    if (saturates) saturate(saturation<F>(reference_value_of<F>(table)));
+    return quantize_blocks<F>(weights, rows, cols, options, std::move(table), given);
+  }
+}
+
+/// Calls `use(pointer, rows, cols)` with the numbers of any expression as row-major floats.
+template <class Derived, class Use>
+auto with_floats(const Eigen::MatrixBase<Derived>& weights, Use&& use) {
+  if constexpr (std::is_same_v<Derived, RowMatrixXf>) {
+    return use(weights.derived().data(), weights.rows(), weights.cols());
+  } else {
+    const RowMatrixXf dense = weights.template cast<float>();
+    return use(dense.data(), dense.rows(), dense.cols());
+  }
+}
+
+/// Whether `quantize` needs to be given the values of the codes.
+template <class F>
+inline constexpr bool needs_table = [] {
+  using Code = typename inner_format<F>::type::CodebookType;
+  return RuntimeCodebook<Code> && !LearnedCodebook<Code>;
+}();
 
 }  // namespace detail
 
 /// Quantizes `rows * cols` row-major floats. Throws NumericError at the first value that is not
-/// finite (unless told to saturate) and FormatError for a block size that the format does not have.
+/// finite or that the format can't hold (unless told to saturate), and FormatError for a block size
+/// that the format does not have.
 template <class F>
 QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
                             const QuantizeOptions& options = {}) {
   static_assert(Format<F>, "quantize: the template argument must be a BlockFormat");
-  if (options.non_finite == on_non_finite::saturate)
-    return quantize<F>(detail::saturated(weights, rows * cols).data(), rows, cols,
-                       {.block_size = options.block_size});
-  if constexpr (requires { typename F::wraps_a_format; }) {
-    auto [rest, outliers] = detail::split_outliers(weights, rows, cols, F::share);
-    return {quantize<typename F::wraps_a_format>(rest.data(), rows, cols, options),
-            std::move(outliers)};
-  } else {
-    return detail::quantize_blocks<F>(weights, rows, cols, options);
-  }
+  static_assert(!detail::needs_table<F>,
+                "quantize: the values of this format's codebook are known at run time only; give "
+                "them after the weights, as in quantize<F>(dense, table)");
+  return detail::quantize_with<F>(weights, rows, cols, options, {}, false);
 }
 
-/// Quantizes any Eigen expression; double is rounded to float first.
+/// The same with the values of the codes, one table for the matrix, or one for each row where the
+/// codebook is by_row. Throws ShapeError when they do not fit, FormatError when they do not ascend
+/// where they have to.
+template <class F>
+QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
+                            std::type_identity_t<detail::TableOf<F>> table,
+                            const QuantizeOptions& options = {})
+    requires RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
+  return detail::quantize_with<F>(weights, rows, cols, options, std::move(table), true);
+}
+
+/// Quantizes any Eigen expression; double is rounded to float first, and infinite where it is beyond
+/// float.
 template <class F, class Derived>
 QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
                             const QuantizeOptions& options = {}) {
-  if constexpr (std::is_same_v<Derived, RowMatrixXf>) {
-    return quantize<F>(weights.derived().data(), weights.rows(), weights.cols(), options);
-  } else {
-    const RowMatrixXf dense = weights.template cast<float>();
-    return quantize<F>(dense.data(), dense.rows(), dense.cols(), options);
-  }
+  return detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
+    return quantize<F>(w, rows, cols, options);
+  });
+}
+
+/// The same with the values of the codes.
+template <class F, class Derived>
+QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
+                            std::type_identity_t<detail::TableOf<F>> table,
+                            const QuantizeOptions& options = {})
+    requires RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
+  return detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
+    return quantize<F>(w, rows, cols, std::move(table), options);
+  });
 }
 
 }  // namespace qlora

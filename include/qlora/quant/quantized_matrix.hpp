@@ -14,7 +14,8 @@
 
 namespace qlora {
 
-/// Owns what a QuantizedView of the same format reads.
+/// Owns what a QuantizedView of the same format reads. A const one may be read by several threads at
+/// once.
 template <class F>
 class QuantizedMatrix {
   static_assert(Format<F>, "QuantizedMatrix: the argument must be a BlockFormat");
@@ -46,16 +47,13 @@ class QuantizedMatrix {
     require<ShapeError>(static_cast<Index>(codes_.size()) == bytes, "QuantizedMatrix: expected ",
                         bytes, " bytes of codes for shape [", rows, ", ", cols, "], found ",
                         codes_.size());
-    const Index blocks = view().block_count();
+    const Index blocks = (rows * cols + block_size_ - 1) / block_size_;
     require<ShapeError>(scale_.size() == blocks, "QuantizedMatrix: expected ", blocks,
                         " scales for shape [", rows, ", ", cols, "], found ", scale_.size());
-    if constexpr (RuntimeCodebook<typename F::CodebookType>) {
-      using Code = typename F::CodebookType;
-      const Index values = Code::count * (Code::by_row ? rows : 1);
-      require<ShapeError>(static_cast<Index>(codebook_.values.size()) == values,
-                          "QuantizedMatrix: expected ", values, " values of codes, found ",
-                          codebook_.values.size());
-    }
+    if constexpr (RuntimeCodebook<typename F::CodebookType>)
+      require<ShapeError>(codebook_.fits(rows), "QuantizedMatrix: expected finite values of codes for ",
+                          rows, " rows, found ", codebook_.bytes(),
+                          " bytes of values that do not fit");
   }
 
   Index rows() const { return rows_; }
@@ -65,16 +63,22 @@ class QuantizedMatrix {
   Index bytes() const {
     return static_cast<Index>(codes_.size()) + scale_.bytes() + codebook_.bytes();
   }
-  const std::vector<std::uint8_t>& codes() const { return codes_; }
-  const ScaleStorage& scale() const { return scale_; }
-  const CodebookStorage& codebook() const { return codebook_; }
+  const std::vector<std::uint8_t>& codes() const& { return codes_; }
+  const ScaleStorage& scale() const& { return scale_; }
+  const CodebookStorage& codebook() const& { return codebook_; }
+  /// Of a temporary matrix its parts are moved out.
+  std::vector<std::uint8_t> codes() && { return std::move(codes_); }
+  ScaleStorage scale() && { return std::move(scale_); }
+  CodebookStorage codebook() && { return std::move(codebook_); }
 
-  QuantizedView<F> view() const {
+  /// Reads this matrix, which must outlive it. Of a temporary it would dangle, so that does not
+  /// compile.
+  QuantizedView<F> view() const& {
     return {codes_.data(), scale_.view(), rows_, cols_, block_size_, codebook_.view()};
   }
+  QuantizedView<F> view() const&& = delete;
 
-  /// The transpose as an operand: `x * w.transpose()`. Of a temporary it would dangle, so that does
-  /// not compile.
+  /// The transpose as an operand: `x * w.transpose()`; like a view, not of a temporary.
   TransposedView<F> transpose() const& { return {view()}; }
   TransposedView<F> transpose() const&& = delete;
 
@@ -85,7 +89,8 @@ class QuantizedMatrix {
   Index rows_ = 0, cols_ = 0, block_size_ = F::block_size;
 };
 
-/// A packed matrix of any format beside the weights that are kept in 16 bits.
+/// A packed matrix of any format beside the weights that are kept in 16 bits. A const one may be read
+/// by several threads at once.
 template <class F, class Share>
 class QuantizedMatrix<OutlierPreserving<F, Share>> {
  public:
@@ -108,10 +113,13 @@ class QuantizedMatrix<OutlierPreserving<F, Share>> {
   Index cols() const { return rest_.cols(); }
   Index block_size() const { return rest_.block_size(); }
   Index bytes() const { return rest_.bytes() + outliers_.bytes(); }
-  const QuantizedMatrix<F>& rest() const { return rest_; }
-  const Outliers& outliers() const { return outliers_; }
+  const QuantizedMatrix<F>& rest() const& { return rest_; }
+  const Outliers& outliers() const& { return outliers_; }
+  QuantizedMatrix<F> rest() && { return std::move(rest_); }
+  Outliers outliers() && { return std::move(outliers_); }
 
-  QuantizedView<FormatType> view() const { return {rest_.view(), outliers_.view()}; }
+  QuantizedView<FormatType> view() const& { return {rest_.view(), outliers_.view()}; }
+  QuantizedView<FormatType> view() const&& = delete;
   TransposedView<FormatType> transpose() const& { return {view()}; }
   TransposedView<FormatType> transpose() const&& = delete;
 

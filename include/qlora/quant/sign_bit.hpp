@@ -14,10 +14,12 @@
 
 namespace qlora {
 
+/// Throws as Inner does.
 template <class Inner>
 struct SignBit {
   static_assert(Scale<Inner>, "SignBit: the argument must be a Scale, such as DoubleQuant<>");
   static constexpr double bits_per_scale = Inner::bits_per_scale + 1;
+  static constexpr float largest_scale = detail::held_scale<Inner>;
 
   struct View {
     const std::uint8_t* signs = nullptr;
@@ -35,7 +37,8 @@ struct SignBit {
   struct Storage {
     std::vector<std::uint8_t> signs;
     typename Inner::Storage inner;
-    View view() const { return {signs.data(), inner.view()}; }
+    View view() const& { return {signs.data(), inner.view()}; }
+    View view() const&& = delete;
     Index size() const { return inner.size(); }
     Index bytes() const { return static_cast<Index>(signs.size()) + inner.bytes(); }
     template <class Archive>

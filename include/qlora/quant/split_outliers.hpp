@@ -14,6 +14,7 @@
 namespace qlora::detail {
 
 /// The matrix with zeros for its weights of largest magnitude, and those; the first of equals.
+/// Throws NumericError for a weight that bfloat16 can't hold.
 inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weights, Index rows,
                                                               Index cols, double share) {
   require<ShapeError>(cols <= Index{0xffffffff}, "quantize: outliers have 32-bit columns, found ",
@@ -21,6 +22,8 @@ inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weigh
   const Index count = rows * cols;
   require_finite(weights, 0, count, cols);
   const auto kept = static_cast<Index>(share * static_cast<double>(count));
+  require<ShapeError>(kept <= Index{0xffffffff}, "quantize: outliers are counted in 32 bits, found ",
+                      kept, " of them");
   std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
   auto& [rest, outliers] = result;
   outliers.row_start.assign(static_cast<std::size_t>(rows) + 1, 0);
@@ -36,7 +39,11 @@ inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weigh
     if (size < least || (size == least && larger++ >= kept)) continue;
     rest[static_cast<std::size_t>(i)] = 0;
     outliers.column.push_back(static_cast<std::uint32_t>(i % cols));
-    outliers.value.emplace_back(weights[i]);
+    const bfloat16 kept_value(weights[i]);
+    require<NumericError>(is_finite(kept_value), "quantize: row ", i / cols, ", column ", i % cols,
+                          ": expected a weight of at most ", bfloat16::largest,
+                          ", which is the largest that bfloat16 holds, found ", weights[i]);
+    outliers.value.push_back(kept_value);
     ++outliers.row_start[static_cast<std::size_t>(i / cols) + 1];
   }
   for (std::size_t row = 1; row < outliers.row_start.size(); ++row)

@@ -12,7 +12,8 @@
 namespace qlora {
 
 /// T: a type with its `largest` value. The matrix's factor lets its largest block scale be T's
-/// largest; a block scale that rounds to 0 decodes to zeros.
+/// largest; a block scale that rounds to 0 decodes to zeros. `store` throws NumericError where the
+/// factor is no finite number.
 template <class T = e4m3>
 struct TwoLevelScale {
   static_assert(
@@ -20,6 +21,8 @@ struct TwoLevelScale {
       "TwoLevelScale: the type must name its largest value, as e4m3 does");
   static constexpr double bits_per_scale = 8.0 * sizeof(T);
   static constexpr bool codes_follow_stored = true, stores_no_sign = true;
+  /// A factor beyond this would need weights that are not finite.
+  static constexpr float largest_scale = largest_float;
 
   struct View {
     const T* values = nullptr;
@@ -36,7 +39,8 @@ struct TwoLevelScale {
   struct Storage {
     std::vector<T> values;
     float tensor = 0;
-    View view() const { return {values.data(), tensor}; }
+    View view() const& { return {values.data(), tensor}; }
+    View view() const&& = delete;
     Index size() const { return static_cast<Index>(values.size()); }
     Index bytes() const {
       return static_cast<Index>(values.size() * sizeof(T)) + static_cast<Index>(sizeof(float));
@@ -53,6 +57,9 @@ struct TwoLevelScale {
     const float absmax =
         references.empty() ? 0.f : *std::max_element(references.begin(), references.end());
     storage.tensor = absmax / (value * T::largest);
+    require<NumericError>(is_finite(storage.tensor),
+                          "quantize: expected a finite factor for the matrix, found ",
+                          storage.tensor, " for a largest weight of ", absmax);
     storage.values.reserve(references.size());
     for (const float reference : references)
       storage.values.push_back(T(storage.tensor > 0 ? reference / value / storage.tensor : 0.f));

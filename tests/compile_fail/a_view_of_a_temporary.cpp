@@ -1,0 +1,10 @@
+// expect: deleted
+#include <qlora/quant.hpp>
+
+const qlora::RowMatrixXf x(2, 2);
+#ifdef QLORA_TEST_GOOD
+const auto w = qlora::quantize<qlora::Nf4>(x);
+auto view = w.view();
+#else
+auto view = qlora::quantize<qlora::Nf4>(x).view();
+#endif

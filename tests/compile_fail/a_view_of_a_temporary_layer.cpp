@@ -1,0 +1,10 @@
+// expect: deleted
+#include <qlora/nn.hpp>
+
+const qlora::RowMatrixXf x(2, 2);
+#ifdef QLORA_TEST_GOOD
+const qlora::AnyLinear<> layer(qlora::quantize<qlora::Nf4>(x));
+auto view = layer.view();
+#else
+auto view = qlora::AnyLinear<>(qlora::quantize<qlora::Nf4>(x)).view();
+#endif
