@@ -1,5 +1,6 @@
 #include "qlora/codebook/runtime_table.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -58,7 +59,7 @@ TEST_CASE("with a codebook's values the codes and weights are the codebook's") {
     using Given = qlora::BlockFormat<qlora::RuntimeTable<Bits>, 32, Scale, N>;
     const auto w = qlora::quantize<Fixed>(x);
     const auto v = qlora::quantize<Given>(x, values_of<Code>());
-    REQUIRE(w.codes() == v.codes());
+    REQUIRE(std::ranges::equal(w.codes(), v.codes()));
     REQUIRE(test::same_bits(qlora::dequantize(w), qlora::dequantize(v)));
   };
   using qlora::AbsoluteMaximum, qlora::SignedAbsoluteMaximum, qlora::FloatScale;
@@ -67,7 +68,7 @@ TEST_CASE("with a codebook's values the codes and weights are the codebook's") {
   same.operator()<qlora::NF3, 3, FloatScale<qlora::float16>, AbsoluteMaximum>();
   same.operator()<qlora::NF8, 8, FloatScale<float>, AbsoluteMaximum>();
   same.operator()<qlora::Int<4>, 4, FloatScale<float>, AbsoluteMaximum>();
-  same.operator()<qlora::GgmlInt8, 8, qlora::TwoLevelScale<>, AbsoluteMaximum>();
+  same.operator()<qlora::Int<8>, 8, qlora::TwoLevelScale<>, AbsoluteMaximum>();
   same.operator()<qlora::IQ4NL, 4, FloatScale<qlora::float16>, SignedAbsoluteMaximum>();
 }
 

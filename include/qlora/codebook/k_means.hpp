@@ -1,10 +1,10 @@
 /// The best values for weighted points on a line: k-means in one dimension, exact.
 ///
 ///     std::vector<qlora::WeightedPoint> points = ...;          // ascending positions
-///     std::vector<float> values = qlora::k_means(points, 16);  // ascending, of least squared
-///     error
+///     std::vector<float> values = qlora::k_means(points, 16);  // ascending, of least error
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -75,7 +75,9 @@ struct KMeansLayer {
 
 /// `count` ascending values of least weighted squared error for points of ascending position and
 /// positive weight, by dynamic programming (Wu 1991, "Optimal quantization by matrix searching").
-/// With fewer points than values the last value repeats; without points all are 0.
+/// With fewer points than values the last value repeats; without points all are 0. Where weights are
+/// so far apart that double loses the small ones beside the large, those points get the middle of
+/// their run as their value.
 inline std::vector<float> k_means(std::span<const WeightedPoint> points, std::size_t count) {
   const std::size_t n = points.size();
   if (n == 0) return std::vector<float>(count, 0.f);
@@ -92,7 +94,11 @@ inline std::vector<float> k_means(std::span<const WeightedPoint> points, std::si
   std::size_t end = n;
   for (std::size_t k = clusters; k-- > 0;) {
     const std::size_t begin = k == 0 ? 0 : starts[k][end];
-    values[k] = static_cast<float>(moments.mean(begin, end));
+    const double low = points[begin].position, high = points[end - 1].position;
+    double mean = moments.mean(begin, end);
+    const double margin = 1e-6 * (std::abs(low) + std::abs(high));
+    if (!(mean >= low - margin && mean <= high + margin)) mean = (low + high) / 2;
+    values[k] = static_cast<float>(mean);
     end = begin;
   }
   for (std::size_t k = clusters; k < count; ++k) values[k] = values[clusters - 1];

@@ -53,6 +53,25 @@ namespace detail {
 
 inline constexpr float smallest_divisor = 1e-38f;
 
+/// Whether a codebook's values are tables of ascending numbers.
+template <class Code>
+inline constexpr bool is_table = LearnedCodebook<Code>;
+template <int Bits>
+inline constexpr bool is_table<RuntimeTable<Bits>> = true;
+
+/// Throws unless the values that a user gave serve a matrix of so many rows.
+template <RuntimeCodebook Code>
+void require_table(const typename Code::Storage& codebook, Index rows) {
+  require<ShapeError>(codebook.fits(rows), "quantize: the table of values does not fit a matrix of ",
+                      rows, " rows");
+  if constexpr (is_table<Code>) {
+    const auto& values = codebook.values;
+    for (auto at = values.begin(); at != values.end(); at += Code::count)
+      require<FormatError>(std::is_sorted(at, at + Code::count),
+                           "quantize: the values of the codes must ascend");
+  }
+}
+
 /// Codes of numbers in units of their block's scale, by a codebook known at compile time.
 template <class Code>
 struct Encoder {
@@ -78,10 +97,7 @@ struct Encoder<Code> {
     if constexpr (in_tables) {
       const std::span<const float> values(codebook.values);
       for (std::size_t at = 0; at < values.size(); at += Code::count) {
-        const auto table = values.subspan(at, Code::count);
-        require<FormatError>(std::ranges::is_sorted(table),
-                             "quantize: the values of the codes must ascend");
-        tables_.emplace_back(table);
+        tables_.emplace_back(values.subspan(at, Code::count));
       }
     }
   }
@@ -93,8 +109,7 @@ struct Encoder<Code> {
 
  private:
   /// Whether the values are tables whose mid-points are worth keeping.
-  static constexpr bool in_tables =
-      LearnedCodebook<Code> || std::is_same_v<Code, RuntimeTable<Code::bits>>;
+  static constexpr bool in_tables = is_table<Code>;
 
   std::uint8_t one(float x, Index row) const {
     if constexpr (in_tables) {
@@ -246,9 +261,6 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
   require<FormatError>(F::block_size == Dynamic || block_size == F::block_size,
                        "quantize: expected a block size of ", F::block_size, ", found ",
                        block_size);
-  if constexpr (RuntimeCodebook<Code>)
-    require<ShapeError>(!given || codebook.fits(rows),
-                        "quantize: the table of values does not fit a matrix of ", rows, " rows");
 
   const Index count = rows * cols;
   const Index blocks = (count + block_size - 1) / block_size;
@@ -339,6 +351,8 @@ QuantizedMatrix<F> quantize_with(const float* weights, Index rows, Index cols,
                                                       std::move(table), given),
             std::move(outliers)};
   } else {
+    if constexpr (RuntimeCodebook<typename F::CodebookType>)
+      if (given) require_table<typename F::CodebookType>(table, rows);
     if (saturates) saturate(saturation<F>(reference_value_of<F>(table)));
     return quantize_blocks<F>(weights, rows, cols, options, std::move(table), given);
   }
