@@ -59,7 +59,8 @@ TEST_CASE("with a codebook's values the codes and weights are the codebook's") {
     using Given = qlora::BlockFormat<qlora::RuntimeTable<Bits>, 32, Scale, N>;
     const auto w = qlora::quantize<Fixed>(x);
     const auto v = qlora::quantize<Given>(x, values_of<Code>());
-    REQUIRE(std::ranges::equal(w.codes(), v.codes()));
+    // A number beyond the last value may get the code of one of its repetitions.
+    if (Code::values.size() == 1 << Bits) REQUIRE(std::ranges::equal(w.codes(), v.codes()));
     REQUIRE(test::same_bits(qlora::dequantize(w), qlora::dequantize(v)));
   };
   using qlora::AbsoluteMaximum, qlora::SignedAbsoluteMaximum, qlora::FloatScale;
