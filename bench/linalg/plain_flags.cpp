@@ -1,7 +1,8 @@
-// Decoding and products of a [1536, 1536] weight in nf4-dq beside Eigen's dense products, on one thread
-// and by its processor time; bench/linalg/plain_flags.py compiles it with few flags.
+// Decoding and products of a [1536, 1536] weight in nf4-dq beside Eigen's dense products, on one
+// thread and by its processor time; bench/linalg/plain_flags.py compiles it with few flags.
 //
-// A line is: what, tokens, milliseconds packed, milliseconds of Eigen's dense product (0 for decoding).
+// A line is: what, tokens, milliseconds packed, milliseconds of Eigen's dense product (0 for
+// decoding).
 #include <time.h>
 
 #include <algorithm>

@@ -69,7 +69,7 @@ TEST_CASE("with as many values as points k_means returns the points, with more t
 }
 
 TEST_CASE("weights of any size give finite ascending values within the points") {
-  const std::vector<qlora::WeightedPoint> points{{-0.9, 1e-88}, {-0.5, 1e76},  {-0.2, 1e-30},
+  const std::vector<qlora::WeightedPoint> points{{-0.9, 1e-88}, {-0.5, 1e76}, {-0.2, 1e-30},
                                                  {0.1, 1e-60},  {0.4, 1e-88}, {0.9, 1e70}};
   for (const std::size_t count : {2, 3, 4, 6, 9}) {
     const auto values = qlora::k_means(points, count);

@@ -1,4 +1,5 @@
 // expect: BlockFormat: the first argument must be a codebook, a struct with a public static constexpr
+// constexpr
 #include <qlora/quant.hpp>
 
 struct Mine {

@@ -131,3 +131,15 @@ TEST_CASE("numbers are all finite unless one is not, wherever it stands") {
   check(0.f);
   check(0.0);
 }
+
+TEST_CASE("the largest narrow numbers are exact, and what rounds beyond them is infinite") {
+  REQUIRE(qlora::float16(qlora::float16::largest).bits == 0x7bff);
+  REQUIRE(qlora::bfloat16(qlora::bfloat16::largest).bits == 0x7f7f);
+  REQUIRE(static_cast<float>(qlora::float16::from_bits(0x7bff)) == qlora::float16::largest);
+  REQUIRE(static_cast<float>(qlora::bfloat16::from_bits(0x7f7f)) == qlora::bfloat16::largest);
+  REQUIRE(qlora::float16(65519.f).bits == 0x7bff);
+  REQUIRE(qlora::float16(65520.f).bits == 0x7c00);
+  REQUIRE(qlora::float16(1e6f).bits == 0x7c00);
+  REQUIRE(qlora::bfloat16(qlora::largest_float).bits == 0x7f80);
+  REQUIRE(qlora::largest_float == std::numeric_limits<float>::max());
+}

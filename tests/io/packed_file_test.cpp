@@ -1,5 +1,6 @@
 #include "qlora/io/packed_file.hpp"
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -184,4 +185,18 @@ TEST_CASE(
   expect(
       refusal(state, [&](auto&, Part& part) { text(part, R"({"blocksize":32,"shape":[4,640]})"); }),
       "block size of 64");
+}
+
+TEST_CASE("a table given at run time comes back with its matrix, and a broken one is refused") {
+  using Mine = qlora::BlockFormat<qlora::RuntimeTable<3>, 16, qlora::DoubleQuant<>>;
+  const test::TemporaryFolder folder;
+  const auto w = qlora::quantize<Mine>(test::normal_matrix(5, 33, 2),
+                                       std::vector<float>{-3.f, -1.f, 0.f, 0.5f, 2.f});
+  const auto back = through_a_file(folder, w);
+  REQUIRE(back.codebook().values == w.codebook().values);
+  REQUIRE(test::same_bits(qlora::dequantize(back), qlora::dequantize(w)));
+  auto table = w.codebook();
+  table.values[3] = std::numeric_limits<float>::quiet_NaN();
+  using Matrix = qlora::QuantizedMatrix<Mine>;
+  REQUIRE_THROWS_AS(Matrix(w.codes(), w.scale(), 5, 33, 16, table), qlora::ShapeError);
 }

@@ -30,10 +30,12 @@ struct Unchecked : qlora::FloatScale<qlora::float16> {
 template <class Scale, class Normalization = qlora::AbsoluteMaximum>
 using Nf4With = qlora::BlockFormat<qlora::NF4, 16, Scale, Normalization>;
 
-// Blocks of 16 of any size, from subnormal numbers to the largest, and often where some storage ends.
+// Blocks of 16 of any size, from subnormal numbers to the largest, and often where some storage
+// ends.
 RowMatrixXf any_weights(std::uint64_t seed) {
-  constexpr float ends[] = {1e-45f, 1e-38f,   6e-8f,  3e-8f,  448.f, 464.f,  65504.f,   65520.f,
-                            8.3e6f, 3.39e38f, 1.7e38f, 8.5e37f, largest, largest, largest / 2};
+  constexpr float ends[] = {1e-45f,  1e-38f,  6e-8f,   3e-8f,   448.f,
+                            464.f,   65504.f, 65520.f, 8.3e6f,  3.39e38f,
+                            1.7e38f, 8.5e37f, largest, largest, largest / 2};
   RowMatrixXf x(3, 43);
   for (Index i = 0; i < x.size(); ++i) {
     const auto uniform = [&](std::uint64_t stream) {
@@ -89,7 +91,8 @@ TEST_CASE("finite weights decode to finite ones or are refused, with every scale
   require_the_law<Nf4With<qlora::PowerOfTwoScale<qlora::round_scale::up>>>("power of two");
   require_the_law<Nf4With<qlora::TwoLevelScale<qlora::float16>>>("two levels");
   require_the_law<qlora::BlockFormat<qlora::UInt<4>, 16, AffineScale<float>>>("affine");
-  require_the_law<qlora::BlockFormat<qlora::UInt<3>, 16, AffineScale<qlora::bfloat16>>>("affine 16");
+  require_the_law<qlora::BlockFormat<qlora::UInt<3>, 16, AffineScale<qlora::bfloat16>>>(
+      "affine 16");
   require_the_law<qlora::OutlierPreserving<Nf4With<FloatScale<qlora::float16>>, std::ratio<1, 10>>>(
       "outliers");
 }
@@ -149,7 +152,8 @@ TEST_CASE("saturation stops at what the format holds") {
   REQUIRE(at.operator()<qlora::Nf4Dq>(5) >= largest / 32);
 }
 
-TEST_CASE("scales that are too small for their storage lose at most twice the block's largest weight") {
+TEST_CASE(
+    "scales that are too small for their storage lose at most twice the block's largest weight") {
   test::law("small", [](std::uint64_t seed, std::uint8_t exponent) {
     const float size = std::ldexp(1.f, -exponent % 130);
     const RowMatrixXf x = test::normal_matrix(1, 16, seed, 1) * size;

@@ -74,9 +74,8 @@ TEST_CASE("with a codebook's values the codes and weights are the codebook's") {
 }
 
 TEST_CASE("a table of fewer values than codes, outliers beside it, and a short row") {
-  using F = qlora::OutlierPreserving<qlora::BlockFormat<qlora::RuntimeTable<2>, 8,
-                                                        qlora::FloatScale<float>>,
-                                     std::ratio<1, 20>>;
+  using F = qlora::OutlierPreserving<
+      qlora::BlockFormat<qlora::RuntimeTable<2>, 8, qlora::FloatScale<float>>, std::ratio<1, 20>>;
   RowMatrixXf x = RowMatrixXf::Zero(3, 13);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i % 3) - 1;
   x(1, 4) = 50.f;

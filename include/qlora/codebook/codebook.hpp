@@ -75,8 +75,8 @@ inline constexpr int code_count = static_cast<int>(C::values.size());
 /// (RuntimeTable), or a type of the user's own. It has
 ///
 /// - `bits`, the width of a code from 1 to 8, and `by_row`, whether each row has values of its own;
-/// - a `Storage` that owns the values, with `view()`, `bytes()` and `fits(rows)`, which says whether
-///   it holds the values of a matrix of so many rows. With `extreme()` it names the value, not 0,
+/// - a `Storage` that owns the values, with `view()`, `bytes()` and `fits(rows)`: whether it
+///   holds the values of a matrix of so many rows. With `extreme()` it names the value, not 0,
 ///   that a block's largest weight maps to; without, that is 1. With `describe(archive, rows)` it
 ///   can be written to files (io/packed_parts.hpp);
 /// - a trivially copyable `View`: `view(code, row)` is a code's value and `view.encode(x, row)` the
@@ -93,14 +93,17 @@ concept RuntimeCodebook = requires(const typename C::Storage& storage,
   { view(std::uint8_t{0}, Index{0}) } -> std::same_as<float>;
   { view.encode(0.f, Index{0}) } -> std::same_as<std::uint8_t>;
 }
-&&(C::bits >= 1) && (C::bits <= 8) && std::is_trivially_copyable_v<typename C::View> &&
-    std::default_initializable<typename C::View> && std::copyable<typename C::Storage> &&
-    std::default_initializable<typename C::Storage>;
+&&(C::bits >= 1) && (C::bits <= 8) &&
+    std::is_trivially_copyable_v<typename C::View>&& std::default_initializable<
+        typename C::View>&& std::copyable<typename C::Storage>&& std::
+        default_initializable<typename C::Storage>;
 
 /// A RuntimeCodebook whose values `quantize` finds by itself: `count` ascending numbers a table in
 /// its Storage's `values`, in units of a block's largest weight.
 template <class C>
-concept LearnedCodebook = RuntimeCodebook<C> && requires { requires C::is_learned; };
+concept LearnedCodebook = RuntimeCodebook<C> && requires {
+  requires C::is_learned;
+};
 
 /// The width of a code in bits: the least that holds every code.
 template <class C>

@@ -75,9 +75,9 @@ struct KMeansLayer {
 
 /// `count` ascending values of least weighted squared error for points of ascending position and
 /// positive weight, by dynamic programming (Wu 1991, "Optimal quantization by matrix searching").
-/// With fewer points than values the last value repeats; without points all are 0. Where weights are
-/// so far apart that double loses the small ones beside the large, those points get the middle of
-/// their run as their value.
+/// With fewer points than values the last value repeats; without points all are 0. Where weights
+/// are so far apart that double loses the small ones beside the large, those points get the middle
+/// of their run as their value.
 inline std::vector<float> k_means(std::span<const WeightedPoint> points, std::size_t count) {
   const std::size_t n = points.size();
   if (n == 0) return std::vector<float>(count, 0.f);

@@ -1,4 +1,5 @@
-/// A codebook whose values the program is given when it runs: from a setting, a file, a calibration.
+/// A codebook whose values the program is given when it runs: from a setting, a file, a
+/// calibration.
 ///
 ///     using Mine = qlora::BlockFormat<qlora::RuntimeTable<4>, 64, qlora::DoubleQuant<>>;
 ///     std::vector<float> values = ...;                       // up to 16, ascending
@@ -17,8 +18,8 @@ namespace qlora {
 
 /// Up to 2^Bits values for the codes of a matrix. Like a Codebook's they are in any unit: a block's
 /// largest weight maps to the value of largest magnitude. With the values of a Codebook that has no
-/// rules of its own for ties, thresholds or its largest value, the weights are the Codebook's, and so
-/// are the codes where there are 2^Bits values.
+/// rules of its own for ties, thresholds or its largest value, the weights are the Codebook's, and
+/// so are the codes where there are 2^Bits values.
 template <int Bits>
 struct RuntimeTable {
   static_assert(Bits >= 1 && Bits <= 8, "RuntimeTable: codes have 1 to 8 bits");

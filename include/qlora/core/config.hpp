@@ -6,8 +6,8 @@
 ///
 /// `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`, `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the
 /// library's header is found. `QLORA_HAS_VECTORS` is 1 where the kernels are compiled as vectors;
-/// without them products are Eigen's and decoding is scalar, or, where `QLORA_HAS_RUNTIME_AVX2` is 1,
-/// chosen by what the processor has. Define `QLORA_NO_HIGHWAY` to build without Highway and
+/// without them products are Eigen's and decoding is scalar, or, where `QLORA_HAS_RUNTIME_AVX2` is
+/// 1, chosen by what the processor has. Define `QLORA_NO_HIGHWAY` to build without Highway and
 /// `QLORA_NO_RUNTIME_AVX2` to build without that choice.
 #pragma once
 
@@ -43,10 +43,11 @@
 #define QLORA_TABLE inline constexpr
 #endif
 
-// Vectors are written with Highway where it is found and the compiler's flags name an instruction set
-// that shuffles bytes and that the kernels were written for: SSSE3 and better, or NEON. Highway's other
-// targets are slower than scalar code (SSE2, which emulates the shuffles), do not compile (EMU128 with
-// clang, the vectors of SVE, which have no size) or are not known to round as promised.
+// Vectors are written with Highway where it is found and the compiler's flags name an instruction
+// set that shuffles bytes and that the kernels were written for: SSSE3 and better, or NEON.
+// Highway's other targets are slower than scalar code (SSE2, which emulates the shuffles), do not
+// compile (EMU128 with clang, the vectors of SVE, which have no size) or are not known to round as
+// promised.
 #if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/detect_targets.h>)
 #define QLORA_HAS_HIGHWAY 1
 // Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines;
@@ -67,8 +68,8 @@
 #define QLORA_HAS_HIGHWAY 0
 #endif
 
-// Targets are bits, of an architecture the better the lower. Highway 1.0.3 takes NEON to have AES: on
-// ARM, compile with -march=native or -march=armv8-a+crypto.
+// Targets are bits, of an architecture the better the lower. Highway 1.0.3 takes NEON to have AES:
+// on ARM, compile with -march=native or -march=armv8-a+crypto.
 #if !QLORA_HAS_HIGHWAY || defined(__CUDACC__)
 #define QLORA_HAS_VECTORS 0
 #elif defined(__x86_64__) && defined(__SSSE3__) && HWY_STATIC_TARGET <= HWY_SSSE3

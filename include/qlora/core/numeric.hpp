@@ -2,7 +2,8 @@
 ///
 /// `bfloat16` and `float16` hold bits; they convert to float exactly and from float to nearest,
 /// ties to even. As IEEE 754 has it, what rounds beyond their `largest` becomes infinite; whoever
-/// stores weights or scales in them looks first (quantize throws). `e4m3` takes its largest instead.
+/// stores weights or scales in them looks first (quantize throws). `e4m3` takes its largest
+/// instead.
 ///
 ///     qlora::float16 h(0.1f);            // 0x2e66
 ///     float x = h;                       // 0.0999755859375f

@@ -35,8 +35,8 @@ namespace detail {
 /// shape of a product, which therefore must not depend on the number of threads.
 inline constexpr Index thread_part = 128;
 
-/// Columns of W that a thread takes at a time for dx: Eigen packs both factors for every part, and wide
-/// parts spare it that. In double they stay as they were, for the bits' sake.
+/// Columns of W that a thread takes at a time for dx: Eigen packs both factors for every part, and
+/// wide parts spare it that. In double they stay as they were, for the bits' sake.
 template <class T>
 inline constexpr Index column_part = std::is_same_v<T, float> ? 3 * thread_part : thread_part;
 

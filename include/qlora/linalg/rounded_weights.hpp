@@ -1,7 +1,7 @@
 /// Weights in bfloat16: decoded and rounded, or, where vectors can look up 32 words at once, looked
-/// up in a table that carries the block's scale already. The bits are the same but for weights below
-/// 2^-126, which the look-up takes as 0; the instructions that multiply bfloat16 numbers take those as
-/// 0 too, so that products are the same.
+/// up in a table that carries the block's scale already. The bits are the same but for weights
+/// below 2^-126, which the look-up takes as 0; the instructions that multiply bfloat16 numbers take
+/// those as 0 too, so that products are the same.
 #pragma once
 
 #include "qlora/linalg/bfloat16.hpp"

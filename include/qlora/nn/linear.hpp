@@ -114,8 +114,8 @@ class AnyLinear {
           weight_bytes(w);
           linear_forward<T>(x, w, y);
         },
-        "AnyLinear: the weight must be a QuantizedMatrix or a row-major qlora::RowMatrix of the same "
-        "numbers; an Eigen::MatrixXf becomes one by qlora::RowMatrixXf(w)");
+        "AnyLinear: the weight must be a QuantizedMatrix or a row-major qlora::RowMatrix of the "
+        "same numbers; an Eigen::MatrixXf becomes one by qlora::RowMatrixXf(w)");
     explicit Model(Weight w) : weight(std::move(w)) {}
     Index rows() const override { return weight.rows(); }
     Index cols() const override { return weight.cols(); }

@@ -1,5 +1,5 @@
-/// Runs of 4-bit codes looked up by AVX2 in programs whose flags do not promise it: the processor is
-/// asked when the program runs. The bits are those of the scalar path.
+/// Runs of 4-bit codes looked up by AVX2 in programs whose flags do not promise it: the processor
+/// is asked when the program runs. The bits are those of the scalar path.
 ///
 ///     if (detail::processor_has_avx2()) detail::look_up_by_avx2(table, scale, bytes, count, out);
 ///
@@ -17,11 +17,11 @@ namespace qlora::detail {
 
 inline bool processor_has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
 
-/// table[code] * scale for 8 * `groups` codes, two a byte with the first in the high nibble. Only for
-/// processors that have AVX2.
+/// table[code] * scale for 8 * `groups` codes, two a byte with the first in the high nibble. Only
+/// for processors that have AVX2.
 __attribute__((target("avx2"))) inline void look_up_by_avx2(const float* table, float scale,
-                                                           const std::uint8_t* bytes, Index groups,
-                                                           float* out) {
+                                                            const std::uint8_t* bytes, Index groups,
+                                                            float* out) {
   using Floats = float __attribute__((vector_size(32)));
   using Ints = int __attribute__((vector_size(32)));
   using Words = unsigned __attribute__((vector_size(32)));

@@ -38,7 +38,9 @@ inline constexpr bool scale_stores =
 template <class C>
 concept LooksRuntime = requires {
   typename C::Storage;
-} || requires { typename C::View; } || requires { C::bits; };
+}
+|| requires { typename C::View; }
+|| requires { C::bits; };
 
 /// The code value that a block's reference maps to; 1 for values known at run time only.
 template <class C, class N>

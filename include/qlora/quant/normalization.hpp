@@ -11,9 +11,10 @@
 
 namespace qlora {
 
-/// Blocks are divided by their largest magnitude. Where a codebook reaches further on one side of zero
-/// than on the other, blocks whose largest weight lies on the short side are clipped to its last value;
-/// SignedAbsoluteMaximum suits such codebooks better, because it turns the block to the long side.
+/// Blocks are divided by their largest magnitude. Where a codebook reaches further on one side of
+/// zero than on the other, blocks whose largest weight lies on the short side are clipped to its
+/// last value; SignedAbsoluteMaximum suits such codebooks better, because it turns the block to the
+/// long side.
 struct AbsoluteMaximum {
   static constexpr float reference(const float* x, Index count) {
     return largest_magnitude(x, count);

@@ -2,15 +2,15 @@
 /// the scaled value.
 ///
 ///     qlora::QuantizedMatrix w = qlora::quantize<Nf4Dq>(dense);   // dense: any Eigen expression
-///     qlora::QuantizedMatrix v = qlora::quantize<Mine>(dense, table);   // values given at run time
+///     qlora::QuantizedMatrix v = qlora::quantize<Mine>(dense, table);   // for a RuntimeTable
 ///
 /// The rounding steps are bitsandbytes', so codes are equal bit for bit: a full block is multiplied
 /// by the reciprocal of its scale, a short last block divided by it, with 1e-38 as the least scale.
 ///
-/// Finite weights decode to finite weights, or NumericError is thrown. Scales that are too small for
-/// their storage are not refused: a block whose scale becomes 0 decodes to zeros, so that its error is
-/// at most its largest weight, and near that size (below 2^-14 in float16) scales have few digits and
-/// the error is at most twice the largest weight.
+/// Finite weights decode to finite weights, or NumericError is thrown. Scales that are too small
+/// for their storage are not refused: a block whose scale becomes 0 decodes to zeros, so that its
+/// error is at most its largest weight, and near that size (below 2^-14 in float16) scales have few
+/// digits and the error is at most twice the largest weight.
 ///
 /// May be called by several threads at once.
 #pragma once
@@ -35,12 +35,13 @@
 namespace qlora {
 
 /// What `quantize` does with NaN, infinity and weights that are too large for the format.
+///
+/// The largest weight that a format surely holds is the largest float for NF4 and its like with
+/// float32 scales, 65504 times the value that a block's largest weight maps to with float16 scales,
+/// and with every Scale of this library at least a thirty-second of what it can hold at best.
 enum class on_non_finite {
-  reject,   ///< throws NumericError that names the row and column, or the block whose scale is too large
-  saturate  ///< NaN becomes 0; larger weights become the largest that the format surely holds: with
-            ///< float32 scales a block the largest float (an eighth of it where the code values round
-            ///< beyond), with a narrower T its largest times the code value that a block's largest
-            ///< weight maps to, with others at least a thirty-second of what they can hold
+  reject,   ///< throws NumericError that names row and column, or the block of a scale too large
+  saturate  ///< NaN becomes 0, larger weights the largest that the format surely holds
 };
 
 struct QuantizeOptions {
@@ -62,8 +63,8 @@ inline constexpr bool is_table<RuntimeTable<Bits>> = true;
 /// Throws unless the values that a user gave serve a matrix of so many rows.
 template <RuntimeCodebook Code>
 void require_table(const typename Code::Storage& codebook, Index rows) {
-  require<ShapeError>(codebook.fits(rows), "quantize: the table of values does not fit a matrix of ",
-                      rows, " rows");
+  require<ShapeError>(codebook.fits(rows),
+                      "quantize: the table of values does not fit a matrix of ", rows, " rows");
   if constexpr (is_table<Code>) {
     const auto& values = codebook.values;
     for (auto at = values.begin(); at != values.end(); at += Code::count)
@@ -103,7 +104,8 @@ struct Encoder<Code> {
   }
 
   void operator()(const float* value, Index begin, Index count, std::uint8_t* code) const {
-    for (Index i = 0; i < count; ++i) code[i] = one(value[i], Code::by_row ? (begin + i) / cols_ : 0);
+    for (Index i = 0; i < count; ++i)
+      code[i] = one(value[i], Code::by_row ? (begin + i) / cols_ : 0);
   }
   std::uint8_t of_zero(Index row) const { return one(0.f, Code::by_row ? row : 0); }
 
@@ -140,8 +142,8 @@ void encode_block(const float* x, Index begin, Index count,
   }
 }
 
-/// Codes by the scale as computed: reference over `value`, the code value that it maps to. Returns the
-/// reference to store: a short block's is no smaller than 1e-38.
+/// Codes by the scale as computed: reference over `value`, the code value that it maps to. Returns
+/// the reference to store: a short block's is no smaller than 1e-38.
 template <class F>
 float encode_by_reference(const float* x, Index begin, Index count, bool full, float reference,
                           float value, const Encoder<typename F::CodebookType>& encoder,
@@ -239,10 +241,11 @@ void require_finite_decoded(const QuantizedView<F>& w, const float* weights) {
     w.decode_range(begin, n, decoded);
     if (all_finite(decoded, n)) continue;
     const Index i = begin + (std::find_if_not(decoded, decoded + n, is_finite) - decoded);
-    throw NumericError(message("quantize: row ", i / w.cols(), ", column ", i % w.cols(), " (block ",
-                               i / w.block_size(), "): expected a weight that the format can hold, "
-                               "found ", weights[i], ", which would come back as ",
-                               decoded[i - begin]));
+    throw NumericError(message("quantize: row ", i / w.cols(), ", column ", i % w.cols(),
+                               " (block ", i / w.block_size(),
+                               "): expected a weight that the format can hold, "
+                               "found ",
+                               weights[i], ", which would come back as ", decoded[i - begin]));
   }
 }
 
@@ -288,6 +291,10 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
   typename F::ScaleType::Storage scale;
   std::uint8_t code_of_zero = 0;
   if constexpr (codes_follow_stored<F>) {
+    static_assert(
+        requires(const typename F::ScaleType::View& stored) { unscaled(1.f, stored(Index{0})); },
+        "quantize: codes follow the scale as it is stored, so that a scale of a type of your own "
+        "needs unscaled(weight, that type) beside its scaled");
     for_each_reference([](Reference&, Index, Index) {});
     scale = F::ScaleType::store(references, reference_value_of<F>(codebook));
     const auto view = scale.view();
@@ -397,13 +404,13 @@ QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
 template <class F>
 QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
                             std::type_identity_t<detail::TableOf<F>> table,
-                            const QuantizeOptions& options = {})
-    requires RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
+                            const QuantizeOptions& options = {}) requires
+    RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
   return detail::quantize_with<F>(weights, rows, cols, options, std::move(table), true);
 }
 
-/// Quantizes any Eigen expression; double is rounded to float first, and infinite where it is beyond
-/// float.
+/// Quantizes any Eigen expression; double is rounded to float first, and infinite where it is
+/// beyond float.
 template <class F, class Derived>
 QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
                             const QuantizeOptions& options = {}) {
@@ -416,8 +423,8 @@ QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
 template <class F, class Derived>
 QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
                             std::type_identity_t<detail::TableOf<F>> table,
-                            const QuantizeOptions& options = {})
-    requires RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
+                            const QuantizeOptions& options = {}) requires
+    RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
   return detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
     return quantize<F>(w, rows, cols, std::move(table), options);
   });

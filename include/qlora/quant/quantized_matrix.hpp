@@ -14,8 +14,8 @@
 
 namespace qlora {
 
-/// Owns what a QuantizedView of the same format reads. A const one may be read by several threads at
-/// once.
+/// Owns what a QuantizedView of the same format reads. A const one may be read by several threads
+/// at once.
 template <class F>
 class QuantizedMatrix {
   static_assert(Format<F>, "QuantizedMatrix: the argument must be a BlockFormat");
@@ -51,9 +51,9 @@ class QuantizedMatrix {
     require<ShapeError>(scale_.size() == blocks, "QuantizedMatrix: expected ", blocks,
                         " scales for shape [", rows, ", ", cols, "], found ", scale_.size());
     if constexpr (RuntimeCodebook<typename F::CodebookType>)
-      require<ShapeError>(codebook_.fits(rows), "QuantizedMatrix: expected finite values of codes for ",
-                          rows, " rows, found ", codebook_.bytes(),
-                          " bytes of values that do not fit");
+      require<ShapeError>(codebook_.fits(rows),
+                          "QuantizedMatrix: expected finite values of codes for ", rows,
+                          " rows, found ", codebook_.bytes(), " bytes of values that do not fit");
   }
 
   Index rows() const { return rows_; }
@@ -89,8 +89,8 @@ class QuantizedMatrix {
   Index rows_ = 0, cols_ = 0, block_size_ = F::block_size;
 };
 
-/// A packed matrix of any format beside the weights that are kept in 16 bits. A const one may be read
-/// by several threads at once.
+/// A packed matrix of any format beside the weights that are kept in 16 bits. A const one may be
+/// read by several threads at once.
 template <class F, class Share>
 class QuantizedMatrix<OutlierPreserving<F, Share>> {
  public:

@@ -52,9 +52,15 @@ inline constexpr float largest_stored = [] {
 template <class T>
 T stored_number(float number, std::size_t block, const char* what) {
   constexpr float largest = largest_stored<T>;
-  // Up to half a step above its largest, float16 rounds down to that.
   const auto held = [&] {
-    return is_finite(number) && magnitude(number) <= largest + largest / 4096;
+    if constexpr (std::is_integral_v<T>) {
+      const auto wide = static_cast<double>(number);
+      return wide > static_cast<double>(std::numeric_limits<T>::min()) - 1 &&
+             wide < static_cast<double>(std::numeric_limits<T>::max()) + 1;
+    } else {
+      // Up to half a step above its largest, float16 rounds down to that.
+      return is_finite(number) && magnitude(number) <= largest + largest / 4096;
+    }
   };
   const auto refuse = [&] {
     throw NumericError(message("quantize: block ", block, ": expected a ", what, " of at most ",
@@ -77,10 +83,10 @@ T stored_number(float number, std::size_t block, const char* what) {
 /// What a Scale may have besides:
 /// - `codes_follow_stored` (true): weights are coded by the scale as it was stored, not as it was.
 ///   A View that gives a type of your own then needs `unscaled(weight, that type)`, the inverse.
-/// - `largest_scale`: scales up to this magnitude it surely holds, 0 if that is not known. `quantize`
-///   need not look at smaller weights again, and saturates there if it is asked to.
-/// - `moved(count, move)` of a View, which gives the View of `count` scales elsewhere (move(pointer,
-///   n) is the new place of n numbers): it can lie in a device's memory (cuda/device_matrix.hpp).
+/// - `largest_scale`: scales up to this magnitude it surely holds, 0 if that is not known.
+///   `quantize` need not look at smaller weights again, and saturates there if it is asked to.
+/// - `moved(count, move)` of a View, the View of `count` scales elsewhere, where move(pointer, n)
+///   is the new place of n numbers: it can lie in a device's memory (cuda/device_matrix.hpp).
 /// - `describe(archive, count)` of a Storage, which names its parts: it can be written to files and
 ///   read back (io/packed_file.hpp).
 template <class S>
@@ -155,7 +161,8 @@ struct DoubleQuant {
                 "DoubleQuant: the third argument must be a Scale, such as FloatScale<float>");
   static constexpr double bits_per_scale = 8.0 + Inner::bits_per_scale / BlockSize;
   /// Scales of both signs may lie twice as far apart, and come back a little larger.
-  static constexpr float largest_scale = std::min(1.f, largest_value<Map>) * (detail::held_scale<Inner> / 4);
+  static constexpr float largest_scale =
+      std::min(1.f, largest_value<Map>) * (detail::held_scale<Inner> / 4);
 
   struct View {
     using MapType = Map;

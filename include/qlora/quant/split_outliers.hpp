@@ -22,8 +22,8 @@ inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weigh
   const Index count = rows * cols;
   require_finite(weights, 0, count, cols);
   const auto kept = static_cast<Index>(share * static_cast<double>(count));
-  require<ShapeError>(kept <= Index{0xffffffff}, "quantize: outliers are counted in 32 bits, found ",
-                      kept, " of them");
+  require<ShapeError>(kept <= Index{0xffffffff},
+                      "quantize: outliers are counted in 32 bits, found ", kept, " of them");
   std::pair<std::vector<float>, Outliers> result{{weights, weights + count}, {}};
   auto& [rest, outliers] = result;
   outliers.row_start.assign(static_cast<std::size_t>(rows) + 1, 0);
