@@ -1,9 +1,10 @@
-# The INTERFACE targets: qlora::qlora needs Eigen; qlora::memory adds liburing where it is found, qlora::io adds nlohmann-json and
+# The INTERFACE targets: qlora::qlora needs Eigen and threads; qlora::memory adds liburing where it is found, qlora::io adds nlohmann-json and
 # OpenSSL, qlora::text adds PCRE2; qlora::cuda is there with the CUDA toolkit.
 # Used by the build and, after installation, by find_package(qlora).
 
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
-find_package(OpenMP QUIET COMPONENTS CXX)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
 find_package(CUDAToolkit 12.4 QUIET)
 find_package(nlohmann_json QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
@@ -21,10 +22,7 @@ if(NOT TARGET qlora)
   endif()
   target_include_directories(qlora INTERFACE ${QLORA_INCLUDE_DIR})
   target_compile_features(qlora INTERFACE cxx_std_20)
-  target_link_libraries(qlora INTERFACE Eigen3::Eigen)
-  if(OpenMP_CXX_FOUND)
-    target_link_libraries(qlora INTERFACE OpenMP::OpenMP_CXX)
-  endif()
+  target_link_libraries(qlora INTERFACE Eigen3::Eigen Threads::Threads)
 
   add_library(qlora_memory INTERFACE)
   add_library(qlora::memory ALIAS qlora_memory)

@@ -7,6 +7,7 @@
 #include "support/formats.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
+#include "support/threads.hpp"
 
 using qlora::Index;
 using qlora::RowMatrixXf;
@@ -93,12 +94,10 @@ TEST_CASE("any dense expression can be quantized, and threads do not change the 
   REQUIRE(a.codes() == b.codes());
   REQUIRE(a.codes() == c.codes());
   REQUIRE(a.scale().codes == b.scale().codes);
-#if defined(_OPENMP)
-  const int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
-  const auto serial = qlora::quantize<qlora::Nf4Dq>(x);
-  omp_set_num_threads(threads);
-  REQUIRE(serial.codes() == a.codes());
-  REQUIRE(serial.scale().codes == a.scale().codes);
-#endif
+  const auto [one, four] =
+      test::with_one_and_four_threads([&] { return qlora::quantize<qlora::Nf4Dq>(x); });
+  for (const auto* w : {&one, &four}) {
+    REQUIRE(w->codes() == a.codes());
+    REQUIRE(w->scale().codes == a.scale().codes);
+  }
 }

@@ -1,28 +1,33 @@
 // Runs a body with one thread and with several, for comparison.
 #pragma once
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 #include <utility>
 
+#include "qlora/core/parallel.hpp"
+
 namespace test {
+
+// Loops use `count` threads while it lives.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(qlora::thread_count()) { qlora::set_thread_count(count); }
+  ~Threads() { qlora::set_thread_count(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
 
 // The results of `body()` on one thread and on four.
 template <class Body>
 auto with_one_and_four_threads(Body&& body) {
-#if defined(_OPENMP)
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(1);
-  auto one = body();
-  omp_set_num_threads(4);
-  auto four = body();
-  omp_set_num_threads(before);
-  return std::pair{std::move(one), std::move(four)};
-#else
-  return std::pair{body(), body()};
-#endif
+  const auto on = [&](int count) {
+    const Threads threads(count);
+    return body();
+  };
+  auto one = on(1);
+  return std::pair{std::move(one), on(4)};
 }
 
 }  // namespace test

@@ -1,50 +1,95 @@
-/// Loops over OpenMP's threads, serial without it. Results never depend on which thread ran what.
+/// Loops over several threads. Results never depend on which thread ran what.
 ///
-///     qlora::parallel_for(rows, [&](Index row) { ... });
+///     qlora::parallel_for(rows, [&](Index row) {
+///       y.row(row) = 2 * x.row(row);
+///     });
+///
+/// The threads are the library's own and sleep when they have nothing to do. Their number is
+/// `thread_count()`: the processors that the process may use by its affinity and its cgroup's CPU
+/// quota, or what the environment variable OMP_NUM_THREADS says when the library first asks, or
+/// what `set_thread_count` said last.
 #pragma once
 
-#include <exception>
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
 
 #include "qlora/core/config.hpp"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
+#include "qlora/core/error.hpp"
+#include "qlora/core/processors.hpp"
+#include "qlora/core/thread_pool.hpp"
 
 namespace qlora {
 
-/// The number of threads a parallel loop may use here (1 inside another parallel loop).
-inline int thread_count() {
-#if defined(_OPENMP)
-  return omp_in_parallel() ? 1 : omp_get_max_threads();
-#else
-  return 1;
-#endif
+namespace detail {
+
+inline constexpr int most_threads = 1 << 16;
+
+/// The number of threads that OMP_NUM_THREADS asks for, the first one of a list; 0 without it.
+/// Throws FormatError if it is no number.
+inline int threads_asked(const char* variable) {
+  if (!variable || !*variable) return 0;
+  char* end = nullptr;
+  const long count = std::strtol(variable, &end, 10);
+  while (*end == ' ') ++end;
+  require<FormatError>(count >= 1 && count <= most_threads && (*end == '\0' || *end == ','),
+                       "OMP_NUM_THREADS: expected a number of threads from 1 to ", most_threads,
+                       ", found '", variable, "'");
+  return static_cast<int>(count);
 }
 
-/// Calls `body(i)` for i in [0, count), each once. The first exception is rethrown after the loop.
+inline std::atomic<int>& thread_setting() {
+  static std::atomic<int> count = [] {
+    const int asked = threads_asked(std::getenv("OMP_NUM_THREADS"));
+    return asked > 0 ? asked : usable_processors();
+  }();
+  return count;
+}
+
+}  // namespace detail
+
+/// The number of threads that a loop started here may use: 1 inside another loop. Throws
+/// FormatError if OMP_NUM_THREADS is set to what is no number of threads. Safe to call from
+/// several threads.
+inline int thread_count() {
+  return detail::inside_loop ? 1 : detail::thread_setting().load(std::memory_order_relaxed);
+}
+
+/// Sets the number of threads of loops that start from now on, whatever thread starts them. Throws
+/// FormatError unless `count` is from 1 to 65536. Safe to call from several threads.
+inline void set_thread_count(int count) {
+  require<FormatError>(count >= 1 && count <= detail::most_threads,
+                       "set_thread_count: expected a number from 1 to ", detail::most_threads,
+                       ", found ", count);
+  detail::thread_setting().store(count, std::memory_order_relaxed);
+}
+
+/// Calls `body(i)` for i in [0, count), each once, and returns when all have returned. If calls
+/// throw, the exception of the lowest i is rethrown, as by a loop on one thread, and calls for
+/// later i may be left out. Runs on the calling thread alone inside another loop, and while another
+/// thread's loop has the threads. Safe to call from several threads; `body` is called from several
+/// at once.
 template <class Body>
 void parallel_for(Index count, Body&& body) {
-#if defined(_OPENMP)
   if (count > 1 && thread_count() > 1) {
-    std::exception_ptr failure;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (Index i = 0; i < count; ++i) {
-      try {
-        body(i);
-      } catch (...) {
-#pragma omp critical(qlora_parallel_for)
-        if (!failure) failure = std::current_exception();
-      }
-    }
-    if (failure) std::rethrow_exception(failure);
-    return;
+    struct Loop {
+      Body& body;
+      Index count, step;
+    } loop{body, count, (count - 1) / detail::ThreadPool::most_units + 1};
+    const auto run = [](void* of, Index unit) {
+      const Loop& all = *static_cast<const Loop*>(of);
+      const Index begin = unit * all.step;
+      const Index end = all.step < all.count - begin ? begin + all.step : all.count;
+      for (Index i = begin; i < end; ++i) all.body(i);
+    };
+    const Index units = (count - 1) / loop.step + 1;
+    if (detail::ThreadPool::instance().run(thread_count(), units, &loop, run)) return;
   }
-#endif
   for (Index i = 0; i < count; ++i) body(i);
 }
 
-/// Calls `body(begin, end)` for consecutive ranges of `grain` that cover [0, count).
+/// Calls `body(begin, end)` for consecutive ranges of `grain` that cover [0, count); otherwise as
+/// parallel_for.
 template <class Body>
 void parallel_ranges(Index count, Index grain, Body&& body) {
   const Index ranges = (count + grain - 1) / grain;
@@ -54,8 +99,8 @@ void parallel_ranges(Index count, Index grain, Body&& body) {
   });
 }
 
-/// A range length that gives every thread `per_thread` ranges of at least `smallest`, a multiple of
-/// `smallest`.
+/// A range length, a multiple of `smallest`, that gives each thread about `per_thread` ranges.
+/// Safe to call from several threads.
 inline Index grain_for(Index count, Index smallest, Index per_thread = 1) {
   const Index wanted = thread_count() * per_thread;
   const Index even = (count + wanted - 1) / wanted;
