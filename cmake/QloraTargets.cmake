@@ -1,18 +1,25 @@
-# The INTERFACE targets: qlora::qlora needs Eigen and threads; qlora::memory adds liburing where it is found, qlora::io adds nlohmann-json and
-# OpenSSL, qlora::text adds PCRE2; qlora::cuda is there with the CUDA toolkit.
+# The INTERFACE targets: qlora::qlora needs Eigen and threads, and takes Highway where it is found; qlora::memory adds liburing where
+# it is found, qlora::io nlohmann-json and OpenSSL, qlora::text PCRE2; qlora::cuda is there with the CUDA toolkit.
 # Used by the build and, after installation, by find_package(qlora).
 
-find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+# Eigen's own file takes a version for one major number only, and both 3 and 5 are fine.
+if(NOT TARGET Eigen3::Eigen)
+  find_package(Eigen3 REQUIRED NO_MODULE)
+endif()
+if(Eigen3_VERSION AND Eigen3_VERSION VERSION_LESS 3.4)
+  message(FATAL_ERROR "qlora needs Eigen 3.4 or later, found ${Eigen3_VERSION} in ${Eigen3_DIR}")
+endif()
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(CUDAToolkit 12.4 QUIET)
 find_package(nlohmann_json QUIET)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
+find_path(HIGHWAY_INCLUDE_DIR hwy/highway.h)
 find_path(PCRE2_INCLUDE_DIR pcre2.h)
 find_library(PCRE2_LIBRARY pcre2-8)
 find_path(URING_INCLUDE_DIR liburing.h)
 find_library(URING_LIBRARY uring)
-mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_LIBRARY URING_INCLUDE_DIR URING_LIBRARY)
+mark_as_advanced(HIGHWAY_INCLUDE_DIR PCRE2_INCLUDE_DIR PCRE2_LIBRARY URING_INCLUDE_DIR URING_LIBRARY)
 
 if(NOT TARGET qlora)
   add_library(qlora INTERFACE)
@@ -23,6 +30,9 @@ if(NOT TARGET qlora)
   target_include_directories(qlora INTERFACE ${QLORA_INCLUDE_DIR})
   target_compile_features(qlora INTERFACE cxx_std_20)
   target_link_libraries(qlora INTERFACE Eigen3::Eigen Threads::Threads)
+  if(HIGHWAY_INCLUDE_DIR)
+    target_include_directories(qlora SYSTEM INTERFACE ${HIGHWAY_INCLUDE_DIR})
+  endif()
 
   add_library(qlora_memory INTERFACE)
   add_library(qlora::memory ALIAS qlora_memory)
@@ -51,10 +61,17 @@ if(NOT TARGET qlora)
     endif()
   endif()
 
-  if(TARGET qlora_io AND PCRE2_LIBRARY)
+  if(TARGET qlora_io AND PCRE2_LIBRARY AND PCRE2_INCLUDE_DIR)
     add_library(qlora_text INTERFACE)
     add_library(qlora::text ALIAS qlora_text)
     target_include_directories(qlora_text SYSTEM INTERFACE ${PCRE2_INCLUDE_DIR})
     target_link_libraries(qlora_text INTERFACE qlora_io ${PCRE2_LIBRARY})
+  endif()
+
+  # Where vectors would help. Targets may have flags of their own, so this is said and not asked for.
+  if(NOT HIGHWAY_INCLUDE_DIR)
+    message(STATUS "qlora: Highway is not found (hwy/highway.h, Debian's libhwy-dev): products and decoding will be several times slower")
+  elseif(NOT QLORA_NATIVE AND NOT QLORA_ARCH AND NOT CMAKE_CXX_FLAGS MATCHES "-m(arch|avx|cpu|ssse3|sse4)")
+    message(STATUS "qlora: CMAKE_CXX_FLAGS name no processor: products and decoding are faster with -march=native or -march=x86-64-v3")
   endif()
 endif()
