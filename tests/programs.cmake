@@ -23,11 +23,17 @@ add_test(NAME "programs: end to end on the real model"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/end_to_end_test.py)
 set_tests_properties("programs: end to end on the real model" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 RUN_SERIAL ON)
 
+get_target_property(eigen_include Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
+
 add_test(NAME "house: includes go only up the list of folders"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/include_direction.py ${PROJECT_SOURCE_DIR}/include/qlora)
 add_test(NAME "house: clang-format leaves every file as it is"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/format.py ${PROJECT_SOURCE_DIR})
 set_tests_properties("house: clang-format leaves every file as it is" PROPERTIES SKIP_RETURN_CODE 77)
+add_test(NAME "house: examples in headers compile"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/examples/headers.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} -std=c++20
+    -fsyntax-only -w -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen_include})
+set_tests_properties("house: examples in headers compile" PROPERTIES TIMEOUT 900)
 
 # Code that must not compile, with the sentence it must give; each file has the sentence in its first line.
 file(GLOB refused CONFIGURE_DEPENDS compile_fail/*.cpp)
@@ -35,18 +41,18 @@ foreach(source ${refused})
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE "_" " " title ${name})
   add_test(NAME "compile fail: ${title}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/refused.py
-    ${source} ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -isystem ${EIGEN3_INCLUDE_DIR})
+    ${source} ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen_include})
 endforeach()
 
-# How others build with the library: the bare compiler, find_package, FetchContent.
-foreach(way bare installed fetched)
+# How others build with the library: the bare compiler, find_package, FetchContent, and what CMake says where something lacks.
+foreach(way bare installed fetched configured)
   add_test(NAME "consumer: ${way}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/consumer/consumer.py ${way}
-    ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
+    ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
   set_tests_properties("consumer: ${way}" PROPERTIES TIMEOUT 600)
 endforeach()
 
 add_test(NAME "consumer: the same bits whatever the compiler and its flags" COMMAND ${python}
-  ${CMAKE_CURRENT_SOURCE_DIR}/consumer/same_bits.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
+  ${CMAKE_CURRENT_SOURCE_DIR}/consumer/same_bits.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
 set_tests_properties("consumer: the same bits whatever the compiler and its flags" PROPERTIES TIMEOUT 900)
 
 # The scalar functions, the view and the kernels on the device's side, where nvcc is found.

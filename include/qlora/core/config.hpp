@@ -11,6 +11,11 @@
 /// `QLORA_NO_RUNTIME_AVX2` to build without that choice.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "qlora needs C++20: compile with -std=c++20 or later"
+#include "qlora needs C++20"  // is not there, which ends the compilation before pages of errors
+#endif
+
 #if defined(__FAST_MATH__) && !defined(QLORA_ALLOW_FAST_MATH)
 #error \
     "qlora: -ffast-math changes the bits of decoded weights; define QLORA_ALLOW_FAST_MATH to accept that"
