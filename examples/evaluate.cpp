@@ -1,9 +1,9 @@
 // Evaluates a Llama model, with or without an adapter, on one task:
 //
-//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task perplexity --data jargon.txt --stride
-//   256 evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task mmlu --data zero_shot_mmlu_val.json
-//   --shots 5 evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task questions.jsonl evaluate
-//   --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --task generation --data asked.jsonl
+//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task perplexity --data jargon.txt --stride 256
+//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task mmlu --data mmlu.json --shots 5
+//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task questions.jsonl
+//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --task generation --data asked.jsonl
 //
 // perplexity: a token, a word and a byte of a text. mmlu: JSON lines {subject, input, output}. A
 // file: JSON lines {prompt, choices[], answer}. generation: the answers of the model without and

@@ -13,7 +13,7 @@
 /// squared error) or M (mean absolute error). Given M = m, the others are normal within (-m, m);
 /// with the density of M this leaves one density over x in (-1, 1),
 ///
-///     h(x) = integral over m of phi(m) P(|W| < m)^(I-2) m^(p+1) phi(m x),   p = 2 or 1,
+///   h(x) = integral over m of phi(m) P(|W| < m)^(I-2) m^(p+1) phi(m x),   p = 2 or 1,
 ///
 /// on which Lloyd's conditions hold: cells end half-way between values, a value is its cell's mean
 /// (p = 2) or median (p = 1). Fixed values stay: 0 (weights that are zero stay zero) and those that

@@ -3,16 +3,14 @@
 ///
 ///     struct Ternary { static constexpr std::array values{-1.f, 0.f, 1.f}; };
 ///     static_assert(qlora::Codebook<Ternary> && qlora::code_bits<Ternary> == 2);
-///     qlora::encode<Ternary>(0.7f);   // 2: the code of the nearest value; a tie takes the lower
-///     one
+///     qlora::encode<Ternary>(0.7f);   // 2, the code of the nearest value; a tie takes the lower one
 ///
 /// A codebook can't be a local struct (C++ gives those no static members). It may also have
 ///
 /// - `largest`: the magnitude that a block's absmax maps to, if not the largest one (GGUF's Q8_0
 ///   has a code for -128 and maps absmax to 127);
 /// - `tie_goes_up(lower, upper)`: whether a number half-way between two neighbouring codes takes
-/// the
-///   upper one;
+///   the upper one;
 /// - `thresholds`: an array of its own instead of the mid-points.
 #pragma once
 

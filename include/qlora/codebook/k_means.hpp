@@ -1,7 +1,7 @@
 /// The best values for weighted points on a line: k-means in one dimension, exact.
 ///
 ///     std::vector<qlora::WeightedPoint> points = ...;          // ascending positions
-///     std::vector<float> values = qlora::k_means(points, 16);  // ascending, of least error
+///     std::vector<float> values = qlora::k_means(points, 16);  // ascending, of least squared error
 #pragma once
 
 #include <cmath>

@@ -1,8 +1,7 @@
 /// AdamW and Lion on the device, state in float or in blockwise 8-bit codes as in optim/state.hpp;
 /// one pass over parameter, gradient and state.
 ///
-///     OptimizerStep<AdamWUpdate, FloatState> kernel{AdamWUpdate::at(options, t), p, g, count,
-///     state};
+///     OptimizerStep<AdamWUpdate, FloatState> kernel{AdamWUpdate::at(options, t), p, g, count, state};
 #pragma once
 
 #include <cmath>

@@ -1,6 +1,6 @@
 /// Agreement of rankings (Kendall's tau, Spearman's rho) and of labels (Cohen's and Fleiss' kappa).
 ///
-///     double tau = qlora::kendall_tau(elo, scores);
+///     double tau = qlora::kendall_tau(ratings, scores);
 ///     double kappa = qlora::cohen_kappa(judge_a, judge_b);
 #pragma once
 

@@ -1,7 +1,7 @@
 /// Whether numbers look normal: the test of Shapiro and Wilk, as the QLoRA paper's appendix asks it
 /// of a model's weights, row by row.
 ///
-///     double p = qlora::shapiro_wilk(row).p;      // below 0.05: not normal at that level
+///     double p = qlora::shapiro_wilk(numbers).p;      // below 0.05: not normal at that level
 ///
 /// Royston, "Remark AS R94", Applied Statistics 44 (1995), with its polynomials.
 #pragma once

@@ -1,7 +1,7 @@
 /// GGUF's block types that are formats of this library, from packed bytes to packed bytes: no
 /// weight changes its value.
 ///
-///     auto w = qlora::from_gguf_blocks<qlora::Q4_0>(tensor.bytes, rows, cols);
+///     auto w = qlora::from_gguf_blocks<qlora::Q4_0>(packed, rows, cols);
 ///     std::vector<std::byte> bytes = qlora::to_gguf_blocks(w);
 ///
 /// GGUF puts codes 0..15 of a block into the low nibbles and 16..31 into the high ones; matrices

@@ -1,6 +1,6 @@
 /// SHA-256 of bytes, by OpenSSL (link libcrypto).
 ///
-///     qlora::sha256(file.bytes());   // 64 hexadecimal digits
+///     qlora::sha256(bytes);   // 64 hexadecimal digits
 #pragma once
 
 #include <openssl/evp.h>

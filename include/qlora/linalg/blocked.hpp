@@ -2,8 +2,8 @@
 /// then decoding is what other libraries' packing pass is, or dense; the arithmetic is that of
 /// micro_kernel.hpp, bfloat16.hpp or amx.hpp.
 ///
-///     blocked_multiply_transposed<Float32>(x, weight, y);   // y = x Wᵀ
-///     blocked_multiply<Float32>(dy, weight, dx);            // dx = dy W
+///   blocked_multiply_transposed<Float32>(x, weight, y);   // y = x Wᵀ
+///   blocked_multiply<Float32>(dy, weight, dx);            // dx = dy W
 ///
 /// For y, the rows of W are broadcast and vectors run along the tokens: a row decodes in its own
 /// order, nothing is transposed but x, once a call. For dx, vectors run along a row of W as it is.

@@ -1,8 +1,8 @@
 /// A packed matrix in Eigen's expressions: the product decodes as it goes.
 ///
-///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in]
-///     dx.noalias() += 2.f * (dy * w);      // w: QuantizedMatrix [out, in]
-///     VectorXf z = w * v;                  // w on the left works too
+///     RowMatrixXf y = x * w.transpose();   // x: any dense expression [tokens, in], w: [out, in]
+///     dx.noalias() += 2.f * (dy * w);      // dy: [tokens, out]
+///     Eigen::VectorXf z = w * v;           // on the left it works too; v: [in]
 ///
 /// The scalar is the dense side's. Products of a temporary packed matrix do not compile: the
 /// expression would dangle. Expressions of one matrix may be evaluated by several threads at once.

@@ -1,7 +1,7 @@
 /// The innermost products: a few rows by two vectors of columns, kept in registers while the depth
 /// runs. One implementation for every instruction set of Highway and for every arithmetic.
 ///
-///     c[r][0..width) += sum over k of a[r][k] * b[k][0..width),   r < rows
+///   c[r][0..width) += sum over k of a[r][k] * b[k][0..width),   r < rows
 ///
 /// a's numbers are broadcast, so its rows may lie anywhere; b's rows are vectors. Every element is
 /// summed in the order of k, whatever tile it falls into.

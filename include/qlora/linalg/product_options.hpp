@@ -1,7 +1,7 @@
 /// What a product may do besides multiplying, and in which arithmetic.
 ///
 ///     // y = x Wᵀ + y + s low Bᵀ, in one pass over y
-///     multiply_transposed<float>(x, w, y, {.beta = 1, .low_rank = {&low, &b, s}});
+///     multiply_transposed<float>(x, w.view(), y, {.beta = 1, .low_rank = {&low, &b, s}});
 #pragma once
 
 #include <string_view>

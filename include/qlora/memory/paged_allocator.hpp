@@ -1,6 +1,7 @@
 /// A standard allocator over a Pager.
 ///
-///     std::vector<float, qlora::PagedAllocator<float, qlora::FilePager>> state(n, pager);
+///     using Allocator = qlora::PagedAllocator<float, qlora::FilePager>;
+///     std::vector<float, Allocator> state(n, Allocator(pager));
 ///     Eigen::Map<Eigen::VectorXf> map(state.data(), n);
 ///
 /// Memory comes zeroed and objects are not constructed: construction would touch every page. So T

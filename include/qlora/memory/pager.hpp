@@ -2,13 +2,13 @@
 /// works on a range pins it first.
 ///
 ///     qlora::FilePager pager({.directory = "/scratch", .resident = {.budget = 256 << 20}});
-///     float* state = static_cast<float*>(pager.allocate(bytes));
-///     pager.prefetch(state + n, n * sizeof(float));   // runs ahead
+///     float* state = static_cast<float*>(pager.allocate(2 * n * sizeof(float)));
+///     pager.prefetch(state + n, n * sizeof(float));  // runs ahead
 ///     {
 ///       auto pinned = pager.pin(state, n * sizeof(float));
 ///       work(state, n);
-///     }                                               // may be evicted from here on
-///     pager.deallocate(state, bytes);
+///     }  // from here on it may be evicted
+///     pager.deallocate(state, 2 * n * sizeof(float));
 ///
 /// Memory comes zeroed. A pager is a handle: copies share the memory, and are equal. Any number of
 /// threads may call one at a time.

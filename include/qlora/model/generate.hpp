@@ -1,8 +1,7 @@
 /// The next token from logits, and whole answers: greedy, or sampling by temperature, top-k and
 /// top-p with a seed.
 ///
-///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .top_p = 0.9f, .seed
-///     = 1},
+///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .seed = 1},
 ///                     [&](qlora::Token id) { print(id); return id != end; });
 #pragma once
 

@@ -1,10 +1,9 @@
 /// Llama: token embedding, blocks, a final norm and a head that shares the embedding or has its
 /// own.
 ///
-///     qlora::Llama<> model = qlora::load_llama(gguf, {.format = "nf4-dq"});
+///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq"});
 ///     model.adapt({.rank = 16, .alpha = 32});
-///     double loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward =
-///     true}).sum;
+///     auto loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward = true}).sum;
 ///
 /// Touvron et al. 2023. All matrices are [tokens, features]; several sequences lie one after the
 /// other.

@@ -1,7 +1,7 @@
 /// What stands beside the weights of a Llama: config.json of a folder, the keys of a GGUF file.
 ///
-///     qlora::set_llama_keys(gguf_writer, config, tokenizer);
-///     nlohmann::json json = qlora::config_json(config, tokenizer, true);
+///     qlora::set_llama_keys(gguf_writer, config, tokenizer_data);
+///     nlohmann::json json = qlora::config_json(config, tokenizer_data, true, "float32");
 #pragma once
 
 #include <cstdint>

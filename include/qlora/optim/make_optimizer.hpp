@@ -1,7 +1,7 @@
 /// Optimizers by name, in plain or in paged memory.
 ///
-///     const qlora::FilePagerOptions files{.directory = "/scratch"};
-///     auto optimizer = qlora::make_optimizer<float>({.name = "adamw8bit", .paged = files});
+///     auto optimizer = qlora::make_optimizer<float>(
+///         {.name = "adamw8bit", .learning_rate = 2e-4, .paged = qlora::FilePagerOptions{"/scratch"}});
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 /// Learning-rate schedules as in transformers: a factor for step t = 0, 1, ...
 ///
-///     double lr = 2e-4 * qlora::schedule_factor(qlora::Schedule::cosine, t, 10, 100);
+///     double lr = 2e-4 * qlora::schedule_factor(qlora::Schedule::cosine, step, 10, 100);
 #pragma once
 
 #include <algorithm>

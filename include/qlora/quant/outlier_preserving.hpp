@@ -2,8 +2,7 @@
 /// of their block. Blumenberg et al. 2026 ("outlier-preserving quantization").
 ///
 ///     using Bof4SOpq = qlora::OutlierPreserving<qlora::Bof4S, std::ratio<1, 1000>>;
-///     // One weight of a thousand is kept.
-///     qlora::QuantizedMatrix w = qlora::quantize<Bof4SOpq>(dense);
+///     qlora::QuantizedMatrix w = qlora::quantize<Bof4SOpq>(dense);   // keeps 1 weight in 1000
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 /// A packed matrix by reference: pointers and sizes, trivially copyable, the same type on host and
 /// device.
 ///
+///     qlora::QuantizedView view = w.view();
 ///     float sum = 0;
-///     for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
+///     for (qlora::Index col = 0; col < view.cols(); ++col) sum += view(row, col);
 ///
 /// Weights are blocked and packed in row-major order over the whole matrix, so a block may span
 /// rows. A view may be read by several threads at once. This header has the class alone;

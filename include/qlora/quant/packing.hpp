@@ -1,8 +1,8 @@
 /// Codes of 1 to 8 bits in a stream of bytes, the first code in the highest bits: two 4-bit codes a
 /// byte with the first in the high nibble, as in bitsandbytes.
 ///
-///     qlora::write_code<4>(bytes, 0, 7);
-///     qlora::read_code<4>(bytes, 0);   // 7
+///     qlora::write_code<4>(codes, 0, 7);
+///     qlora::read_code<4>(codes, 0);   // 7
 #pragma once
 
 #include <cstdint>

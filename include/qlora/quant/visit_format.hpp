@@ -1,7 +1,8 @@
 /// From a format's name, as a command line has it, to its type.
 ///
-///     qlora::visit_format("nf4-dq", 64, [&]<class Format>() { use(qlora::quantize<Format>(dense,
-///     {.block_size = 64})); });
+///     qlora::visit_format("nf4-dq", 64, [&]<class Format>() {
+///       use(qlora::quantize<Format>(dense, {.block_size = 64}));
+///     });
 #pragma once
 
 #include <array>

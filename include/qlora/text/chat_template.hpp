@@ -1,9 +1,8 @@
 /// Chats as token ids. The ChatML family of templates is recognized in the file's Jinja text, its
 /// default system message included; other templates are refused.
 ///
-///     qlora::ChatTemplate chat(data, tokenizer);
-///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);   // ends where the
-///     assistant begins to speak
+///     qlora::ChatTemplate chat(tokenizer_data, tokenizer);
+///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);  // the assistant's turn next
 #pragma once
 
 #include <cstdint>

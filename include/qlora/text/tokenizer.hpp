@@ -2,8 +2,8 @@
 /// rank. Sennrich et al. 2016; Radford et al. 2019 (bytes).
 ///
 ///     qlora::Tokenizer tokenizer(qlora::tokenizer_data(gguf));
-///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");       // special
-///     tokens recognized ids = tokenizer.encode_plain("never special: <|im_end|>");
+///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");  // a special token
+///     ids = tokenizer.encode_plain("never special: <|im_end|>");
 ///     tokenizer.decode(ids);
 #pragma once
 

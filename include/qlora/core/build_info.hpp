@@ -1,0 +1,90 @@
+/// What the compiler and its flags chose for the translation unit that asks, and in words where a
+/// slow path is in use.
+///
+///     std::cout << qlora::to_string(qlora::build_info());
+///     for (const std::string& sentence : qlora::build_info().slow) print(sentence);
+///
+/// Two translation units that are compiled with different flags get different answers.
+#pragma once
+
+#include <Eigen/Core>
+#include <string>
+#include <vector>
+
+#include "qlora/core/config.hpp"
+#include "qlora/core/error.hpp"
+#include "qlora/core/parallel.hpp"
+#include "qlora/version.hpp"
+
+#if QLORA_HAS_HIGHWAY && !defined(__CUDACC__)
+#include <hwy/highway.h>
+#endif
+
+namespace qlora {
+
+struct BuildInfo {
+  std::string version;            ///< of this library
+  std::string eigen;              ///< Eigen's version
+  std::string highway;            ///< Highway's version; empty if it is not found or not wanted
+  std::string vectors;            ///< the instruction set that kernels are compiled for; "none"
+  std::string threads;            ///< their kind and number
+  bool io_uring;                  ///< whether paged memory may use io_uring
+  bool cuda;                      ///< whether this translation unit is compiled for CUDA devices
+  std::vector<std::string> slow;  ///< sentences, one for each slow path in use
+};
+
+/// Throws FormatError if OMP_NUM_THREADS is set to what is no number of threads. Safe to call from
+/// several threads.
+[[maybe_unused]] static BuildInfo build_info() {
+  BuildInfo info{.version = QLORA_VERSION,
+                 .eigen = {},
+                 .highway = {},
+                 .vectors = "none",
+                 .threads = message("a pool of ", thread_count()),
+                 .io_uring = false,
+                 .cuda = false,
+                 .slow = {}};
+#if EIGEN_MAJOR_VERSION >= 5  // 3.4 is called world 3, major 4
+  info.eigen = message(EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION, ".", EIGEN_PATCH_VERSION);
+#else
+  info.eigen = message(EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION);
+#endif
+#if defined(QLORA_USE_URING)
+  info.io_uring = true;
+#endif
+#if defined(__CUDACC__)
+  info.cuda = true;
+#elif QLORA_HAS_HIGHWAY
+  info.highway = message(HWY_MAJOR, ".", HWY_MINOR, ".", HWY_PATCH);
+#if QLORA_HAS_VECTORS || (!defined(QLORA_HAS_VECTORS) && HWY_TARGET != HWY_SCALAR)
+  info.vectors = hwy::TargetName(HWY_STATIC_TARGET);
+#else
+  info.slow.push_back(
+      "The compiler's flags name no processor with vectors that the kernels need: products and "
+      "decoding are several times faster with -march=native or -march=x86-64-v3.");
+#endif
+#elif defined(QLORA_NO_HIGHWAY)
+  info.slow.push_back("QLORA_NO_HIGHWAY is defined: products are Eigen's, decoding is scalar.");
+#else
+  info.slow.push_back(
+      "Highway is not found (hwy/highway.h, Debian's libhwy-dev): products are Eigen's, decoding "
+      "is scalar.");
+#endif
+#if !defined(__OPTIMIZE__)
+  info.slow.push_back("The compiler does not optimize: everything is many times faster with -O2.");
+#endif
+  return info;
+}
+
+/// What stands in `info`, a line for each thing. Safe to call from several threads.
+inline std::string to_string(const BuildInfo& info) {
+  std::string text =
+      message("qlora ", info.version, "\nEigen ", info.eigen, "\nHighway ",
+              info.highway.empty() ? "none" : info.highway, "\nvectors ", info.vectors,
+              "\nthreads ", info.threads, "\nio_uring ", info.io_uring ? "yes" : "no", "\nCUDA ",
+              info.cuda ? "yes" : "no", "\n");
+  for (const std::string& sentence : info.slow) text += sentence + "\n";
+  return text;
+}
+
+}  // namespace qlora
