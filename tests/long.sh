@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
 parts=${*:-clang tidy laws curve neon formats sanitize cuda}
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libomp-16-dev libboost-context-dev
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libboost-context-dev
 fetch_model
 fetch_jargon
 
@@ -42,7 +42,6 @@ for part in $parts; do
       python3 tests/training_curve.py build/examples "$model" "$jargon"
       ;;
     neon)
-      # Without OpenMP: user emulation of qemu 7.2 waits for ever in libgomp's barriers.
       step "quant and linalg on NEON, under qemu"
       if ! dpkg --print-foreign-architectures | grep -qx arm64; then
         as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
@@ -55,7 +54,6 @@ for part in $parts; do
         -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/aarch64-linux-gnu" -DQLORA_ARCH=armv8-a+crypto \
         -DOPENSSL_CRYPTO_LIBRARY=/usr/lib/aarch64-linux-gnu/libcrypto.so -DQLORA_CUDA=OFF \
         -DRAPIDCHECK_LIBRARY=/usr/lib/aarch64-linux-gnu/librapidcheck.a -DPCRE2_LIBRARY=/usr/lib/aarch64-linux-gnu/libpcre2-8.so \
-        -DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON \
         -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF -DQLORA_TEST_FOLDERS="quant;linalg" \
         -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" >build/neon-configure.log
       cmake --build build/neon

@@ -15,7 +15,7 @@ import tempfile
 root, command = pathlib.Path(sys.argv[1]), sys.argv[2:]
 headers = root / "include/qlora"
 world = pathlib.Path(__file__).parent / "world.hpp"
-offered = set(re.findall(r"^(?:extern .*?|template <.*?> void |inline void )(\w+)(?:;|\()", world.read_text(), re.MULTILINE))
+offered = set(re.findall(r"^(?:extern .*?|void )(\w+)(?:;|\()", world.read_text(), re.MULTILINE))
 
 
 def example_of(path):

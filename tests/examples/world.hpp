@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <iostream>
 #include <memory>
 #include <ratio>
 #include <span>
@@ -22,9 +23,12 @@ namespace world {
 using namespace qlora;
 
 // Whatever a reader does with something.
-template <class... Things> void print(const Things&...);
-template <class... Things> void use(Things&&...);
-template <class... Things> void work(Things&&...);
+template <class... Things>
+void print(const Things&...);
+template <class... Things>
+void use(Things&&...);
+template <class... Things>
+void work(Things&&...);
 
 // Sizes, places, keys.
 extern Index cols;
@@ -56,7 +60,6 @@ extern RowMatrixXf log_sums;
 extern RowMatrixXf low;
 extern RowMatrixXf out;
 extern RowMatrixXf q;
-extern RowMatrixXf v_rows;
 extern RowMatrixXf x;
 extern RowMatrixXf y;
 extern Eigen::VectorXf numbers;

@@ -52,7 +52,8 @@ class Cancelled : public Error {
   using Error::Error;
 };
 
-/// The arguments written one after the other: `message("row ", 3)` is "row 3".
+/// The arguments written one after the other: `message("row ", 3)` is "row 3". Safe to call from
+/// several threads.
 template <class... Parts>
 std::string message(const Parts&... parts) {
   std::ostringstream stream;
@@ -60,7 +61,8 @@ std::string message(const Parts&... parts) {
   return stream.str();
 }
 
-/// Throws `Kind` with the parts as its message unless `condition` holds.
+/// Throws `Kind` with the parts as its message unless `condition` holds. Safe to call from several
+/// threads.
 template <std::derived_from<Error> Kind, class... Parts>
 void require(bool condition, const Parts&... parts) {
   if (!condition) throw Kind(message(parts...));

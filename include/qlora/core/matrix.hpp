@@ -1,5 +1,6 @@
 /// Row-major Eigen aliases: activations are [tokens, features], weights [out, in], as in every
-/// checkpoint.
+/// checkpoint. As with any container, several threads may read a matrix, or write different elements
+/// of it.
 #pragma once
 
 #include <Eigen/Core>
@@ -27,7 +28,7 @@ using ConstMatrixRef = Eigen::Ref<const RowMatrix<T>, 0, Eigen::OuterStride<>>;
 template <class T>
 using MatrixRef = Eigen::Ref<RowMatrix<T>, 0, Eigen::OuterStride<>>;
 
-/// Throws ShapeError unless the matrix is [rows, cols].
+/// Throws ShapeError unless the matrix is [rows, cols]. Safe to call from several threads.
 template <class Matrix>
 void require_shape(const char* what, const Matrix& matrix, Index rows, Index cols) {
   require<ShapeError>(matrix.rows() == rows && matrix.cols() == cols, what, ": expected shape [",

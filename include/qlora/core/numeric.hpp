@@ -7,6 +7,8 @@
 ///
 ///     qlora::float16 h(0.1f);            // 0x2e66
 ///     float x = h;                       // 0.0999755859375f
+///
+/// All of it is values and pure functions: safe to use from several threads.
 #pragma once
 
 #include <cstddef>

@@ -105,7 +105,7 @@ inline std::optional<double> cpu_quota(const std::string& root = "") {
   return least;
 }
 
-/// The number of processors that the calling thread may run on.
+/// The number of processors that the calling thread may run on. Safe to call from several threads.
 inline int processors_of_affinity() {
   for (int most = 1024; most <= 1 << 20; most *= 2) {
     cpu_set_t* set = CPU_ALLOC(most);

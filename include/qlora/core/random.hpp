@@ -4,6 +4,8 @@
 ///
 ///     float u = qlora::uniform01(key, i);       // in [0, 1)
 ///     for (auto i : qlora::permutation(n, key)) ...
+///
+/// All of it is pure functions: safe to call from several threads.
 #pragma once
 
 #include <cstdint>

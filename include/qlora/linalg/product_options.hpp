@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "qlora/core/matrix.hpp"
+#include "qlora/core/parallel.hpp"
 
 namespace qlora {
 
@@ -72,11 +73,15 @@ struct ProductOptions {
   void finish(MatrixRef<T> y, bool transposed) const {
     if (bias) y.rowwise() += bias->transpose();
     if (!low_rank.present()) return;
-    if (transposed) {
-      y.noalias() += low_rank.scale * *low_rank.left * low_rank.right->transpose();
-    } else {
-      y.noalias() += low_rank.scale * *low_rank.left * *low_rank.right;
-    }
+    parallel_ranges(y.rows(), grain_for(y.rows(), 64), [&](Index first, Index last) {
+      const Index count = last - first;
+      const auto left = low_rank.scale * low_rank.left->middleRows(first, count);
+      if (transposed) {
+        y.middleRows(first, count).noalias() += left * low_rank.right->transpose();
+      } else {
+        y.middleRows(first, count).noalias() += left * *low_rank.right;
+      }
+    });
   }
 };
 
