@@ -1,98 +1,213 @@
-/// Chats as token ids. The ChatML family of templates is recognized in the file's Jinja text, its
-/// default system message included; other templates are refused.
+/// Chats as token ids: the model's own template is rendered, and the rendering says which of the
+/// text the assistant wrote.
 ///
 ///     qlora::ChatTemplate chat(tokenizer_data, tokenizer);
 ///     auto prompt = chat.encode({{"user", "What is a hack?"}}, true);  // the assistant's turn next
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "qlora/text/regex.hpp"
+#include "qlora/text/chat.hpp"
+#include "qlora/text/chat_trace.hpp"
+#include "qlora/text/encoded_text.hpp"
 #include "qlora/text/tokenizer.hpp"
 
 namespace qlora {
 
-struct ChatMessage {
-  std::string role;  ///< system, user or assistant
-  std::string content;
-};
-
-/// Tokens, and for each whether it counts as a target of the loss.
-struct EncodedText {
-  std::vector<Token> ids;
-  std::vector<std::uint8_t> counted;
-
-  void push(Token id, bool counts) {
-    ids.push_back(id);
-    counted.push_back(counts ? 1 : 0);
-  }
-};
-
-/// What of a chat is trained on: assistants' messages, or users' as well.
-enum class TrainOn : std::uint8_t { answers, questions_and_answers };
-
 class ChatTemplate {
  public:
-  /// Throws FormatError for a tokenizer without a ChatML template.
-  ChatTemplate(const TokenizerData& data, const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {
-    const std::string& jinja = data.chat_template;
-    require<FormatError>(jinja.find("<|im_start|>") != std::string::npos &&
-                             jinja.find("<|im_end|>") != std::string::npos &&
-                             jinja.find("add_generation_prompt") != std::string::npos,
-                         data.name,
-                         ": chat template: expected a ChatML template (<|im_start|>role ... "
-                         "<|im_end|>), found ",
-                         jinja.empty() ? "none" : "another");
-    start_ = tokenizer.special("<|im_start|>");
-    end_ = tokenizer.special("<|im_end|>");
-    const std::string text = repair_utf8(jinja);  // the match points into it
-    if (const auto match =
-            Regex(R"((?s)<\|im_start\|>system(?:\\n|\n)([^{}]*?)<\|im_end\|>)").find(text))
-      default_system_ = std::string((*match)[1]);
+  /// The template of the tokenizer's file. Throws FormatError without one, and for one that does not
+  /// write a conversation as it is.
+  ChatTemplate(const TokenizerData& data, const Tokenizer& tokenizer,
+               jinja::RenderOptions options = {})
+      : ChatTemplate(data, tokenizer, own_template(data), data.name + ": chat template",
+                     std::move(options)) {}
+
+  /// Another template, named `name` in messages. `tokenizer` must live as long as this.
+  ChatTemplate(const TokenizerData& data, const Tokenizer& tokenizer, std::string_view source,
+               const std::string& name, jinja::RenderOptions options = {})
+      : tokenizer_(&tokenizer), template_(source, name), options_(std::move(options)) {
+    const auto name_token = [&](const char* variable, const std::optional<Token>& id) {
+      if (id && *id >= 0 && static_cast<std::size_t>(*id) < data.tokens.size())
+        variables_.emplace_back(variable, jinja::Text(data.tokens[static_cast<std::size_t>(*id)]));
+    };
+    name_token("bos_token", data.begin);
+    name_token("eos_token", data.end);
+    name_token("unk_token", data.unknown);
+    name_token("pad_token", data.padding);
+    for (std::size_t id = 0; id < data.tokens.size(); ++id)
+      if (data.special[id]) special_.add(data.tokens[id], static_cast<Token>(id));
+    try {
+      learn_marks();
+    } catch (const FormatError& failure) {
+      throw FormatError(message(name, ": of a conversation of four messages: ", failure.what()));
+    }
   }
 
-  Token end_of_message() const { return end_; }
-  const std::string& default_system() const { return default_system_; }
+  /// The special token that ends an assistant's answer, if the template writes one.
+  std::optional<Token> end_of_message() const {
+    if (answer_.ends.empty()) return std::nullopt;
+    return answer_.ends.front();
+  }
 
-  /// `start role newline content end newline` a message; the default system message comes first
-  /// when the chat has none. Counted: the contents that are trained on and their end. With
-  /// `answer`, the assistant's header follows.
+  /// The text of a chat. With `answer`, it ends where the assistant begins to speak. Throws
+  /// FormatError, with the line, for what the template refuses or what is not supported of it.
+  std::string render(const Chat& chat, bool answer = false) const {
+    return rendered(chat, answer).bytes;
+  }
+
+  /// The tokens of that text. Special tokens count as such where the template writes them; what
+  /// messages say is plain text. Counted: the messages that are trained on, up to the end of their
+  /// turn; of assistants' messages what `{% generation %}` encloses, where the template has it.
+  /// Throws FormatError for a message that can't be found in the template's text.
+  EncodedText encode_chat(const Chat& chat, bool answer = false,
+                          TrainOn train_on = TrainOn::answers) const {
+    const jinja::Text text = rendered(chat, answer);
+    const ChatTrace trace(text, chat.messages.size(), special_);
+    std::vector<TextRange> counted = template_.has_generation() ? generated(text) : std::vector<TextRange>{};
+    for (std::size_t i = 0; i < chat.messages.size(); ++i) {
+      const Chat::Json& message = chat.messages[i];
+      const auto role = message.at("role").get<std::string>();
+      const bool asks = role == "user" && train_on == TrainOn::questions_and_answers;
+      if (!asks && (role != "assistant" || template_.has_generation())) continue;
+      counted.push_back(trace.turn(i, says_nothing(message), asks ? "" : header_, header_mark_,
+                                   asks ? question_ : answer_));
+    }
+    std::sort(counted.begin(), counted.end(),
+              [](const TextRange& a, const TextRange& b) { return a.begin < b.begin; });
+    return tokens_of(text.bytes, trace.special_tokens(), counted);
+  }
+
+  /// The same for messages that have a role and a content.
   EncodedText encode(const std::vector<ChatMessage>& messages, bool answer = false,
                      TrainOn train_on = TrainOn::answers) const {
-    EncodedText text;
-    if (!default_system_.empty() && (messages.empty() || messages.front().role != "system"))
-      append(text, {"system", default_system_}, false);
-    for (const ChatMessage& message : messages)
-      append(text, message,
-             message.role == "assistant" ||
-                 (message.role == "user" && train_on == TrainOn::questions_and_answers));
-    if (answer) {
-      text.push(start_, false);
-      for (const Token id : tokenizer_->encode_plain("assistant\n")) text.push(id, false);
-    }
-    return text;
+    return encode_chat(to_chat(messages), answer, train_on);
   }
 
  private:
-  void append(EncodedText& text, const ChatMessage& message, bool counts) const {
-    text.push(start_, false);
-    // Role and content are encoded together, as the template's text is; a token counts when it
-    // holds bytes of the content.
-    const std::size_t header = message.role.size() + 1;
-    std::size_t end = 0;
-    for (const Token id : tokenizer_->encode_plain(message.role + "\n" + message.content)) {
-      end += tokenizer_->piece(id).size();
-      text.push(id, counts && end > header);
+  static const std::string& own_template(const TokenizerData& data) {
+    require<FormatError>(!data.chat_template.empty(), data.name,
+                         ": expected a chat template, found none");
+    return data.chat_template;
+  }
+
+  jinja::Text rendered(const Chat& chat, bool answer) const {
+    jinja::Variables variables = variables_;
+    try {
+      variables.emplace_back("messages", messages_value(chat.messages));
+      variables.emplace_back("tools", jinja::from_json(chat.tools, outside_messages));
+      variables.emplace_back("documents", jinja::None{});
+      variables.emplace_back("add_generation_prompt", answer);
+      for (const auto& [name, value] : chat.variables.items())
+        variables.emplace_back(name, jinja::from_json(value, outside_messages));
+    } catch (const jinja::Failure& failure) {
+      throw FormatError(failure.what());
     }
-    text.push(end_, counts);
-    for (const Token id : tokenizer_->encode_plain("\n")) text.push(id, false);
+    return template_.render(std::move(variables), options_);
+  }
+
+  static bool says_nothing(const Chat::Json& message) {
+    for (const auto& [name, value] : message.items()) {
+      if (detail::part_of_field(name) == ChatPart::other || value.is_null()) continue;
+      if (!value.is_string()) {
+        if (!value.empty()) return false;
+      } else if (const auto& text = value.get_ref<const std::string&>();
+                 jinja::stripped(text, nullptr, true, false).first < text.size()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  static std::vector<TextRange> generated(const jinja::Text& text) {
+    std::vector<TextRange> ranges;
+    for (const jinja::Span& span : text.spans)
+      if (span.origin == jinja::generation_origin && span.begin < span.end)
+        ranges.push_back({span.begin, span.end});
+    return ranges;
+  }
+
+  /// What the template says of a conversation shows how it ends messages and begins answers. Throws
+  /// FormatError when it does not write all that is said, in order.
+  void learn_marks() {
+    const std::vector<ChatMessage> said = {{"user", "How many?"},
+                                           {"assistant", "Four of them."},
+                                           {"user", "And now?"},
+                                           {"assistant", "Three are left."}};
+    const jinja::Text text = rendered(to_chat(said), false);
+    const ChatTrace trace(text, said.size(), special_);
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < said.size(); ++i) {
+      const auto place = trace.content(i);
+      require<FormatError>(
+          place && place->begin >= done &&
+              text.bytes.compare(place->begin, place->end - place->begin, said[i].content) == 0,
+          "the template does not write what message ", i + 1, " says as it is, and in order");
+      RoleMarks& marks = i % 2 == 0 ? question_ : answer_;
+      marks.before = text.bytes.substr(done, place->begin - done);
+      done = place->end;
+      const auto end = trace.first_special({done, trace.gap(done, i).end}, nullptr);
+      if (end && std::find(marks.ends.begin(), marks.ends.end(), end->id) == marks.ends.end())
+        marks.ends.push_back(end->id);
+    }
+    if (const auto end = tokenizer_->end_of_sequence();
+        end && std::find(answer_.ends.begin(), answer_.ends.end(), *end) == answer_.ends.end())
+      answer_.ends.push_back(*end);
+    const std::vector<ChatMessage> asked(said.begin(), said.end() - 1);
+    const std::string question = rendered(to_chat(asked), false).bytes;
+    const std::string prompt = rendered(to_chat(asked), true).bytes;
+    if (!prompt.starts_with(question)) return;
+    header_ = prompt.substr(question.size());
+    const auto mark = special_.find(header_, 0, header_.size());
+    header_mark_ = mark ? mark->end : header_.size();
+  }
+
+  /// Ids of the text between special tokens, and of those; a token counts when it holds bytes that
+  /// do.
+  EncodedText tokens_of(std::string_view text, const std::vector<SpecialMatch>& special,
+                        const std::vector<TextRange>& counted) const {
+    EncodedText result;
+    std::size_t next = 0;
+    const auto counts = [&](std::size_t begin, std::size_t end) {
+      while (next < counted.size() && counted[next].end <= begin) ++next;
+      return next < counted.size() && counted[next].begin < end;
+    };
+    const auto plain = [&](std::size_t begin, std::size_t end) {
+      if (begin == end) return;
+      for (const Token id : tokenizer_->encode_plain(text.substr(begin, end - begin))) {
+        const std::string& piece = tokenizer_->piece(id);
+        // Bytes that the vocabulary lacks are left out.
+        while (begin < end && text.compare(begin, piece.size(), piece) != 0) ++begin;
+        require<FormatError>(begin < end, template_.name(), ": the token '", piece,
+                             "' can't be found in the text that it stands for");
+        result.push(id, counts(begin, begin + piece.size()));
+        begin += piece.size();
+      }
+    };
+    std::size_t done = 0;
+    for (const SpecialMatch& match : special) {
+      plain(done, match.begin);
+      result.push(match.id, counts(match.begin, match.end));
+      done = match.end;
+    }
+    plain(done, text.size());
+    return result;
   }
 
   const Tokenizer* tokenizer_;
-  Token start_ = 0, end_ = 0;
-  std::string default_system_;
+  jinja::Template template_;
+  jinja::RenderOptions options_;
+  jinja::Variables variables_;
+  SpecialTokens special_;
+  RoleMarks question_, answer_;
+  std::string header_;  ///< what a generation prompt adds
+  std::size_t header_mark_ = 0;
 };
 
 }  // namespace qlora

@@ -1,0 +1,25 @@
+/// Tokens of a text, and which of them count as targets of the loss.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "qlora/nn/embedding.hpp"
+
+namespace qlora {
+
+/// Tokens, and for each whether it counts as a target of the loss.
+struct EncodedText {
+  std::vector<Token> ids;
+  std::vector<std::uint8_t> counted;
+
+  void push(Token id, bool counts) {
+    ids.push_back(id);
+    counted.push_back(counts ? 1 : 0);
+  }
+};
+
+/// What of a chat is trained on: assistants' messages, or users' as well.
+enum class TrainOn : std::uint8_t { answers, questions_and_answers };
+
+}  // namespace qlora
