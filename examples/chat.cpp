@@ -7,18 +7,20 @@
 #include <string>
 
 #include "qlora/model/generate.hpp"
-#include "qlora/text/chat_template.hpp"
+#include "support/chat_option.hpp"
 #include "support/model.hpp"
 
 namespace {
 
 struct Settings {
   program::ModelOptions model;
+  program::ChatOption chat;
   std::string prompt, system;
   qlora::SampleOptions sample;
 
   void add_to(CLI::App& app) {
     model.add_to(app);
+    chat.add_to(app);
     app.add_option("--prompt", prompt, "ask this and stop");
     app.add_option("--system", system, "system message [the model's own]");
     app.add_option("--max-tokens", sample.new_tokens, "tokens an answer at most")
@@ -62,7 +64,7 @@ void run_chat(const Settings& settings) {
   const auto source = program::open_model(settings.model.model);
   const qlora::TokenizerData data = source->tokenizer();
   const qlora::Tokenizer tokenizer(data);
-  const qlora::ChatTemplate chat(data, tokenizer);
+  const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   const qlora::Llama<> model = settings.model.load(*source);
   std::vector<qlora::ChatMessage> messages;
   if (!settings.system.empty()) messages.push_back({"system", settings.system});

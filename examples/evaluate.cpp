@@ -21,6 +21,7 @@
 #include "qlora/eval/questions.hpp"
 #include "qlora/model/generate.hpp"
 #include "qlora/text/dataset.hpp"
+#include "support/chat_option.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
@@ -35,6 +36,7 @@ using qlora::Index;
 
 struct Settings {
   program::ModelOptions model;
+  program::ChatOption chat;
   std::string task, data;
   program::ReportOptions report;
   qlora::PerplexityOptions perplexity;
@@ -45,6 +47,7 @@ struct Settings {
 
   void add_to(CLI::App& app) {
     model.add_to(app);
+    chat.add_to(app);
     app.add_option("--task", task,
                    "perplexity, mmlu, generation, or a file of questions {prompt, choices, answer}")
         ->required();
@@ -258,7 +261,7 @@ std::string answer_of(const qlora::Llama<>& model, const qlora::Tokenizer& token
 Result generate_side_by_side(const Settings& settings, const qlora::ModelSource& source) {
   const qlora::TokenizerData data = source.tokenizer();
   const qlora::Tokenizer tokenizer(data);
-  const qlora::ChatTemplate chat(data, tokenizer);
+  const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   std::vector<qlora::ChatMessage> asked;
   for (const auto& messages : qlora::read_chats(settings.data))
     for (const auto& message : messages)

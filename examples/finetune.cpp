@@ -17,6 +17,7 @@
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
 #include "qlora/version.hpp"
+#include "support/chat_option.hpp"
 #include "support/cuda_llama.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
@@ -37,8 +38,10 @@ struct Settings {
   float dropout = 0.05f;
   qlora::TrainOn train_on = qlora::TrainOn::answers;
   qlora::TrainOptions train;
+  program::ChatOption chat;
 
   void add_to(CLI::App& app) {
+    chat.add_to(app);
     app.add_option("--model", model,
                    "GGUF file of a Llama model, or a folder as Hugging Face has it")
         ->required();
@@ -154,6 +157,7 @@ struct Settings {
             {"dropout", dropout},
             {"targets", targets},
             {"train_on", train_on == qlora::TrainOn::answers ? "answers" : "questions-and-answers"},
+            {"chat_template", chat.json()},
             {"learning_rate", train.learning_rate},
             {"steps", train.steps},
             {"epochs", train.epochs},
@@ -237,8 +241,7 @@ void finetune(const Settings& settings) {
   program::require_context(*source, settings.seq_len);
   const qlora::TokenizerData tokenizer_data = source->tokenizer();
   const qlora::Tokenizer tokenizer(tokenizer_data);
-  std::optional<qlora::ChatTemplate> chat;
-  if (!tokenizer_data.chat_template.empty()) chat.emplace(tokenizer_data, tokenizer);
+  const auto chat = settings.chat.find(tokenizer_data, tokenizer);
   const auto load = [&](const std::string& path, qlora::TrainOn train_on) {
     auto data =
         qlora::load_dataset(path, tokenizer, chat ? &*chat : nullptr, settings.seq_len, train_on);

@@ -1,7 +1,7 @@
 # Fuzzers (clang's libFuzzer) for what reads files of strangers; each starts from the corpus and runs for a minute.
 
 set(QLORA_FUZZ_SECONDS 60 CACHE STRING "How long each fuzzer runs")
-foreach(name safetensors gguf tokenizer_json adapter_config)
+foreach(name safetensors gguf tokenizer_json adapter_config jinja)
   add_executable(fuzz_${name} fuzz/${name}.cpp)
   target_link_libraries(fuzz_${name} PRIVATE qlora_program qlora::text)
   target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1)

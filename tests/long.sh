@@ -2,14 +2,14 @@
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
 # headers, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
 # qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, and every format's kernels for
-# every CUDA architecture. Some hours on two cores.
+# every CUDA architecture, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize] [cuda]
+#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize] [cuda] [templates]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws curve neon formats sanitize cuda}
+parts=${*:-clang tidy laws curve neon formats sanitize cuda templates}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libboost-context-dev
 fetch_model
 fetch_jargon
@@ -77,8 +77,19 @@ for part in $parts; do
       cmake --build build/gpu --target test_gpu bench_gpu
       ctest --test-dir build/gpu --output-on-failure -R "^gpu:"
       ;;
+    templates)
+      step "seventy chat templates as Python's jinja2 renders them"
+      build_release
+      cmake --build build --target render_templates
+      [ -x "$data/venv/bin/pip" ] || python3 -m venv "$data/venv"
+      # The metadata of a source distribution needs its build system; nothing of it is built.
+      "$data/venv/bin/pip" install --quiet --disable-pip-version-check jinja2==3.1.6 scikit-build-core==1.1.2
+      "$data/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
+        --dest "$data" llama-cpp-python==0.3.36
+      "$data/venv/bin/python" tests/golden/templates.py "$data/llama_cpp_python-0.3.36.tar.gz" build/tests/render_templates
+      ;;
     *)
-      echo "expected clang, tidy, laws, curve, neon, formats, sanitize or cuda, found $part" >&2
+      echo "expected clang, tidy, laws, curve, neon, formats, sanitize, cuda or templates, found $part" >&2
       exit 2
       ;;
   esac

@@ -186,6 +186,12 @@ def seeds():
         folder = here / "seeds" / target
         folder.mkdir(parents=True)
         (folder / "well_formed").write_bytes(content)
+    golden = json.loads((here.parent / "golden" / "jinja.json").read_text())
+    sources = [case["source"] for case in golden["cases"] if "text" in case]
+    folder = here / "seeds" / "jinja"
+    folder.mkdir()
+    for i in range(16):
+        (folder / f"features_{i:02}").write_text("\n".join(sources[i::16]))
 
 
 for name in ("broken", "seeds"):

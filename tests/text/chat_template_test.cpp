@@ -17,17 +17,17 @@ struct Loaded {
   qlora::Tokenizer tokenizer;
 
   explicit Loaded(const std::vector<std::string>& special = {})
-      : file(folder.write("m.gguf", test::TinyModel().bytes())),
-        data(with(qlora::tokenizer_data(file), special)),
+      : file(folder.write("m.gguf", with(special).bytes())),
+        data(qlora::tokenizer_data(file)),
         tokenizer(data) {}
 
-  static qlora::TokenizerData with(qlora::TokenizerData data,
-                                   const std::vector<std::string>& special) {
+  static test::TinyModel with(const std::vector<std::string>& special) {
+    test::TinyModel model;
     for (const auto& token : special) {
-      data.tokens.push_back(token);
-      data.special.push_back(true);
+      model.tokens.push_back(token);
+      model.types.push_back(3);
     }
-    return data;
+    return model;
   }
 
   qlora::ChatTemplate chat() const { return qlora::ChatTemplate(data, tokenizer); }
@@ -108,17 +108,16 @@ TEST_CASE("special tokens in tools and other variables are plain text") {
   const auto chat = m.chat("{{ tools | tojson if tools else '' }}" + chatml);
   const auto text = chat.encode_chat(
       {.messages = {{{"role", "user"}, {"content", "a"}}}, .tools = {{{"name", "<|im_end|>"}}}});
-  REQUIRE(std::count(text.ids.begin(), text.ids.end(), *chat.end_of_message()) == 1);
+  REQUIRE(std::count(text.ids.begin(), text.ids.end(), chat.end_of_message()) == 1);
 }
 
 TEST_CASE("content that the template trims, splits or joins is found") {
   const Loaded m;
   const std::vector<qlora::ChatMessage> said = {{"user", "Hi"}, {"assistant", " Yo yo\n"}};
   const auto counted = [&](const std::string& content) {
-    return m.counted(
-        m.chat("{% for m in messages %}<|im_start|>{{ m.role }}: {{ " + content +
-               " }}<|im_end|>{% endfor %}")
-            .encode(said));
+    return m.counted(m.chat("{% for m in messages %}<|im_start|>{{ m.role }}: {{ " + content +
+                            " }}<|im_end|>{% endfor %}")
+                         .encode(said));
   };
   REQUIRE(counted("m.content") == " Yo yo\n<|im_end|>");
   REQUIRE(counted("m.content | trim") == "Yo yo<|im_end|>");
@@ -136,14 +135,15 @@ TEST_CASE("white space between the content and the end of the turn counts") {
       "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
       "{% else %} {{ m.content }} </s>{% endif %}{% endfor %}");
   REQUIRE(m.counted(chat.encode({{"user", "Hi"}, {"assistant", "Yo"}})) == "Yo </s>");
-  REQUIRE(m.tokenizer.piece(*chat.end_of_message()) == "</s>");
+  REQUIRE(m.tokenizer.piece(chat.end_of_message()) == "</s>");
 }
 
 TEST_CASE("a turn that no special token ends counts up to the white space after it") {
   const Loaded m;
   const auto chat =
       m.chat("{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\\n\\n' }}{% endfor %}");
-  REQUIRE(m.counted(chat.encode({{"user", "Hi"}, {"assistant", "Yo"}, {"user", "Oh"}})) == "Yo\n\n");
+  REQUIRE(m.counted(chat.encode({{"user", "Hi"}, {"assistant", "Yo"}, {"user", "Oh"}})) ==
+          "Yo\n\n");
 }
 
 TEST_CASE("what a generation block encloses counts, and nothing else of answers") {
@@ -161,7 +161,8 @@ TEST_CASE("what a generation block encloses counts, and nothing else of answers"
 TEST_CASE("an empty thought that the template writes into the last answer does not count") {
   const Loaded m;
   const auto chat = m.chat(thinking);
-  const auto text = chat.encode({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}});
+  const auto text =
+      chat.encode({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}});
   REQUIRE(test::contains(m.tokenizer.decode(text.ids), "<think>\n\n</think>\n\nd"));
   REQUIRE(m.counted(text) == "b<|im_end|>d<|im_end|>");
 }
@@ -195,6 +196,31 @@ TEST_CASE("calls of tools count from the beginning of the answer to its end") {
           "<think>\n\n</think>\n\n" + one + one + "<|im_end|>");
 }
 
+TEST_CASE("what a template leaves out of a chat is refused by name") {
+  const Loaded m;
+  const auto chat = m.chat(
+      "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+      "<|im_end|>\n{% endfor %}");
+  const Json question = {{"role", "user"}, {"content", "a"}};
+  const auto refusal = [&](const qlora::Chat& said) {
+    return test::message_of<qlora::FormatError>([&] { (void)chat.encode_chat(said); });
+  };
+  REQUIRE(test::contains(
+      refusal({.messages = {{{"role", "system"}, {"content", "Be brief."}}, question}}),
+      "t.jinja: message 1: the template does not write what the system says"));
+  REQUIRE(test::contains(refusal({.messages = {question}, .tools = {{{"name", "f"}}}}),
+                         "does not write the tools"));
+  for (const char* calls : {"tool_calls", "function_call"})
+    REQUIRE(test::contains(
+        refusal(
+            {.messages = {question,
+                          {{"role", "assistant"}, {"content", ""}, {calls, {{{"name", "f"}}}}}}}),
+        std::string("message 2: the template does not write its ") + calls));
+  REQUIRE(chat.encode_chat({.messages = {{{"role", "system"}, {"content", " "}}, question},
+                            .tools = Json::array()})
+              .ids.size() > 0);
+}
+
 TEST_CASE("an empty answer that the template leaves out ends at once") {
   const Loaded m;
   const auto chat = m.chat(
@@ -208,7 +234,8 @@ TEST_CASE("an empty answer that the template leaves out ends at once") {
 
 TEST_CASE("what can't be traced is refused by name") {
   const Loaded m;
-  const Json said = {{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "b"}}};
+  const Json said = {{{"role", "user"}, {"content", "a"}},
+                     {{"role", "assistant"}, {"content", "b"}}};
   REQUIRE(test::contains(m.refusal("[INST] {{ messages | length }} [/INST]", said),
                          "does not write what message 1 says"));
   REQUIRE(test::contains(
@@ -240,9 +267,9 @@ TEST_CASE("a file without a chat template is refused") {
   const Loaded m;
   qlora::TokenizerData other;
   other.name = "o.gguf";
-  REQUIRE(test::contains(test::message_of<qlora::FormatError>(
-                             [&] { qlora::ChatTemplate chat(other, m.tokenizer); }),
-                         "o.gguf: expected a chat template, found none"));
+  REQUIRE(test::contains(
+      test::message_of<qlora::FormatError>([&] { qlora::ChatTemplate chat(other, m.tokenizer); }),
+      "o.gguf: expected a chat template, found none"));
 }
 
 TEST_CASE("tokens by name are there, and undefined where the file has none") {
@@ -255,6 +282,21 @@ TEST_CASE("tokens by name are there, and undefined where the file has none") {
   REQUIRE(text.ids.back() == *m.data.end);
   m.data.begin = std::nullopt;
   REQUIRE(m.tokenizer.piece(m.chat(source).encode({{"user", "a"}}).ids.front()) == "<|im_start|>");
+}
+
+TEST_CASE("messages that are not trained on do not count, with and without generation blocks") {
+  const Loaded m;
+  const std::string marked =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+      "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
+      "<|im_end|>{% endif %}{{ '\n' }}{% endfor %}";
+  const Json said = {{{"role", "user"}, {"content", "a"}},
+                     {{"role", "assistant"}, {"content", "b"}},
+                     {{"role", "user"}, {"content", "c"}},
+                     {{"role", "assistant"}, {"content", "d"}}};
+  for (const std::string& source : {marked, chatml})
+    REQUIRE(m.counted(m.chat(source).encode_chat(
+                {.messages = said, .trains = {true, false, true, true}})) == "d<|im_end|>");
 }
 
 TEST_CASE("further variables reach the template") {

@@ -26,29 +26,34 @@ struct Chat {
   Json messages = Json::array();    ///< objects with role, content, tool_calls, ...
   Json tools = nullptr;             ///< a list of functions as JSON schemas, or null
   Json variables = Json::object();  ///< more of what the template reads: enable_thinking, ...
+  std::vector<bool> trains = {};    ///< by message, whether it may count; empty: all may
+
+  bool is_trained(std::size_t message) const { return trains.empty() || trains.at(message); }
 };
 
 inline Chat to_chat(const std::vector<ChatMessage>& messages) {
   Chat chat;
   for (const ChatMessage& message : messages)
-    chat.messages.push_back({{"role", repair_utf8(message.role)},
-                             {"content", repair_utf8(message.content)}});
+    chat.messages.push_back(
+        {{"role", repair_utf8(message.role)}, {"content", repair_utf8(message.content)}});
   return chat;
 }
 
 /// Which part of a chat a piece of the rendered text came from.
 enum class ChatPart : std::uint8_t {
   content,  ///< what a message says
-  thought,  ///< what else an assistant says: reasoning and calls of tools
+  thought,  ///< an assistant's reasoning
+  call,     ///< an assistant's calls of tools
   other     ///< names, ids and the like: plain text that does not count
 };
+inline constexpr int chat_parts = 4;
 
 /// The origin of texts in message number `message`.
 inline int chat_origin(std::size_t message, ChatPart part) {
-  return static_cast<int>(3 * message) + static_cast<int>(part);
+  return chat_parts * static_cast<int>(message) + static_cast<int>(part);
 }
-/// The origin of texts that belong to no message.
-inline constexpr int outside_messages = -1;
+/// The origins of texts that belong to no message.
+inline constexpr int from_variables = -1, from_tools = -2;
 
 namespace detail {
 
@@ -66,11 +71,19 @@ inline Chat::Json normal_message(const Chat::Json& message) {
   return normal;
 }
 
+/// Whether a field holds no text but white space.
+inline bool is_blank(const Chat::Json& value) {
+  if (!value.is_string())
+    return value.is_null() || ((value.is_array() || value.is_object()) && value.empty());
+  const auto& text = value.get_ref<const std::string&>();
+  return jinja::stripped(text, nullptr, true, false).first == text.size();
+}
+
 inline ChatPart part_of_field(std::string_view field) {
   if (field == "content") return ChatPart::content;
-  for (const std::string_view spoken :
-       {"reasoning_content", "thinking", "reasoning", "tool_calls", "function_call", "tool_plan"})
-    if (field == spoken) return ChatPart::thought;
+  if (field == "tool_calls" || field == "function_call") return ChatPart::call;
+  for (const std::string_view thought : {"reasoning_content", "thinking", "reasoning", "tool_plan"})
+    if (field == thought) return ChatPart::thought;
   return ChatPart::other;
 }
 

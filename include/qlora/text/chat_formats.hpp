@@ -22,7 +22,8 @@ inline constexpr std::array<NamedChatTemplate, 2> named_chat_templates = {{
     // Of OpenAI's chat markup language; no default system message.
     {"chatml",
      R"({% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %})"},
-    // The prompt of Stanford's Alpaca, which the QLoRA paper's training script used; a system message
+    // The prompt of Stanford's Alpaca, which the QLoRA paper's training script used; a system
+    // message
     // replaces the sentences at its head.
     {"alpaca",
      R"({{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}{% else %}{{ 'Below is an instruction that describes a task. Write a response that appropriately completes the request.' }}{% endif %}{% for message in messages %}{% if message['role'] == 'user' %}{{ '\n\n### Instruction:\n' + message['content'] + '\n\n### Response:\n' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% elif not loop.first or message['role'] != 'system' %}{{ raise_exception('the role ' + message['role'] + ' has no place in this format') }}{% endif %}{% endfor %})"},

@@ -22,8 +22,8 @@ namespace qlora {
 
 class ChatTemplate {
  public:
-  /// The template of the tokenizer's file. Throws FormatError without one, and for one that does not
-  /// write a conversation as it is.
+  /// The template of the tokenizer's file. Throws FormatError without one, and for one that does
+  /// not write a conversation as it is.
   ChatTemplate(const TokenizerData& data, const Tokenizer& tokenizer,
                jinja::RenderOptions options = {})
       : ChatTemplate(data, tokenizer, own_template(data), data.name + ": chat template",
@@ -42,7 +42,8 @@ class ChatTemplate {
     name_token("unk_token", data.unknown);
     name_token("pad_token", data.padding);
     for (std::size_t id = 0; id < data.tokens.size(); ++id)
-      if (data.special[id]) special_.add(data.tokens[id], static_cast<Token>(id));
+      if (tokenizer.is_special(static_cast<Token>(id)))
+        special_.add(data.tokens[id], static_cast<Token>(id));
     try {
       learn_marks();
     } catch (const FormatError& failure) {
@@ -50,11 +51,9 @@ class ChatTemplate {
     }
   }
 
-  /// The special token that ends an assistant's answer, if the template writes one.
-  std::optional<Token> end_of_message() const {
-    if (answer_.ends.empty()) return std::nullopt;
-    return answer_.ends.front();
-  }
+  /// The special token that ends an assistant's answer: the template's, or else the end of the
+  /// sequence; -1 without either.
+  Token end_of_message() const { return answer_.ends.empty() ? Token{-1} : answer_.ends.front(); }
 
   /// The text of a chat. With `answer`, it ends where the assistant begins to speak. Throws
   /// FormatError, with the line, for what the template refuses or what is not supported of it.
@@ -65,17 +64,20 @@ class ChatTemplate {
   /// The tokens of that text. Special tokens count as such where the template writes them; what
   /// messages say is plain text. Counted: the messages that are trained on, up to the end of their
   /// turn; of assistants' messages what `{% generation %}` encloses, where the template has it.
-  /// Throws FormatError for a message that can't be found in the template's text.
+  /// Throws FormatError for a message, its calls of tools or tools that the template leaves out or
+  /// changes beyond recognition.
   EncodedText encode_chat(const Chat& chat, bool answer = false,
                           TrainOn train_on = TrainOn::answers) const {
     const jinja::Text text = rendered(chat, answer);
     const ChatTrace trace(text, chat.messages.size(), special_);
-    std::vector<TextRange> counted = template_.has_generation() ? generated(text) : std::vector<TextRange>{};
+    require_written(chat, trace);
+    std::vector<TextRange> counted = generated(text, chat, trace);
     for (std::size_t i = 0; i < chat.messages.size(); ++i) {
       const Chat::Json& message = chat.messages[i];
       const auto role = message.at("role").get<std::string>();
       const bool asks = role == "user" && train_on == TrainOn::questions_and_answers;
       if (!asks && (role != "assistant" || template_.has_generation())) continue;
+      if (!chat.is_trained(i)) continue;
       counted.push_back(trace.turn(i, says_nothing(message), asks ? "" : header_, header_mark_,
                                    asks ? question_ : answer_));
     }
@@ -101,11 +103,11 @@ class ChatTemplate {
     jinja::Variables variables = variables_;
     try {
       variables.emplace_back("messages", messages_value(chat.messages));
-      variables.emplace_back("tools", jinja::from_json(chat.tools, outside_messages));
+      variables.emplace_back("tools", jinja::from_json(chat.tools, from_tools));
       variables.emplace_back("documents", jinja::None{});
       variables.emplace_back("add_generation_prompt", answer);
       for (const auto& [name, value] : chat.variables.items())
-        variables.emplace_back(name, jinja::from_json(value, outside_messages));
+        variables.emplace_back(name, jinja::from_json(value, from_variables));
     } catch (const jinja::Failure& failure) {
       throw FormatError(failure.what());
     }
@@ -113,23 +115,43 @@ class ChatTemplate {
   }
 
   static bool says_nothing(const Chat::Json& message) {
-    for (const auto& [name, value] : message.items()) {
-      if (detail::part_of_field(name) == ChatPart::other || value.is_null()) continue;
-      if (!value.is_string()) {
-        if (!value.empty()) return false;
-      } else if (const auto& text = value.get_ref<const std::string&>();
-                 jinja::stripped(text, nullptr, true, false).first < text.size()) {
-        return false;
-      }
-    }
+    for (const auto& [name, value] : message.items())
+      if (detail::part_of_field(name) != ChatPart::other && !detail::is_blank(value)) return false;
     return true;
   }
 
-  static std::vector<TextRange> generated(const jinja::Text& text) {
+  /// Throws FormatError where the template leaves out what the chat has to say.
+  void require_written(const Chat& chat, const ChatTrace& trace) const {
+    require<FormatError>(detail::is_blank(chat.tools) || trace.writes_tools(), template_.name(),
+                         ": the template does not write the tools");
+    for (std::size_t i = 0; i < chat.messages.size(); ++i) {
+      const Chat::Json& said = chat.messages[i];
+      for (const char* calls : {"tool_calls", "function_call"})
+        require<FormatError>(
+            !said.contains(calls) || detail::is_blank(said.at(calls)) || trace.writes_calls(i),
+            template_.name(), ": message ", i + 1, ": the template does not write its ", calls);
+      if (said.at("role") == "assistant") continue;
+      require<FormatError>(
+          !said.contains("content") || detail::is_blank(said.at("content")) || trace.content(i),
+          template_.name(), ": message ", i + 1, ": the template does not write what the ",
+          said.at("role").get<std::string>(), " says as it is");
+    }
+  }
+
+  /// What generation blocks wrote, without the messages that are not trained on.
+  static std::vector<TextRange> generated(const jinja::Text& text, const Chat& chat,
+                                          const ChatTrace& trace) {
     std::vector<TextRange> ranges;
-    for (const jinja::Span& span : text.spans)
-      if (span.origin == jinja::generation_origin && span.begin < span.end)
-        ranges.push_back({span.begin, span.end});
+    for (const jinja::Span& span : text.spans) {
+      if (span.origin != jinja::generation_origin || span.begin == span.end) continue;
+      bool wanted = true;
+      for (std::size_t i = 0; i < chat.messages.size(); ++i) {
+        const auto place = trace.content(i);
+        if (place && place->begin >= span.begin && place->end <= span.end)
+          wanted = wanted && chat.is_trained(i);
+      }
+      if (wanted) ranges.push_back({span.begin, span.end});
+    }
     return ranges;
   }
 

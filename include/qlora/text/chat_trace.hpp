@@ -73,20 +73,24 @@ class ChatTrace {
     for (const jinja::Span& span : text.spans) {
       if (span.origin == jinja::generation_origin) continue;
       if (span.begin < span.end) plain.push_back({span.begin, span.end});
-      if (span.origin < 0 || span.origin % 3 == static_cast<int>(ChatPart::other)) continue;
-      Place& place = places_[static_cast<std::size_t>(span.origin / 3)];
+      writes_tools_ = writes_tools_ || span.origin == from_tools;
+      if (span.origin < 0) continue;
+      const auto part = static_cast<ChatPart>(span.origin % chat_parts);
+      if (part == ChatPart::other) continue;
+      Place& place = places_[static_cast<std::size_t>(span.origin / chat_parts)];
       place.range.begin = place.found ? std::min(place.range.begin, span.begin) : span.begin;
       place.range.end = place.found ? std::max(place.range.end, span.end) : span.end;
       place.found = true;
-      place.thought = place.thought || span.origin % 3 == static_cast<int>(ChatPart::thought);
+      place.calls = place.calls || part == ChatPart::call;
+      place.marked = place.marked || part != ChatPart::content;
     }
     std::sort(plain.begin(), plain.end(),
               [](const TextRange& a, const TextRange& b) { return a.begin < b.begin; });
     plain.push_back({text.size(), text.size()});
     std::size_t at = 0;
     for (const TextRange& part : plain) {
-      while (const auto match = at < part.begin ? special.find(text.bytes, at, part.begin)
-                                                : std::nullopt) {
+      while (const auto match =
+                 at < part.begin ? special.find(text.bytes, at, part.begin) : std::nullopt) {
         special_.push_back(*match);
         at = match->end;
       }
@@ -102,6 +106,10 @@ class ChatTrace {
     if (!places_[message].found) return std::nullopt;
     return places_[message].range;
   }
+
+  /// Whether the template writes a message's calls of tools, and the tools themselves.
+  bool writes_calls(std::size_t message) const { return places_[message].calls; }
+  bool writes_tools() const { return writes_tools_; }
 
   /// What stands between `at` and the messages before, and the messages behind; `message` itself
   /// does not count.
@@ -120,9 +128,11 @@ class ChatTrace {
   }
 
   /// The first special token in a range, of `allowed` if that is given.
-  std::optional<SpecialMatch> first_special(TextRange range, const std::vector<Token>* allowed) const {
-    auto match = std::lower_bound(special_.begin(), special_.end(), range.begin,
-                                  [](const SpecialMatch& m, std::size_t at) { return m.begin < at; });
+  std::optional<SpecialMatch> first_special(TextRange range,
+                                            const std::vector<Token>* allowed) const {
+    auto match =
+        std::lower_bound(special_.begin(), special_.end(), range.begin,
+                         [](const SpecialMatch& m, std::size_t at) { return m.begin < at; });
     for (; match != special_.end() && match->end <= range.end; ++match)
       if (allowed == nullptr ||
           std::find(allowed->begin(), allowed->end(), match->id) != allowed->end())
@@ -135,17 +145,16 @@ class ChatTrace {
   /// prompt `header` on, of which at least `header_mark` bytes must be there. Throws FormatError
   /// for a message whose place can't be told.
   TextRange turn(std::size_t message, bool is_empty, const std::string& header,
-             std::size_t header_mark, const RoleMarks& marks) const {
+                 std::size_t header_mark, const RoleMarks& marks) const {
     TextRange range;
     if (const auto own = content(message)) {
       range = *own;
       for (std::size_t i = 0; i < places_.size(); ++i)
-        require<FormatError>(i == message || !places_[i].found ||
-                                 places_[i].range.end <= range.begin ||
-                                 places_[i].range.begin >= range.end,
-                             "message ", message + 1,
-                             ": the template writes it in parts, with others between");
-      if (places_[message].thought)
+        require<FormatError>(
+            i == message || !places_[i].found || places_[i].range.end <= range.begin ||
+                places_[i].range.begin >= range.end,
+            "message ", message + 1, ": the template writes it in parts, with others between");
+      if (places_[message].marked)
         range.begin = thought_begin(message, range.begin, header, header_mark, marks);
     } else {
       require<FormatError>(is_empty && !header.empty(), "message ", message + 1,
@@ -165,7 +174,8 @@ class ChatTrace {
  private:
   struct Place {
     TextRange range;
-    bool found = false, thought = false;
+    bool found = false, calls = false;
+    bool marked = false;  ///< more than content
   };
 
   /// Behind the last `part` in a range.
@@ -208,6 +218,7 @@ class ChatTrace {
   const jinja::Text& text_;
   std::vector<SpecialMatch> special_;
   std::vector<Place> places_;
+  bool writes_tools_ = false;
 };
 
 }  // namespace qlora

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "qlora/io/json_file.hpp"
+#include "qlora/text/chat_formats.hpp"
 #include "qlora/text/chat_template.hpp"
 #include "qlora/text/tokenizer.hpp"
 
@@ -85,7 +86,9 @@ inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& 
                             TrainOn train_on = TrainOn::answers) {
   Dataset data;
   if (path.extension() == ".jsonl" || path.extension() == ".json") {
-    require<FormatError>(chat != nullptr, path.string(), ": this model has no chat template");
+    require<FormatError>(chat != nullptr, path.string(),
+                         ": this model has no chat template; --chat-template gives one: ",
+                         chat_template_names(), " or a file");
     for (const auto& messages : read_chats(path)) {
       EncodedText example = chat->encode(messages, false, train_on);
       if (static_cast<Index>(example.ids.size()) > length) {

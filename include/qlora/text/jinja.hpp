@@ -66,7 +66,8 @@ class Template {
   }
 
   /// The text for the members of a JSON object as variables.
-  std::string render(const nlohmann::ordered_json& context, const RenderOptions& options = {}) const {
+  std::string render(const nlohmann::ordered_json& context,
+                     const RenderOptions& options = {}) const {
     Variables variables;
     try {
       for (const auto& [name, value] : context.items())

@@ -129,6 +129,15 @@ inline std::string token_text(const nlohmann::json& config, const char* key) {
   return place->is_object() ? place->at("content").get<std::string>() : place->get<std::string>();
 }
 
+/// A template, or of a list of named ones that named default.
+inline std::string chat_template_of(const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array())
+    for (const auto& each : value)
+      if (each.at("name") == "default") return each.at("template").get<std::string>();
+  return "";
+}
+
 }  // namespace detail
 
 /// The tokenizer of a JSON text in the layout of tokenizer.json; `name` names it in messages.
@@ -161,8 +170,8 @@ inline TokenizerData read_tokenizer_folder(const std::filesystem::path& folder) 
       data.end = id("eos_token");
       data.unknown = id("unk_token");
       data.padding = id("pad_token");
-      if (config.contains("chat_template") && config["chat_template"].is_string())
-        data.chat_template = config["chat_template"].get<std::string>();
+      if (config.contains("chat_template"))
+        data.chat_template = detail::chat_template_of(config["chat_template"]);
     } catch (const nlohmann::json::exception& failure) {
       throw FormatError(message(config_path.string(), ": ", failure.what()));
     }

@@ -2,7 +2,6 @@
 /// its parts came from.
 #pragma once
 
-#include <array>
 #include <ctime>
 #include <functional>
 #include <memory>
@@ -12,45 +11,21 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/text/jinja/loop.hpp"
-#include "qlora/text/jinja/methods.hpp"
+#include "qlora/text/jinja/access.hpp"
+#include "qlora/text/jinja/globals.hpp"
+#include "qlora/text/jinja/scope.hpp"
 #include "qlora/text/jinja/syntax.hpp"
 #include "qlora/text/jinja/tests.hpp"
 
 namespace qlora::jinja {
 
-/// The variables of a block; what it does not know, the block around it may.
-struct Scope {
-  std::shared_ptr<Scope> outer;
-  std::vector<std::pair<std::string, Value>> variables;
-
-  Value* find(std::string_view name) {
-    for (Scope* scope = this; scope != nullptr; scope = scope->outer.get())
-      for (auto& [known, value] : scope->variables)
-        if (known == name) return &value;
-    return nullptr;
-  }
-  void set(const std::string& name, Value value) {
-    for (auto& [known, old] : variables)
-      if (known == name) {
-        old = std::move(value);
-        return;
-      }
-    variables.emplace_back(name, std::move(value));
-  }
-};
-
 class Evaluator : public Machine {
  public:
   /// `now` gives the time that strftime_now writes.
   Evaluator(const Limits& limits, std::function<std::tm()> now)
-      : budget_(limits), now_(std::move(now)) {}
+      : budget_(limits), globals_(budget_, std::move(now)) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
-  /// Namespaces may hold each other.
-  ~Evaluator() override {
-    for (const auto& space : spaces_) space->attributes.clear();
-  }
 
   /// The output of the template. Throws Failure with the line.
   Text run(const Body& body, std::vector<std::pair<std::string, Value>> context) {
@@ -73,63 +48,14 @@ class Evaluator : public Machine {
   }
 
   Value attribute(const Value& value, const std::string& name) override {
-    require_defined(value);
-    if (value.is(Kind::name_space))
-      if (const Value* found = value.name_space()->find(name)) return *found;
-    if (value.is(Kind::loop)) return loop_attribute(value, name);
-    if (name.starts_with("_"))
-      return Value::undefined(message("the attribute '", name, "' is not allowed"));
-    if (const auto method = find_method(value, name)) return *method;
-    if (value.is(Kind::dict))
-      if (const Value* found = value.dict().find(name)) return *found;
-    expect(!value.is(Kind::callable), "the attribute '", name, "' of a function is not supported");
-    return missing(value, name);
+    return attribute_of(value, name);
   }
-
-  Value item(const Value& value, const Value& key) override {
-    require_defined(value);
-    if (value.is(Kind::dict)) {
-      if (const Value* found = value.dict().find(key)) return *found;
-    } else if (key.is_whole() && value.is_text()) {
-      const std::string& bytes = value.text().bytes;
-      budget_.spend(bytes.size() / 16);
-      const auto at = place_of(key.whole(), character_count(bytes));
-      if (!at) return missing(value, std::to_string(key.whole()));
-      const std::size_t begin = byte_of_character(bytes, *at);
-      return value.text().slice(begin, begin + character_at(bytes, begin).length);
-    } else if (key.is_whole() && value.is(Kind::list)) {
-      const List& list = value.list();
-      const auto at = list.flavour == Flavour::list || list.flavour == Flavour::tuple ||
-                              list.flavour == Flavour::range
-                          ? place_of(key.whole(), list.items.size())
-                          : std::nullopt;
-      if (at) return list.items[*at];
-      return missing(value, std::to_string(key.whole()));
-    }
-    if (key.is_text()) return key_as_attribute(value, key.text().bytes);
-    return missing(value, str(key).bytes);
-  }
+  Value item(const Value& value, const Value& key) override { return item_of(value, key, budget_); }
 
  private:
   using E = Expression::Type;
   using S = Statement::Type;
   enum class Flow : std::uint8_t { next, leave, again };
-
-  static Value missing(const Value& of, const std::string& name) {
-    return Value::undefined(message("a ", of.type(), " has no '", name, "'"));
-  }
-  static std::optional<std::size_t> place_of(std::int64_t index, std::size_t size) {
-    if (index < 0) index += static_cast<std::int64_t>(size);
-    if (index < 0 || index >= static_cast<std::int64_t>(size)) return std::nullopt;
-    return static_cast<std::size_t>(index);
-  }
-  /// value["name"] where there is no such item: an attribute.
-  Value key_as_attribute(const Value& value, const std::string& name) {
-    if (value.is(Kind::name_space) || value.is(Kind::loop)) return attribute(value, name);
-    if (name.starts_with("_")) return missing(value, name);
-    if (const auto method = find_method(value, name)) return *method;
-    return missing(value, name);
-  }
 
   /// Bounds how deep the evaluator calls itself.
   class Nested {
@@ -294,11 +220,6 @@ class Evaluator : public Machine {
       for (std::size_t i = 0; i < items.size(); ++i) assign(*target.parts[i], items[i], scope);
     }
   }
-  static void set_attribute(Namespace& space, const std::string& name, const Value& value) {
-    expect(!name.starts_with("_"), "a namespace can't hold '", name, "'");
-    space.set(name, value);
-  }
-
   Flow run_loop(const Statement& s, Text& out) {
     expect(!s.recursive, "the statement 'for ... recursive' is not supported");
     std::vector<Value> items = items_of(evaluate(*s.values[0]));
@@ -312,7 +233,7 @@ class Evaluator : public Machine {
         const Within within(*this, std::move(inner));
         return evaluate(*s.test).truth();
       };
-    const auto loop = std::make_shared<Loop>(std::move(items), std::move(wanted), ++loops_);
+    const auto loop = std::make_shared<Loop>(std::move(items), std::move(wanted));
     bool any = false;
     while (loop->advance()) {
       any = true;
@@ -321,7 +242,6 @@ class Evaluator : public Machine {
       scope_->set("loop", Value(loop));
       if (execute(s.bodies[0], out) == Flow::leave) break;
     }
-    --loops_;
     loop->end();
     if (!any && s.bodies.size() > 1) {
       const Within within(*this, inner_scope());
@@ -365,7 +285,7 @@ class Evaluator : public Machine {
         return attribute(evaluate(*e.parts[0]), e.name);
       case E::item: {
         const Value value = evaluate(*e.parts[0]);
-        if (e.parts[1]->type == E::slice) return slice(value, *e.parts[1]);
+        if (e.parts[1]->type == E::slice) return slice_of(value, bounds_of(*e.parts[1]), budget_);
         return item(value, evaluate(*e.parts[1]));
       }
       case E::slice:
@@ -435,17 +355,7 @@ class Evaluator : public Machine {
 
   Value variable(const std::string& name) {
     if (const Value* found = scope_->find(name)) return *found;
-    static constexpr std::array<std::string_view, 5> globals = {"range", "dict", "namespace",
-                                                                "raise_exception", "strftime_now"};
-    for (const std::string_view global : globals)
-      if (name == global) {
-        auto function = std::make_shared<Callable>();
-        function->name = name;
-        return Value(std::shared_ptr<const Callable>(std::move(function)));
-      }
-    for (const char* other : {"lipsum", "cycler", "joiner", "self", "super"})
-      expect(name != other, "'", name, "' is not supported");
-    return Value::undefined(message("'", name, "' is undefined"));
+    return Globals::find(name);
   }
 
   bool comparison(const Expression& e) {
@@ -467,59 +377,17 @@ class Evaluator : public Machine {
     return true;
   }
 
-  /// value[begin:end:step]
-  Value slice(const Value& value, const Expression& e) {
-    require_defined(value);
-    std::array<std::optional<std::int64_t>, 3> bounds;
-    for (std::size_t i = 0; i < 3; ++i) {
-      if (!e.parts[i]) continue;
-      const Value bound = evaluate(*e.parts[i]);
+  SliceBounds bounds_of(const Expression& slice) {
+    SliceBounds bounds;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      if (!slice.parts[i]) continue;
+      const Value bound = evaluate(*slice.parts[i]);
       if (bound.is(Kind::none)) continue;
       require_defined(bound);
       expect(bound.is_whole(), "slice: expected a whole number, found ", bound.type());
       bounds[i] = bound.whole();
     }
-    const bool sequence = value.is(Kind::list) && (value.list().flavour == Flavour::list ||
-                                                   value.list().flavour == Flavour::tuple);
-    if (!sequence && !value.is_text()) return missing(value, "slice");
-    const std::int64_t step = bounds[2].value_or(1);
-    expect(step != 0, "slice: the step is zero");
-    const auto size = static_cast<std::int64_t>(value.is_text()
-                                                    ? character_count(value.text().bytes)
-                                                    : value.list().items.size());
-    const auto clamp = [&](std::optional<std::int64_t> bound, std::int64_t otherwise) {
-      if (!bound) return otherwise;
-      const std::int64_t at = *bound < 0 ? *bound + size : *bound;
-      return step > 0 ? std::clamp<std::int64_t>(at, 0, size)
-                      : std::clamp<std::int64_t>(at, -1, size - 1);
-    };
-    const std::int64_t begin = clamp(bounds[0], step > 0 ? 0 : size - 1);
-    const std::int64_t end = clamp(bounds[1], step > 0 ? size : -1);
-    if (value.is_text()) return text_slice(value.text(), begin, end, step);
-    std::vector<Value> items;
-    for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-      items.push_back(value.list().items[static_cast<std::size_t>(i)]);
-      if (step > size || step < -size) break;
-    }
-    budget_.spend_items(items.size());
-    return make_list(std::move(items), value.list().flavour);
-  }
-
-  Text text_slice(const Text& text, std::int64_t begin, std::int64_t end, std::int64_t step) {
-    budget_.spend_bytes(text.size());
-    if (step == 1) {
-      const std::size_t first = byte_of_character(text.bytes, static_cast<std::size_t>(begin));
-      const std::size_t last = byte_of_character(text.bytes, static_cast<std::size_t>(end));
-      return text.slice(first, std::max(first, last));
-    }
-    const std::vector<Value> characters = items_of(text);
-    const auto size = static_cast<std::int64_t>(characters.size());
-    Text result;
-    for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-      result += characters[static_cast<std::size_t>(i)].text();
-      if (step > size || step < -size) break;
-    }
-    return result;
+    return bounds;
   }
 
   Arguments arguments_of(const Expression& call) {
@@ -554,7 +422,7 @@ class Evaluator : public Machine {
       case Callable::Type::macro:
         return call_macro(callable, arguments);
       case Callable::Type::global:
-        return call_global(callable.name, arguments);
+        return globals_.call(callable.name, arguments);
     }
     return Value();
   }
@@ -598,8 +466,8 @@ class Evaluator : public Machine {
     const Within within(*this, std::move(inner));
     const std::size_t without = given.size() - macro.defaults.size();
     for (std::size_t i = 0; i < given.size(); ++i) {
-      Value value = Value::undefined(
-          message("parameter '", macro.parameters[i], "' was not provided"));
+      Value value =
+          Value::undefined(message("parameter '", macro.parameters[i], "' was not provided"));
       if (given[i]) {
         value = *given[i];
       } else if (i >= without) {
@@ -612,90 +480,10 @@ class Evaluator : public Machine {
     return out;
   }
 
-  Value call_global(const std::string& name, const Arguments& arguments) {
-    if (name == "range") return range(Given(arguments, name, {"start", "stop", "step"}));
-    if (name == "raise_exception")
-      throw Failure(message("the template refuses: ",
-                            str(Given(arguments, name, {"message"}).value(0)).bytes));
-    if (name == "strftime_now") return written_time(Given(arguments, name, {"format"}).text(0));
-    DictBuilder dict;
-    expect(arguments.positional.size() <= 1, "'", name, "': expected at most one argument");
-    for (const Value& value : arguments.positional) {
-      expect(value.is(Kind::dict), "'", name, "' of a ", value.type(), " is not supported");
-      for (const auto& [key, entry] : value.dict().entries) dict.set(key, entry);
-    }
-    for (const auto& [key, value] : arguments.named) dict.set(Text(key), value);
-    const Value made = dict.value();
-    if (name == "dict") return made;
-    auto space = std::make_shared<Namespace>();
-    spaces_.push_back(space);
-    for (const auto& [key, value] : made.dict().entries) {
-      expect(key.is_text(), "namespace: expected names, found ", key.type());
-      set_attribute(*space, key.text().bytes, value);
-    }
-    return Value(std::move(space));
-  }
-
-  Value range(const Given& given) {
-    std::int64_t begin = given.whole(0, 0), end = 0;
-    if (given.has(1)) {
-      end = given.whole(1, 0);
-    } else {
-      (void)given.value(0);
-      end = std::exchange(begin, 0);
-    }
-    const std::int64_t step = given.whole(2, 1);
-    expect(step != 0, "range: the step is zero");
-    std::vector<Value> items;
-    for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-      expect(items.size() < 100'000, "range: expected at most 100000 numbers");
-      items.emplace_back(i);
-      if (__builtin_add_overflow_p(i, step, std::int64_t{0})) break;
-    }
-    budget_.spend_items(items.size());
-    return make_list(std::move(items), Flavour::range);
-  }
-
-  Text written_time(const Text& format) {
-    static constexpr std::string_view known = "aAbBcdDeFgGhHIjklmMnprRStTuUVwWxXyYZ%";
-    const std::string& bytes = format.bytes;
-    for (std::size_t at = 0; (at = bytes.find('%', at)) != std::string::npos; at += 2) {
-      if (at + 1 < bytes.size() && bytes[at + 1] == '-') ++at;
-      expect(at + 1 < bytes.size() && known.find(bytes[at + 1]) != std::string_view::npos,
-             "strftime_now: the format '", bytes, "' is not supported");
-    }
-    expect(bytes.size() < 1000, "strftime_now: the format is too long");
-    const std::tm time = now_();
-    // A sign before and after, since an empty result is no failure.
-    std::string text(20'000, '\0');
-    text.resize(std::strftime(text.data(), text.size(), ("." + bytes + ".").c_str(), &time));
-    expect(text.size() >= 2, "strftime_now: the format '", bytes, "' is not supported");
-    return text.substr(1, text.size() - 2);
-  }
-
-  Value loop_attribute(const Value& value, const std::string& name) {
-    if (name == "cycle") {
-      auto method = std::make_shared<Callable>();
-      method->type = Callable::Type::method;
-      method->name = name;
-      method->self = value;
-      return Value(std::shared_ptr<const Callable>(std::move(method)));
-    }
-    expect(name != "changed", "loop.changed is not supported");
-    if (auto found = value.loop().attribute(name)) return *found;
-    return missing(value, name);
-  }
-  static Value cycle(const Callable& method, const Arguments& arguments) {
-    expect(!arguments.positional.empty() && arguments.named.empty(),
-           "loop.cycle: expected values");
-    return arguments.positional[method.self.loop().index() % arguments.positional.size()];
-  }
-
   Budget budget_;
-  std::function<std::tm()> now_;
+  Globals globals_;
   std::shared_ptr<Scope> scope_;
-  std::vector<std::shared_ptr<Namespace>> spaces_;
-  int depth_ = 0, loops_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace qlora::jinja

@@ -426,8 +426,8 @@ class ExpressionParser {
         if (is_sign(")")) break;
       }
       const bool spread = is_sign("*"), spread_named = is_sign("**");
-      const bool named = current().type == Token::Type::name &&
-                         ahead().type == Token::Type::sign && ahead().text == "=";
+      const bool named = current().type == Token::Type::name && ahead().type == Token::Type::sign &&
+                         ahead().text == "=";
       if (call.spread_named || (call.spread && !named && !spread_named) ||
           (!call.names.empty() && !named && !spread && !spread_named))
         fail("an argument in the wrong place");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/text/jinja/text_functions.hpp"
+#include "qlora/text/jinja/methods.hpp"
 
 namespace qlora::jinja {
 
@@ -29,7 +30,8 @@ inline Value length_of(const Value& value) {
     case Kind::dict:
       return Value::number(value.dict().entries.size());
     case Kind::list:
-      if (value.list().flavour != Flavour::iterator) return Value::number(value.list().items.size());
+      if (value.list().flavour != Flavour::iterator)
+        return Value::number(value.list().items.size());
       [[fallthrough]];
     default:
       throw Failure(message("a ", value.type(), " has no length"));
@@ -143,8 +145,8 @@ inline Value unique(Machine& machine, const Value& subject, const Arguments& res
 }
 
 /// select, reject, selectattr and rejectattr.
-inline Value choose(Machine& machine, const Value& subject, const Arguments& rest, bool by_attribute,
-                    bool keeps) {
+inline Value choose(Machine& machine, const Value& subject, const Arguments& rest,
+                    bool by_attribute, bool keeps) {
   Arguments test = rest;
   std::optional<Value> attribute;
   if (by_attribute) {
@@ -159,6 +161,7 @@ inline Value choose(Machine& machine, const Value& subject, const Arguments& res
     test.positional.erase(test.positional.begin());
   }
   std::vector<Value> kept;
+  if (!subject.truth()) return Value::iterator({});
   for (const Value& item : items_of(subject)) {
     const Value value = attribute ? by_path(machine, item, *attribute) : item;
     const bool holds = name.empty() ? value.truth() : machine.test(name, value, test);
@@ -169,6 +172,7 @@ inline Value choose(Machine& machine, const Value& subject, const Arguments& res
 
 inline Value map(Machine& machine, const Value& subject, const Arguments& rest) {
   std::vector<Value> results;
+  if (!subject.truth()) return Value::iterator({});
   if (rest.positional.empty()) {
     const Given given(rest, "map", {"attribute", "default"});
     for (const Value& item : items_of(subject)) {
@@ -186,19 +190,36 @@ inline Value map(Machine& machine, const Value& subject, const Arguments& rest) 
   return Value::iterator(std::move(results));
 }
 
+/// float() of a text; nothing where Python raises ValueError.
+inline std::optional<double> number_of(const std::string& text) {
+  std::string letters;
+  for (const char c : text)
+    if (is_letter(c)) letters += lower_letter(c);
+  const bool word = letters == "inf" || letters == "infinity" || letters == "nan";
+  if (!word && text.find_first_not_of("0123456789+-.eE") != std::string::npos) {
+    expect(text.find('_') == std::string::npos, "the number '", text, "' is not supported");
+    return std::nullopt;
+  }
+  char* last = nullptr;
+  const double number = std::strtod(text.c_str(), &last);
+  if (text.empty() || *last != '\0') return std::nullopt;
+  return number;
+}
+inline std::string trimmed(const Text& text) {
+  const auto [begin, end] = stripped(text.bytes, nullptr, true, true);
+  return text.bytes.substr(begin, end - begin);
+}
+
 inline Value to_whole(Machine&, const Value& subject, const Arguments& rest) {
   const Given given(rest, "int", {"default", "base"});
   expect(!given.has(1), "int with a base is not supported");
   const Value otherwise = given.has(0) ? given.value(0) : Value(0);
   require_defined(subject);
   if (subject.is_whole()) return subject.whole();
-  double number = 0;
-  if (subject.is(Kind::real)) {
-    number = subject.real();
-  } else if (subject.is_text()) {
-    const std::string& all = subject.text().bytes;
-    const auto [begin, end] = stripped(all, nullptr, true, true);
-    const std::string text = all.substr(begin, end - begin);
+  std::optional<double> number;
+  if (subject.is(Kind::real)) number = subject.real();
+  if (subject.is_text()) {
+    const std::string text = trimmed(subject.text());
     const std::size_t sign = text.starts_with("-") || text.starts_with("+") ? 1 : 0;
     if (text.size() > sign && text.find_first_not_of("0123456789", sign) == std::string::npos) {
       errno = 0;
@@ -206,18 +227,11 @@ inline Value to_whole(Machine&, const Value& subject, const Arguments& rest) {
       expect(errno == 0, "a whole number beyond 64 bits is not supported");
       return value;
     }
-    const char* first = text.c_str();
-    char* last = nullptr;
-    expect(text.find_first_of("_xXpP") == std::string::npos, "int of '", text,
-           "' is not supported");
-    number = std::strtod(first, &last);
-    if (text.empty() || *last != '\0') return otherwise;
-  } else {
-    return otherwise;
+    number = number_of(text);
   }
-  if (std::isnan(number) || std::isinf(number)) return otherwise;
-  expect(std::abs(number) < 9e18, "a whole number beyond 64 bits is not supported");
-  return static_cast<std::int64_t>(number);
+  if (!number || std::isnan(*number) || std::isinf(*number)) return otherwise;
+  expect(std::abs(*number) < 9e18, "a whole number beyond 64 bits is not supported");
+  return static_cast<std::int64_t>(*number);
 }
 
 inline Value to_real(Machine&, const Value& subject, const Arguments& rest) {
@@ -225,16 +239,8 @@ inline Value to_real(Machine&, const Value& subject, const Arguments& rest) {
   const Value otherwise = given.has(0) ? given.value(0) : Value(0.0);
   require_defined(subject);
   if (subject.is_number()) return subject.real();
-  if (!subject.is_text()) return otherwise;
-  const std::string& all = subject.text().bytes;
-  const auto [begin, end] = stripped(all, nullptr, true, true);
-  const std::string text = all.substr(begin, end - begin);
-  expect(text.find_first_of("_xXpP") == std::string::npos, "float of '", text,
-         "' is not supported");
-  char* last = nullptr;
-  const double number = std::strtod(text.c_str(), &last);
-  return text.empty() || *last != '\0' || text.find('(') != std::string::npos ? otherwise
-                                                                              : Value(number);
+  const auto number = subject.is_text() ? number_of(trimmed(subject.text())) : std::nullopt;
+  return number ? Value(*number) : otherwise;
 }
 
 inline Value round(Machine&, const Value& subject, const Arguments& rest) {
@@ -365,7 +371,8 @@ inline Value items_filter(Machine&, const Value& subject, const Arguments& rest)
   if (subject.is(Kind::undefined)) return Value::iterator({});
   expect(subject.is(Kind::dict), "items: expected a dict, found ", subject.type());
   std::vector<Value> pairs;
-  for (const auto& [key, value] : subject.dict().entries) pairs.push_back(Value::tuple({key, value}));
+  for (const auto& [key, value] : subject.dict().entries)
+    pairs.push_back(Value::tuple({key, value}));
   return Value::iterator(std::move(pairs));
 }
 
@@ -392,13 +399,23 @@ inline Value safe(const Value& subject) {
   return text;
 }
 
+/// Attributes only, not the items of a dictionary.
+inline Value attr(Machine&, const Value& subject, const Arguments& rest) {
+  const Given given(rest, "attr", {"name"});
+  const std::string& name = given.text(0).bytes;
+  expect(!subject.is(Kind::name_space) && !subject.is(Kind::loop) && !subject.is(Kind::callable),
+         "attr of a ", subject.type(), " is not supported");
+  const auto method = find_method(subject, name);
+  return method ? *method : Value::undefined(message("a ", subject.type(), " has no '", name, "'"));
+}
+
 inline const std::unordered_map<std::string_view, FilterFunction>& all_filters() {
   using M = Machine&;
   using V = const Value&;
   using A = const Arguments&;
   static const std::unordered_map<std::string_view, FilterFunction> filters = {
       {"abs", [](M, V v, A a) { return (void)Given(a, "abs", {}), absolute(v); }},
-      {"attr", [](M m, V v, A a) { return m.attribute(v, Given(a, "attr", {"name"}).text(0).bytes); }},
+      {"attr", attr},
       {"capitalize",
        [](M, V v, A a) { return (void)Given(a, "capitalize", {}), Value(capitalize(str(v))); }},
       {"count", [](M, V v, A a) { return (void)Given(a, "count", {}), length_of(v); }},
@@ -430,7 +447,8 @@ inline const std::unordered_map<std::string_view, FilterFunction>& all_filters()
       {"sort", sort},
       {"string", [](M, V v, A a) { return (void)Given(a, "string", {}), Value(str(v)); }},
       {"sum", sum},
-      {"title", [](M, V v, A a) { return (void)Given(a, "title", {}), Value(title(str(v), true)); }},
+      {"title",
+       [](M, V v, A a) { return (void)Given(a, "title", {}), Value(title(str(v), true)); }},
       {"tojson", tojson},
       {"trim",
        [](M, V v, A a) { return Value(strip(str(v), Given(a, "trim", {"chars"}), true, true)); }},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -127,8 +128,8 @@ class Lexer {
     } else if (sign != '+' && !prints) {
       const std::size_t newline = text.rfind('\n');
       const std::size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
-      if ((begin > 0 || line_starts_) && stripped(text.substr(begin), nullptr, true, false).first ==
-                                             text.size() - begin)
+      if ((begin > 0 || line_starts_) &&
+          stripped(text.substr(begin), nullptr, true, false).first == text.size() - begin)
         length = begin;
     }
     if (length > 0) push(Type::data, std::string(text.substr(0, length)));
@@ -234,8 +235,8 @@ class Lexer {
       }
     const char c = peek();
     if (std::string_view("+-/*%~[](){}><=.:|,;").find(c) == std::string_view::npos)
-      fail(message("unexpected character '", std::string_view(source_).substr(
-                                                 at_, character_at(source_, at_).length), "'"));
+      fail(message("unexpected character '",
+                   std::string_view(source_).substr(at_, character_at(source_, at_).length), "'"));
     if (c == '(' || c == '[' || c == '{') open += c == '(' ? ')' : c == '[' ? ']' : '}';
     if (c == ')' || c == ']' || c == '}') {
       if (open.empty() || open.back() != c) fail(message("unexpected '", c, "'"));
@@ -289,7 +290,7 @@ class Lexer {
       const char letter = static_cast<char>(peek(1) | 0x20);
       base = letter == 'x' ? 16 : letter == 'o' ? 8 : letter == 'b' ? 2 : 10;
       const auto is = [base](char c) {
-        const int value = is_digit(c)           ? c - '0'
+        const int value = is_digit(c)            ? c - '0'
                           : c >= 'a' && c <= 'f' ? c - 'a' + 10
                           : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                                  : 99;

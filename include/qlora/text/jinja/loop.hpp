@@ -15,8 +15,8 @@ namespace qlora::jinja {
 class Loop {
  public:
   /// `wanted` chooses items; without it all are.
-  Loop(std::vector<Value> items, std::function<bool(const Value&)> wanted, int depth)
-      : items_(std::move(items)), wanted_(std::move(wanted)), depth_(depth) {}
+  Loop(std::vector<Value> items, std::function<bool(const Value&)> wanted)
+      : items_(std::move(items)), wanted_(std::move(wanted)) {}
 
   /// Goes to the next item; false after the last.
   bool advance() {
@@ -51,8 +51,9 @@ class Loop {
       const bool more = peek();
       return more ? *next_ : Value::undefined("there is no next item");
     }
-    if (name == "depth") return Value(depth_);
-    if (name == "depth0") return Value(depth_ - 1);
+    // Only recursive loops go deeper.
+    if (name == "depth") return Value(1);
+    if (name == "depth0") return Value(0);
     return std::nullopt;
   }
 
@@ -82,7 +83,6 @@ class Loop {
 
   std::vector<Value> items_;
   std::function<bool(const Value&)> wanted_;
-  int depth_;
   std::size_t taken_ = 0, index_ = 0;
   std::optional<Value> previous_, current_, next_;
 };

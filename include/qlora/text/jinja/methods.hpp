@@ -21,14 +21,14 @@ bool is_among(const std::array<std::string_view, N>& names, std::string_view nam
 }
 
 inline constexpr std::array<std::string_view, 47> text_methods = {
-    "capitalize", "casefold",   "center",       "count",        "encode",     "endswith",
-    "expandtabs", "find",       "format",       "format_map",   "index",      "isalnum",
-    "isalpha",    "isascii",    "isdecimal",    "isdigit",      "isidentifier", "islower",
-    "isnumeric",  "isprintable", "isspace",     "istitle",      "isupper",    "join",
-    "ljust",      "lower",      "lstrip",       "maketrans",    "partition",  "removeprefix",
-    "removesuffix", "replace",  "rfind",        "rindex",       "rjust",      "rpartition",
-    "rsplit",     "rstrip",     "split",        "splitlines",   "startswith", "strip",
-    "swapcase",   "title",      "translate",    "upper",        "zfill"};
+    "capitalize",   "casefold",    "center",    "count",      "encode",       "endswith",
+    "expandtabs",   "find",        "format",    "format_map", "index",        "isalnum",
+    "isalpha",      "isascii",     "isdecimal", "isdigit",    "isidentifier", "islower",
+    "isnumeric",    "isprintable", "isspace",   "istitle",    "isupper",      "join",
+    "ljust",        "lower",       "lstrip",    "maketrans",  "partition",    "removeprefix",
+    "removesuffix", "replace",     "rfind",     "rindex",     "rjust",        "rpartition",
+    "rsplit",       "rstrip",      "split",     "splitlines", "startswith",   "strip",
+    "swapcase",     "title",       "translate", "upper",      "zfill"};
 inline constexpr std::array<std::string_view, 3> list_methods = {"copy", "count", "index"};
 inline constexpr std::array<std::string_view, 8> changing_list_methods = {
     "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
@@ -37,8 +37,9 @@ inline constexpr std::array<std::string_view, 6> dict_methods = {"copy",  "fromk
 inline constexpr std::array<std::string_view, 5> changing_dict_methods = {"clear", "pop", "popitem",
                                                                           "setdefault", "update"};
 inline constexpr std::array<std::string_view, 13> number_attributes = {
-    "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator", "from_bytes", "fromhex",
-    "hex", "imag", "is_integer", "numerator", "real", "to_bytes"};
+    "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
+    "from_bytes",       "fromhex",   "hex",        "imag",      "is_integer",
+    "numerator",        "real",      "to_bytes"};
 
 }  // namespace detail
 
@@ -120,7 +121,8 @@ inline Value count_of(const Text& text, const Given& given) {
 
 inline Value partition(const Text& text, const Text& separator, bool last) {
   expect(!separator.empty(), "empty separator");
-  const std::size_t at = last ? text.bytes.rfind(separator.bytes) : text.bytes.find(separator.bytes);
+  const std::size_t at =
+      last ? text.bytes.rfind(separator.bytes) : text.bytes.find(separator.bytes);
   if (at == std::string::npos)
     return last ? Value::tuple({Text(), Text(), text}) : Value::tuple({text, Text(), Text()});
   const std::size_t end = at + separator.size();
@@ -187,7 +189,12 @@ inline Value call_text_method(Machine& machine, const Text& self, const std::str
   if (name == "lower") return (void)given({}), lower(self);
   if (name == "capitalize") return (void)given({}), capitalize(self);
   if (name == "title") return (void)given({}), title(self, false);
-  if (name == "join") return join(items_of(given({"iterable"}).value(0)), self, budget);
+  if (name == "join") {
+    const std::vector<Value> items = items_of(given({"iterable"}).value(0));
+    for (const Value& item : items)
+      expect(item.is_text(), "join: expected texts, found ", item.type());
+    return join(items, self, budget);
+  }
   if (name == "format") return brace_format(self, arguments, budget);
   if (name == "find" || name == "rfind" || name == "index" || name == "rindex")
     return find_in(self, given({"sub", "start", "end"}), name[0] == 'r', name.ends_with("index"));
@@ -204,20 +211,18 @@ inline Value call_text_method(Machine& machine, const Text& self, const std::str
   }
   if (name == "ljust" || name == "rjust" || name == "center") {
     const Given g = given({"width", "fillchar"});
-    return padded(self, g.value(0).is_whole() ? g.whole(0, 0) : 0,
-                  g.has(1) ? g.text(1) : Text(" "), name, budget);
+    return padded(self, g.value(0).is_whole() ? g.whole(0, 0) : 0, g.has(1) ? g.text(1) : Text(" "),
+                  name, budget);
   }
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
   if (name == "isdigit" || name == "isdecimal" || name == "isnumeric")
     return (void)given({}), all_bytes(self, name, digit);
   if (name == "isalpha") return (void)given({}), all_bytes(self, name, is_letter);
   if (name == "isalnum")
-    return (void)given({}),
-           all_bytes(self, name, [&](char c) { return digit(c) || is_letter(c); });
+    return (void)given({}), all_bytes(self, name, [&](char c) { return digit(c) || is_letter(c); });
   if (name == "isspace")
-    return (void)given({}), all_bytes(self, name, [](char c) {
-             return is_space(static_cast<unsigned char>(c));
-           });
+    return (void)given({}),
+           all_bytes(self, name, [](char c) { return is_space(static_cast<unsigned char>(c)); });
   if (name == "isupper" || name == "islower") {
     (void)given({});
     const bool wants_upper = name == "isupper";
@@ -233,7 +238,8 @@ inline Value call_text_method(Machine& machine, const Text& self, const std::str
   throw Failure(message("the method '", name, "' of a text is not supported"));
 }
 
-inline Value call_list_method(const List& self, const std::string& name, const Arguments& arguments) {
+inline Value call_list_method(const List& self, const std::string& name,
+                              const Arguments& arguments) {
   if (name == "copy") return (void)Given(arguments, name, {}), Value::list(self.items);
   const Given given(arguments, name, {"value"});
   const Value& value = given.value(0);
@@ -278,8 +284,7 @@ inline Value call_dict_method(const Value& self, const std::string& name,
 /// Calls a method that find_method found.
 inline Value call_method(Machine& machine, const Callable& method, const Arguments& arguments) {
   const Value& self = method.self;
-  if (self.is_text())
-    return detail::call_text_method(machine, self.text(), method.name, arguments);
+  if (self.is_text()) return detail::call_text_method(machine, self.text(), method.name, arguments);
   machine.budget().spend_items(self.is(Kind::dict) ? self.dict().entries.size()
                                                    : self.list().items.size());
   if (self.is(Kind::dict)) return detail::call_dict_method(self, method.name, arguments);

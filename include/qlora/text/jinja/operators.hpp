@@ -79,7 +79,9 @@ inline bool less(const Value& a, const Value& b) {
 }
 
 /// <=
-inline bool less_or_equal(const Value& a, const Value& b) { return less(a, b) || (!less(b, a) && equal(a, b)); }
+inline bool less_or_equal(const Value& a, const Value& b) {
+  return less(a, b) || (!less(b, a) && equal(a, b));
+}
 
 /// The values that a loop over `value` sees; an iterator is empty afterwards.
 inline std::vector<Value> items_of(const Value& value) {
@@ -193,7 +195,25 @@ inline Value power(const Value& a, const Value& b) {
   expect(a.real() != 0 || b.real() >= 0, "zero can't be raised to a negative power");
   expect(a.real() >= 0 || b.real() == std::floor(b.real()), "complex numbers are not supported");
   const double result = std::pow(a.real(), b.real());
-  expect(!std::isinf(result) || std::isinf(a.real()) || std::isinf(b.real()), "the power is too large");
+  expect(!std::isinf(result) || std::isinf(a.real()) || std::isinf(b.real()),
+         "the power is too large");
+  return result;
+}
+
+/// What '+' with a text after `safe` makes of the other: HTML's signs are escaped.
+inline Text escaped(const Text& text) {
+  if (text.markup) return text;
+  Text result;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text.bytes[at];
+    const std::string_view sign = c == '&'    ? "&amp;"
+                                  : c == '<'  ? "&lt;"
+                                  : c == '>'  ? "&gt;"
+                                  : c == '\'' ? "&#39;"
+                                  : c == '"'  ? "&#34;"
+                                              : std::string_view(text.bytes).substr(at, 1);
+    result.append_as(sign, text, at);
+  }
   return result;
 }
 
@@ -222,8 +242,7 @@ inline Value repeat(const Value& value, std::int64_t times, Budget& budget) {
 /// Python's `%` on a text. Throws Failure for what is not %s, %r, %d, %i or %%.
 inline Text percent_format(const Text& form, const Value& values, Budget& budget) {
   const bool tuple = values.is(Kind::list) && values.list().flavour == Flavour::tuple;
-  const std::vector<Value> all =
-      tuple ? values.list().items : std::vector<Value>{values};
+  const std::vector<Value> all = tuple ? values.list().items : std::vector<Value>{values};
   Text result;
   std::size_t used = 0, at = 0;
   while (at < form.size()) {
@@ -236,7 +255,8 @@ inline Text percent_format(const Text& form, const Value& values, Budget& budget
       result += Text("%");
       continue;
     }
-    expect(type == 's' || type == 'r' || type == 'd' || type == 'i', "'%' formatting: expected "
+    expect(type == 's' || type == 'r' || type == 'd' || type == 'i',
+           "'%' formatting: expected "
            "%s, %r, %d or %%, found another");
     expect(used < all.size(), "'%' formatting: too few values");
     const Value& value = all[used++];
@@ -269,21 +289,22 @@ inline Value arithmetic(std::string_view sign, const Value& a, const Value& b, B
       expect(b.real() != 0, "division by zero");
       return a.real() / b.real();
     }
-    if (a.is_whole() && b.is_whole()) return detail::whole_arithmetic(sign[0], a.whole(), b.whole());
+    if (a.is_whole() && b.is_whole())
+      return detail::whole_arithmetic(sign[0], a.whole(), b.whole());
     return detail::real_arithmetic(sign[0], a.real(), b.real());
   }
   const auto sequence = [](const Value& v) { return v.is_text() || v.is(Kind::list); };
   if (sign == "*" && sequence(a) && b.is_whole()) return detail::repeat(a, b.whole(), budget);
   if (sign == "*" && sequence(b) && a.is_whole()) return detail::repeat(b, a.whole(), budget);
   if (sign == "+" && a.is_text() && b.is_text()) {
-    expect(a.text().markup == b.text().markup,
-           "'+' of a text after 'safe' and another is not supported");
     budget.spend_bytes(a.text().size() + b.text().size());
-    Text sum = a.text() + b.text();
+    if (a.text().markup == b.text().markup) return a.text() + b.text();
+    Text sum = detail::escaped(a.text());
+    sum += detail::escaped(b.text());
+    sum.markup = true;
     return sum;
   }
-  if (sign == "+" && a.is(Kind::list) && b.is(Kind::list) &&
-      a.list().flavour == b.list().flavour &&
+  if (sign == "+" && a.is(Kind::list) && b.is(Kind::list) && a.list().flavour == b.list().flavour &&
       (a.list().flavour == Flavour::list || a.list().flavour == Flavour::tuple)) {
     std::vector<Value> items = a.list().items;
     items.insert(items.end(), b.list().items.begin(), b.list().items.end());

@@ -24,23 +24,23 @@ struct Expression {
     name,
     list,
     tuple,
-    dict,         ///< parts: key, value, key, value, ...
-    attribute,    ///< parts[0].name
-    item,         ///< parts[0][parts[1]]
-    slice,        ///< parts: begin, end, step; each may be null
-    call,         ///< parts[0](parts[1], ..., names[i]=...)
-    filter,       ///< parts[0]|name(...); parts[0] is null at the head of a filter block
-    test,         ///< parts[0] is name(...)
+    dict,       ///< parts: key, value, key, value, ...
+    attribute,  ///< parts[0].name
+    item,       ///< parts[0][parts[1]]
+    slice,      ///< parts: begin, end, step; each may be null
+    call,       ///< parts[0](parts[1], ..., names[i]=...)
+    filter,     ///< parts[0]|name(...); parts[0] is null at the head of a filter block
+    test,       ///< parts[0] is name(...)
     negate,
     plus,
     logical_not,
     logical_and,
     logical_or,
-    binary,       ///< parts[0] name parts[1]
+    binary,  ///< parts[0] name parts[1]
     concat,
-    compare,      ///< parts[0] names[0] parts[1] names[1] parts[2] ...
-    condition,    ///< parts[0] if parts[1] else parts[2], which may be null
-    member        ///< name.names[0] as the target of an assignment
+    compare,    ///< parts[0] names[0] parts[1] names[1] parts[2] ...
+    condition,  ///< parts[0] if parts[1] else parts[2], which may be null
+    member      ///< name.names[0] as the target of an assignment
   };
 
   Type type = Type::constant;
@@ -81,7 +81,7 @@ struct Statement {
     set,
     set_block,
     loop,
-    branch,       ///< bodies[i] when values[i] holds; a body more is `else`
+    branch,  ///< bodies[i] when values[i] holds; a body more is `else`
     with,
     macro,
     call,
@@ -89,7 +89,7 @@ struct Statement {
     generation,
     loop_break,
     loop_continue,
-    unsupported   ///< name
+    unsupported  ///< name
   };
 
   Type type = Type::data;

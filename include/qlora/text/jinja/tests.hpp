@@ -34,8 +34,8 @@ inline bool is_iterable(const Value& value) {
 }
 
 inline bool is_sequence(const Value& value) {
-  if (!value.is(Kind::list)) return value.is(Kind::text) || value.is(Kind::dict) ||
-                                    value.is(Kind::undefined);
+  if (!value.is(Kind::list))
+    return value.is(Kind::text) || value.is(Kind::dict) || value.is(Kind::undefined);
   const Flavour flavour = value.list().flavour;
   return flavour == Flavour::list || flavour == Flavour::tuple || flavour == Flavour::range;
 }

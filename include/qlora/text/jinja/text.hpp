@@ -34,9 +34,9 @@ struct Text {
   bool markup = false;      ///< came through the filter `safe`
 
   Text() = default;
-  Text(std::string text) : bytes(std::move(text)) {}       // NOLINT(google-explicit-constructor)
-  Text(std::string_view text) : bytes(text) {}             // NOLINT(google-explicit-constructor)
-  Text(const char* text) : bytes(text) {}                  // NOLINT(google-explicit-constructor)
+  Text(std::string text) : bytes(std::move(text)) {}  // NOLINT(google-explicit-constructor)
+  Text(std::string_view text) : bytes(text) {}        // NOLINT(google-explicit-constructor)
+  Text(const char* text) : bytes(text) {}             // NOLINT(google-explicit-constructor)
 
   /// A text that came from `origin` as a whole.
   static Text from(std::string text, int origin) {
@@ -111,7 +111,8 @@ inline std::string utf8_of(std::uint32_t point) {
   if (point < 0x80) return {byte(point)};
   if (point < 0x800) return {byte(0xc0 | point >> 6), byte(0x80 | (point & 0x3f))};
   if (point < 0x10000)
-    return {byte(0xe0 | point >> 12), byte(0x80 | (point >> 6 & 0x3f)), byte(0x80 | (point & 0x3f))};
+    return {byte(0xe0 | point >> 12), byte(0x80 | (point >> 6 & 0x3f)),
+            byte(0x80 | (point & 0x3f))};
   return {byte(0xf0 | point >> 18), byte(0x80 | (point >> 12 & 0x3f)),
           byte(0x80 | (point >> 6 & 0x3f)), byte(0x80 | (point & 0x3f))};
 }

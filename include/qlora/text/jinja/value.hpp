@@ -69,14 +69,14 @@ inline constexpr int most_nesting = 200;
 class Value {
  public:
   Value() : storage_(Undefined{}) {}
-  Value(None) : storage_(None{}) {}                       // NOLINT(google-explicit-constructor)
-  Value(bool value) : storage_(value) {}                  // NOLINT(google-explicit-constructor)
-  Value(int value) : storage_(std::int64_t{value}) {}     // NOLINT(google-explicit-constructor)
-  Value(std::int64_t value) : storage_(value) {}          // NOLINT(google-explicit-constructor)
-  Value(double value) : storage_(value) {}                // NOLINT(google-explicit-constructor)
-  Value(Text text)                                        // NOLINT(google-explicit-constructor)
+  Value(None) : storage_(None{}) {}                    // NOLINT(google-explicit-constructor)
+  Value(bool value) : storage_(value) {}               // NOLINT(google-explicit-constructor)
+  Value(int value) : storage_(std::int64_t{value}) {}  // NOLINT(google-explicit-constructor)
+  Value(std::int64_t value) : storage_(value) {}       // NOLINT(google-explicit-constructor)
+  Value(double value) : storage_(value) {}             // NOLINT(google-explicit-constructor)
+  Value(Text text)                                     // NOLINT(google-explicit-constructor)
       : storage_(std::make_shared<const Text>(std::move(text))) {}
-  Value(const char* text) : Value(Text(text)) {}          // NOLINT(google-explicit-constructor)
+  Value(const char* text) : Value(Text(text)) {}  // NOLINT(google-explicit-constructor)
   Value(std::shared_ptr<const List> list) : storage_(std::move(list)) {}
   Value(std::shared_ptr<const Dict> dict) : storage_(std::move(dict)) {}
   Value(std::shared_ptr<Namespace> space) : storage_(std::move(space)) {}
@@ -107,9 +107,7 @@ class Value {
     return std::get<std::shared_ptr<Namespace>>(storage_);
   }
   Loop& loop() const { return *std::get<std::shared_ptr<Loop>>(storage_); }
-  const Callable& callable() const {
-    return *std::get<std::shared_ptr<const Callable>>(storage_);
-  }
+  const Callable& callable() const { return *std::get<std::shared_ptr<const Callable>>(storage_); }
   /// True counts as 1.
   std::int64_t whole() const {
     return is(Kind::boolean) ? (boolean() ? 1 : 0) : std::get<std::int64_t>(storage_);
@@ -138,8 +136,8 @@ class Value {
 
  private:
   std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const Text>,
-               std::shared_ptr<const List>, std::shared_ptr<const Dict>,
-               std::shared_ptr<Namespace>, std::shared_ptr<Loop>, std::shared_ptr<const Callable>>
+               std::shared_ptr<const List>, std::shared_ptr<const Dict>, std::shared_ptr<Namespace>,
+               std::shared_ptr<Loop>, std::shared_ptr<const Callable>>
       storage_;
 };
 

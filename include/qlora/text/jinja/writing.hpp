@@ -242,8 +242,8 @@ inline void json_value(Text& result, const Value& value, const JsonStyle& style,
       result += Text(style.key_separator);
       json_value(result, entries[i].second, style, depth + 1);
     });
-  } else if (value.is(Kind::list) && (value.list().flavour == Flavour::list ||
-                                      value.list().flavour == Flavour::tuple)) {
+  } else if (value.is(Kind::list) &&
+             (value.list().flavour == Flavour::list || value.list().flavour == Flavour::tuple)) {
     const auto& items = value.list().items;
     json_items(result, items.size(), "[]", style, depth,
                [&](std::size_t i) { json_value(result, items[i], style, depth + 1); });

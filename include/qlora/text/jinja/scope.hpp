@@ -1,0 +1,35 @@
+/// The variables of a template and its blocks.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "qlora/text/jinja/value.hpp"
+
+namespace qlora::jinja {
+
+/// The variables of a block; what it does not know, the block around it may.
+struct Scope {
+  std::shared_ptr<Scope> outer;
+  std::vector<std::pair<std::string, Value>> variables;
+
+  Value* find(std::string_view name) {
+    for (Scope* scope = this; scope != nullptr; scope = scope->outer.get())
+      for (auto& [known, value] : scope->variables)
+        if (known == name) return &value;
+    return nullptr;
+  }
+  void set(const std::string& name, Value value) {
+    for (auto& [known, old] : variables)
+      if (known == name) {
+        old = std::move(value);
+        return;
+      }
+    variables.emplace_back(name, std::move(value));
+  }
+};
+
+}  // namespace qlora::jinja
