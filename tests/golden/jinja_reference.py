@@ -1,5 +1,6 @@
 """Jinja as transformers sets it up for chat templates, for make_jinja.py and jinja_templates.py: an immutable sandbox, trim_blocks,
 lstrip_blocks, loop controls, {% generation %}, tojson without HTML or ASCII escapes, raise_exception, strftime_now under a fixed clock."""
+import copy
 import datetime
 import json
 
@@ -61,8 +62,8 @@ def environment():
 
 
 def render(source, context):
-    """The text, or None where Python raises, and what it raised."""
+    """The text, or None where Python raises, and what it raised. A filter of jinja2 may change a list; the context stays as it is."""
     try:
-        return environment().from_string(source).render(**context), ""
+        return environment().from_string(source).render(**copy.deepcopy(context)), ""
     except Exception as failure:  # whatever a template raises counts as a refusal
         return None, f"{type(failure).__name__}: {failure}"

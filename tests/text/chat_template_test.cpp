@@ -178,9 +178,8 @@ TEST_CASE("a thought counts with the marks around it") {
           "<think>\nhm\n</think>\n\nd<|im_end|>");
   REQUIRE(counted({{"role", "assistant"}, {"content", "d"}, {"thinking", "hm"}}) ==
           "<think>\nhm\n</think>\n\nd<|im_end|>");
-  // In the content itself, what the message says begins behind its own mark.
   REQUIRE(counted({{"role", "assistant"}, {"content", "<think>\nhm\n</think>\n\nd"}}) ==
-          "hm\n</think>\n\nd<|im_end|>");
+          "<think>\nhm\n</think>\n\nd<|im_end|>");
 }
 
 TEST_CASE("calls of tools count from the beginning of the answer to its end") {
@@ -208,7 +207,7 @@ TEST_CASE("what a template leaves out of a chat is refused by name") {
   REQUIRE(test::contains(
       refusal({.messages = {{{"role", "system"}, {"content", "Be brief."}}, question}}),
       "t.jinja: message 1: the template does not write what the system says"));
-  REQUIRE(test::contains(refusal({.messages = {question}, .tools = {{{"name", "f"}}}}),
+  REQUIRE(test::contains(refusal({.messages = Json::array({question}), .tools = {{{"name", "f"}}}}),
                          "does not write the tools"));
   for (const char* calls : {"tool_calls", "function_call"})
     REQUIRE(test::contains(

@@ -78,8 +78,12 @@ class ChatTemplate {
       const bool asks = role == "user" && train_on == TrainOn::questions_and_answers;
       if (!asks && (role != "assistant" || template_.has_generation())) continue;
       if (!chat.is_trained(i)) continue;
-      counted.push_back(trace.turn(i, says_nothing(message), asks ? "" : header_, header_mark_,
-                                   asks ? question_ : answer_));
+      try {
+        counted.push_back(trace.turn(i, says_nothing(message), asks ? "" : header_, header_mark_,
+                                     asks ? question_ : answer_));
+      } catch (const FormatError& failure) {
+        throw FormatError(qlora::message(template_.name(), ": ", failure.what()));
+      }
     }
     std::sort(counted.begin(), counted.end(),
               [](const TextRange& a, const TextRange& b) { return a.begin < b.begin; });

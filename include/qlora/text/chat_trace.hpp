@@ -83,6 +83,7 @@ class ChatTrace {
       place.found = true;
       place.calls = place.calls || part == ChatPart::call;
       place.marked = place.marked || part != ChatPart::content;
+      place.pieces += span.begin < span.end ? 1 : 0;
     }
     std::sort(plain.begin(), plain.end(),
               [](const TextRange& a, const TextRange& b) { return a.begin < b.begin; });
@@ -142,8 +143,8 @@ class ChatTrace {
 
   /// What of a message counts: its content, and the end of the turn. With reasoning and calls of
   /// tools, the marks that the template writes for them count from the end of the generation
-  /// prompt `header` on, of which at least `header_mark` bytes must be there. Throws FormatError
-  /// for a message whose place can't be told.
+  /// prompt `header` on (also for content that the template takes apart), of which at least
+  /// `header_mark` bytes must be there. Throws FormatError for a message whose place can't be told.
   TextRange turn(std::size_t message, bool is_empty, const std::string& header,
                  std::size_t header_mark, const RoleMarks& marks) const {
     TextRange range;
@@ -154,8 +155,12 @@ class ChatTrace {
             i == message || !places_[i].found || places_[i].range.end <= range.begin ||
                 places_[i].range.begin >= range.end,
             "message ", message + 1, ": the template writes it in parts, with others between");
-      if (places_[message].marked)
-        range.begin = thought_begin(message, range.begin, header, header_mark, marks);
+      if (places_[message].marked || places_[message].pieces > 1) {
+        const auto begin = answer_begin(message, range.begin, header, header_mark, marks);
+        require<FormatError>(begin || !places_[message].marked, "message ", message + 1,
+                             ": where the answer begins in the template's text can't be told");
+        range.begin = begin.value_or(range.begin);
+      }
     } else {
       require<FormatError>(is_empty && !header.empty(), "message ", message + 1,
                            ": the template does not write what it says as it is");
@@ -176,6 +181,7 @@ class ChatTrace {
     TextRange range;
     bool found = false, calls = false;
     bool marked = false;  ///< more than content
+    int pieces = 0;       ///< with text of the template between them
   };
 
   /// Behind the last `part` in a range.
@@ -186,18 +192,19 @@ class ChatTrace {
     return at + part.size();
   }
 
-  std::size_t thought_begin(std::size_t message, std::size_t first, const std::string& header,
-                            std::size_t header_mark, const RoleMarks& marks) const {
+  /// Behind the generation prompt, or behind what stands before every answer.
+  std::optional<std::size_t> answer_begin(std::size_t message, std::size_t first,
+                                          const std::string& header, std::size_t header_mark,
+                                          const RoleMarks& marks) const {
     const TextRange before{gap(first, message).begin, first};
     // A generation prompt may end with marks that this answer does not begin with.
     for (std::size_t size = header.size(); size >= std::max<std::size_t>(header_mark, 1); --size)
-      if (const auto at = behind(before, std::string_view(header).substr(0, size))) return *at;
+      if (const auto at = behind(before, std::string_view(header).substr(0, size))) return at;
     std::size_t same = 0;
     while (header.empty() && same < marks.before.size() && before.begin + same < before.end &&
            marks.before[same] == text_.bytes[before.begin + same])
       ++same;
-    require<FormatError>(same > 0, "message ", message + 1,
-                         ": where the answer begins in the template's text can't be told");
+    if (same == 0) return std::nullopt;
     return before.begin + same;
   }
 

@@ -272,9 +272,9 @@ inline Value indent(Machine& machine, const Value& subject, const Arguments& res
     if (width > 0) machine.budget().spend_bytes(1, static_cast<std::size_t>(width));
     by = Text(std::string(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' '));
   }
-  expect(subject.is_text() || subject.is(Kind::undefined), "indent: expected a text, found ",
-         subject.type());
-  const std::vector<Text> lines = split_lines(str(subject) + Text("\n"), false);
+  require_defined(subject);
+  expect(subject.is_text(), "indent: expected a text, found ", subject.type());
+  const std::vector<Text> lines = split_lines(subject.text() + Text("\n"), false);
   const bool blank = given.flag(2, false);
   Text result;
   if (given.flag(1, false)) result += by;
