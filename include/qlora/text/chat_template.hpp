@@ -87,7 +87,7 @@ class ChatTemplate {
     }
     std::sort(counted.begin(), counted.end(),
               [](const TextRange& a, const TextRange& b) { return a.begin < b.begin; });
-    return tokens_of(text.bytes, trace.special_tokens(), counted);
+    return marked(text.bytes, ids_of(text.bytes, trace.special_tokens()), counted);
   }
 
   /// The same for messages that have a role and a content.
@@ -168,6 +168,8 @@ class ChatTemplate {
                                            {"assistant", "Three are left."}};
     const jinja::Text text = rendered(to_chat(said), false);
     const ChatTrace trace(text, said.size(), special_);
+    splits_alike_ =
+        tokenizer_->encode(text.bytes) == ids_between(text.bytes, trace.special_tokens());
     std::size_t done = 0;
     for (std::size_t i = 0; i < said.size(); ++i) {
       const auto place = trace.content(i);
@@ -194,35 +196,62 @@ class ChatTemplate {
     header_mark_ = mark ? mark->end : header_.size();
   }
 
-  /// Ids of the text between special tokens, and of those; a token counts when it holds bytes that
-  /// do.
-  EncodedText tokens_of(std::string_view text, const std::vector<SpecialMatch>& special,
-                        const std::vector<TextRange>& counted) const {
-    EncodedText result;
-    std::size_t next = 0;
-    const auto counts = [&](std::size_t begin, std::size_t end) {
-      while (next < counted.size() && counted[next].end <= begin) ++next;
-      return next < counted.size() && counted[next].begin < end;
-    };
-    const auto plain = [&](std::size_t begin, std::size_t end) {
-      if (begin == end) return;
-      for (const Token id : tokenizer_->encode_plain(text.substr(begin, end - begin))) {
-        const std::string& piece = tokenizer_->piece(id);
-        // Bytes that the vocabulary lacks are left out.
-        while (begin < end && text.compare(begin, piece.size(), piece) != 0) ++begin;
-        require<FormatError>(begin < end, template_.name(), ": the token '", piece,
-                             "' can't be found in the text that it stands for");
-        result.push(id, counts(begin, begin + piece.size()));
-        begin += piece.size();
+  /// Ids of the text. Where messages hold the text of special tokens, what lies between the
+  /// template's own ones is encoded as plain text.
+  std::vector<Token> ids_of(std::string_view text, const std::vector<SpecialMatch>& own) const {
+    std::size_t at = 0;
+    auto next = own.begin();
+    while (const auto match = special_.find(text, at, text.size())) {
+      if (next == own.end() || next->begin != match->begin || next->id != match->id) {
+        require<FormatError>(splits_alike_, template_.name(), ": a message says ",
+                             text.substr(match->begin, match->end - match->begin),
+                             ", which this tokenizer can't take as plain text here");
+        return ids_between(text, own);
       }
-    };
+      ++next;
+      at = match->end;
+    }
+    return tokenizer_->encode(text);
+  }
+
+  std::vector<Token> ids_between(std::string_view text,
+                                 const std::vector<SpecialMatch>& own) const {
+    std::vector<Token> ids;
     std::size_t done = 0;
-    for (const SpecialMatch& match : special) {
-      plain(done, match.begin);
-      result.push(match.id, counts(match.begin, match.end));
+    const auto plain = [&](std::size_t end) {
+      const auto part = tokenizer_->encode_plain(text.substr(done, end - done));
+      ids.insert(ids.end(), part.begin(), part.end());
+    };
+    for (const SpecialMatch& match : own) {
+      plain(match.begin);
+      ids.push_back(match.id);
       done = match.end;
     }
-    plain(done, text.size());
+    plain(text.size());
+    return ids;
+  }
+
+  /// A token counts when it holds bytes that do. White space that a special token takes, and bytes
+  /// that the vocabulary lacks, are in no token.
+  EncodedText marked(std::string_view text, const std::vector<Token>& ids,
+                     const std::vector<TextRange>& counted) const {
+    EncodedText result;
+    std::size_t at = 0;
+    auto range = counted.begin();
+    for (const Token id : ids) {
+      const std::string& piece = tokenizer_->piece(id);
+      while (at < text.size() && text.compare(at, piece.size(), piece) != 0 &&
+             (jinja::is_space(static_cast<unsigned char>(text[at])) || (text[at] & 0x80) != 0 ||
+              tokenizer_->encode_plain(text.substr(at, 1)).empty()))
+        ++at;
+      require<FormatError>(text.substr(at, piece.size()) == piece, template_.name(),
+                           ": the token '", piece,
+                           "' can't be found in the text that it stands for");
+      const std::size_t end = at + piece.size();
+      while (range != counted.end() && range->end <= at) ++range;
+      result.push(id, range != counted.end() && range->begin < end);
+      at = end;
+    }
     return result;
   }
 
@@ -234,6 +263,7 @@ class ChatTemplate {
   RoleMarks question_, answer_;
   std::string header_;  ///< what a generation prompt adds
   std::size_t header_mark_ = 0;
+  bool splits_alike_ = true;  ///< special tokens are no more than their text
 };
 
 }  // namespace qlora

@@ -135,6 +135,8 @@ inline Value unique(Machine& machine, const Value& subject, const Arguments& res
   std::vector<Value> kept, seen;
   for (const Value& item : items_of(subject)) {
     const Value next = key(item);
+    expect(!next.is(Kind::dict) && !(next.is(Kind::list) && next.list().flavour == Flavour::list),
+           "unique: a ", next.type(), " has no hash");
     machine.budget().spend(seen.size() + 1);
     if (std::any_of(seen.begin(), seen.end(), [&](const Value& old) { return equal(old, next); }))
       continue;

@@ -153,7 +153,7 @@ inline void json_text(Text& result, const Text& text, bool ascii) {
     const Character c = character_at(text.bytes, at);
     std::string shown = text.bytes.substr(at, c.length);
     const auto hex = [](std::uint32_t unit) {
-      std::array<char, 8> escape{};
+      std::array<char, 16> escape{};
       std::snprintf(escape.data(), escape.size(), "\\u%04x", unit);
       return std::string(escape.data());
     };
