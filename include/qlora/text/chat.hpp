@@ -99,8 +99,9 @@ inline jinja::Value messages_value(const Chat::Json& messages) {
     require<FormatError>(messages[i].is_object() && messages[i].contains("role") &&
                              messages[i].at("role").is_string(),
                          "message ", i + 1, ": expected an object with a role");
+    const Chat::Json normal = detail::normal_message(messages[i]);
     jinja::DictBuilder dict;
-    for (const auto& [name, value] : detail::normal_message(messages[i]).items()) {
+    for (const auto& [name, value] : normal.items()) {
       if (name == "role") {
         dict.set(jinja::Text(name), jinja::from_json(value));
       } else {

@@ -8,7 +8,7 @@
 namespace qlora::jinja {
 
 struct Limits {
-  std::size_t steps = 20'000'000;             ///< evaluations, and 16 bytes of text each
+  std::size_t steps = 5'000'000;              ///< evaluations, and 16 bytes of text each
   std::size_t bytes = std::size_t{16} << 20;  ///< of one text
   std::size_t items = 1'000'000;              ///< of one list
   int depth = 400;  ///< of calls, blocks and expressions within each other
