@@ -64,7 +64,7 @@ class LinearWeights {
  private:
   static bool is_in_layer(const std::vector<std::string>& parts) {
     return std::any_of(parts.begin(), parts.end(), [](const std::string& part) {
-      return part.find_first_not_of("0123456789") == std::string::npos;
+      return !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
     });
   }
   static bool is_table(const std::string& module) {
