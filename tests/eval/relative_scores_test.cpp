@@ -65,3 +65,20 @@ TEST_CASE("no common system, an unknown reference and a broken expression are er
   REQUIRE(set.points.size() == 1);
   REQUIRE_THAT(notes.broken_lines.back(), test::contains("neither c nor d is b"));
 }
+
+TEST_CASE("where no points can be used the message says what the first line lacks") {
+  const test::TemporaryFolder folder;
+  folder.write("a-vs-b-gpt4-reviewer.jsonl", "{\"review_id\": 1, \"score\": [9, 8]}\n");
+  ReadingNotes notes;
+  REQUIRE_THROWS_WITH(qlora::read_points(folder.path(), {.reference = "b"}, notes),
+                      test::contains("reviewer.jsonl:1: expected an id"));
+}
+
+TEST_CASE("a single file of points is read, its questions named by message_id") {
+  const test::TemporaryFolder folder;
+  const auto file =
+      folder.write("a-vs-b-gpt4-reviewer.jsonl", "{\"message_id\": \"m\", \"score\": [9, 6]}\n");
+  ReadingNotes notes;
+  const auto scores = qlora::relative_scores(qlora::read_points(file, {.reference = "b"}, notes));
+  REQUIRE(scores.front().percent == Approx(150));
+}

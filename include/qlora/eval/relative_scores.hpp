@@ -16,7 +16,6 @@
 #include <regex>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -94,7 +93,7 @@ inline PointSet read_points(const std::filesystem::path& folder, const PointsOpt
   }
   std::vector<Line> lines;
   std::set<std::string> files, swapped_files;
-  std::set<std::tuple<std::string, std::string, std::string>> seen;
+  detail::Duplicates duplicates(notes);
   std::map<std::string, std::set<std::string>> files_of;
   detail::for_each_judgement(
       folder, notes,
@@ -111,13 +110,15 @@ inline PointSet read_points(const std::filesystem::path& folder, const PointsOpt
           notes.unknown_scores.push_back(
               where + ": score: expected two numbers of 0 or more, or -1, found " + score.dump());
         } else {
-          detail::note_duplicate(seen, pair, question, where, notes);
+          duplicates.note(pair, question, where);
           lines.push_back({pair, question, where, first, second});
           if (options.swapped.empty() || !std::regex_search(file, swapped)) return;
           std::swap(lines.back().first, lines.back().second);
           swapped_files.insert(file);
         }
       });
+  require<FormatError>(!lines.empty(), folder.string(), ": expected points, found none in ",
+                       notes.lines, " lines", notes.first_unused());
   PointSet set;
   set.swapped_files = static_cast<Index>(swapped_files.size());
   set.reference = options.reference.empty() ? detail::common_system(files_of, files.size(), folder)
