@@ -6,8 +6,10 @@
 #include <iostream>
 #include <string>
 
-#include "qlora/model/generate.hpp"
+#include "support/answer.hpp"
 #include "support/chat_option.hpp"
+#include "support/checks.hpp"
+#include "support/format_check.hpp"
 #include "support/model.hpp"
 
 namespace {
@@ -21,43 +23,47 @@ struct Settings {
   void add_to(CLI::App& app) {
     model.add_to(app);
     chat.add_to(app);
-    app.add_option("--prompt", prompt, "ask this and stop");
+    app.add_option("--prompt", prompt, "ask this and stop")->check(program::not_blank());
     app.add_option("--system", system, "system message [the model's own]");
-    app.add_option("--max-tokens", sample.new_tokens, "tokens an answer at most")
-        ->check(CLI::PositiveNumber)
+    app.add_option("--max-tokens", sample.new_tokens,
+                   "tokens an answer at most, and no more than the context has left")
+        ->check(program::at_least<qlora::Index>(1))
         ->capture_default_str();
     app.add_option("--temperature", sample.temperature, "0: greedy")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<float>(0))
         ->capture_default_str();
     app.add_option("--top-k", sample.top_k, "sample from the k likeliest; 0: all")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<qlora::Index>(0))
         ->capture_default_str();
     app.add_option("--top-p", sample.top_p, "sample from the likeliest that reach this probability")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(program::between<float>(0, 1))
         ->capture_default_str();
-    app.add_option("--seed", sample.seed, "of the sampling")->capture_default_str();
+    app.add_option("--seed", sample.seed, "of the sampling")
+        ->check(program::any_number<std::uint64_t>())
+        ->capture_default_str();
+    program::check_block_size(app, model);
+    app.footer(
+        "Without --prompt it reads one message a line until the input ends. When the context is "
+        "full\nthe oldest messages are left out.\n\n"
+        "Examples:\n"
+        "  chat --model SmolLM2-135M-Instruct.Q4_1.gguf --prompt \"What is a hack?\"\n"
+        "  chat --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --temperature 0.7 --top-p "
+        "0.9");
   }
 };
 
-// Prints the answer as it comes, whole characters only, and returns it.
-std::string answer(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
-                   const qlora::ChatTemplate& chat, const std::vector<qlora::ChatMessage>& messages,
+// Prints the answer as it comes, and what had to be left out.
+std::string answer(const program::Answerer& answerer, std::vector<qlora::ChatMessage>& messages,
                    const qlora::SampleOptions& options) {
-  const qlora::EncodedText prompt = chat.encode(messages, true);
-  std::string bytes;
-  std::size_t shown = 0;
-  qlora::generate(model, prompt.ids, options, [&](qlora::Token id) {
-    if (id == chat.end_of_message() || id == tokenizer.end_of_sequence()) return false;
-    bytes += tokenizer.piece(id);
-    const std::size_t whole =
-        shown + qlora::utf8_complete_prefix(std::string_view(bytes).substr(shown));
-    std::cout << qlora::repair_utf8(std::string_view(bytes).substr(shown, whole - shown))
-              << std::flush;
-    shown = whole;
-    return true;
-  });
-  std::cout << qlora::repair_utf8(std::string_view(bytes).substr(shown)) << "\n";
-  return qlora::repair_utf8(bytes);
+  const program::Answer answer =
+      answerer(messages, options, [](const std::string& text) { std::cout << text << std::flush; });
+  std::cout << "\n" << std::flush;
+  if (answer.dropped > 0)
+    program::warn("the context is full: the oldest " + std::to_string(answer.dropped) +
+                  " messages were left out");
+  if (answer.context_full)
+    program::warn("the answer ends here because the context is full; ask for shorter ones");
+  return answer.text;
 }
 
 void run_chat(const Settings& settings) {
@@ -66,18 +72,24 @@ void run_chat(const Settings& settings) {
   const qlora::Tokenizer tokenizer(data);
   const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   const qlora::Llama<> model = settings.model.load(*source);
+  const program::Answerer answerer(model, tokenizer, chat);
   std::vector<qlora::ChatMessage> messages;
   if (!settings.system.empty()) messages.push_back({"system", settings.system});
   if (!settings.prompt.empty()) {
     messages.push_back({"user", settings.prompt});
-    answer(model, tokenizer, chat, messages, settings.sample);
+    answer(answerer, messages, settings.sample);
     return;
   }
   std::string line;
   while (std::cout << "> " << std::flush, std::getline(std::cin, line)) {
     if (line.empty()) continue;
     messages.push_back({"user", line});
-    messages.push_back({"assistant", answer(model, tokenizer, chat, messages, settings.sample)});
+    try {
+      messages.push_back({"assistant", answer(answerer, messages, settings.sample)});
+    } catch (const qlora::ShapeError& failure) {
+      messages.pop_back();  // the conversation goes on without it
+      program::warn(failure.what());
+    }
   }
   std::cout << "\n";
 }

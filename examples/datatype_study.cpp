@@ -7,13 +7,16 @@
 // A format is a name, or a name and a block size as nf4:256. The text's second half is held out;
 // the first half is what is fine-tuned on. DIR gets datatypes.json, datatypes.csv, normality.csv
 // and a picture of bits against perplexity as datatypes.png and datatypes.svg. A run that is cut
-// off goes on where it stopped: formats that datatypes.json has are not measured again.
+// off goes on where it stopped when it is started again with the same settings: formats that
+// datatypes.json has are not measured again. Results of other settings are refused, or replaced as
+// a whole with --overwrite.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +27,10 @@
 #include "qlora/quant/visit_format.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
+#include "qlora/version.hpp"
+#include "support/checks.hpp"
 #include "support/model.hpp"
+#include "support/output.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
 #include "support/table.hpp"
@@ -68,6 +74,7 @@ struct Settings {
   double learning_rate = 2e-4;
   std::uint64_t seed = 0;
   std::string compute = "auto";
+  bool overwrite = false;
 
   void add_to(CLI::App& app) {
     app.add_option("--model", model, "GGUF file or folder of a Llama model")->required();
@@ -78,24 +85,35 @@ struct Settings {
         ->required();
     app.add_option("--output", output, "folder for the results")->required();
     app.add_option("--formats", formats, "such as nf4 or nf4:256 [a study of all]")->delimiter(',');
-    app.add_option("--seq-len", seq_len, "tokens a window")
-        ->check(CLI::Range(2, 1 << 24))
+    app.add_option("--seq-len", seq_len, "tokens of a window")
+        ->check(program::between<Index>(2, 1 << 24))
         ->capture_default_str();
     app.add_option("--windows", windows, "of the held-out text, evenly spread; 0: all")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<Index>(0))
         ->capture_default_str();
     app.add_option("--steps", steps, "of the fine-tune; 0: none")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<Index>(0))
         ->capture_default_str();
-    app.add_option("--batch", batch, "windows a step, a quarter as long")
-        ->check(CLI::PositiveNumber)
+    app.add_option("--batch", batch, "windows of a step, a quarter as long")
+        ->check(program::at_least<Index>(1))
         ->capture_default_str();
     app.add_option("--rank", rank, "of the adapters")
-        ->check(CLI::PositiveNumber)
+        ->check(program::at_least<Index>(1))
         ->capture_default_str();
-    app.add_option("--lr", learning_rate, "learning rate")->capture_default_str();
-    app.add_option("--seed", seed, "of the adapters, the order and dropout")->capture_default_str();
+    app.add_option("--lr", learning_rate, "learning rate")
+        ->check(program::at_least<double>(0))
+        ->capture_default_str();
+    app.add_option("--seed", seed, "of the adapters, the order and dropout")
+        ->check(program::any_number<std::uint64_t>())
+        ->capture_default_str();
     program::add_compute(app, compute);
+    app.add_flag("--overwrite", overwrite,
+                 "replace the whole --output folder when the study is complete");
+    app.footer(
+        "Examples:\n"
+        "  datatype_study --model F.gguf --text jargon.txt --output build/study\n"
+        "  datatype_study --model F.gguf --text jargon.txt --formats nf4,nf4:256 --steps 25 "
+        "--output build/nf4");
   }
 };
 
@@ -156,18 +174,27 @@ double bits_a_weight(const qlora::Llama<>& model) {
   return 8 * bytes / weights;
 }
 
-// The share of rows that are not normal, a matrix.
+// The share of rows that are not normal, for each matrix; NaN overall where none can be tested.
 program::Table normality_of(const Weights& weights, double& overall) {
   program::Table table({{"matrix"}, {"rows"}, {"refused", 4}});
   double refused = 0, rows = 0;
+  Index left_out = 0;
   for (std::size_t i = 0; i < weights.names.size(); ++i) {
     const auto& matrix = weights.matrices[i];
-    if (matrix.cols() < 3 || matrix.cols() > 5000) continue;
+    if (matrix.cols() < 3 || matrix.cols() > 5000) {  // beyond Shapiro and Wilk's table
+      ++left_out;
+      continue;
+    }
     const double share = qlora::rows_refused(matrix);
     table.add({weights.names[i], matrix.rows(), share});
     refused += share * static_cast<double>(matrix.rows());
     rows += static_cast<double>(matrix.rows());
   }
+  if (left_out > 0)
+    program::warn(
+        std::to_string(left_out) +
+        " matrices have rows of less than 3 or more than 5000 weights: their normality is "
+        "not tested");
   overall = refused / rows;
   return table;
 }
@@ -225,8 +252,9 @@ json measure(const std::string& text, const Settings& settings, const qlora::Mod
     row["largest_error"] = errors.largest;
     row["snr_db"] = program::number(errors.signal_to_noise_db);
   }
-  row["perplexity"] = perplexity_of(model, texts);
-  if (settings.steps > 0) row["tuned_perplexity"] = tuned_perplexity(model, texts, settings);
+  row["perplexity"] = program::number(perplexity_of(model, texts));
+  if (settings.steps > 0)
+    row["tuned_perplexity"] = program::number(tuned_perplexity(model, texts, settings));
   return row;
 }
 
@@ -248,20 +276,27 @@ program::Table table_of(const json& rows) {
   return table;
 }
 
-// A line a format, the best first; what is beyond all bounds is left out.
+// A line for each format, the best first; what is beyond all bounds is left out.
 void draw(const fs::path& folder, json rows) {
   constexpr double bound = 1000;
-  std::stable_sort(rows.begin(), rows.end(), [](const json& a, const json& b) {
-    return a.at("perplexity").get<double>() < b.at("perplexity").get<double>();
-  });
+  const auto perplexity = [](const json& row) {
+    const json& value = row.at("perplexity");
+    return value.is_null() ? HUGE_VAL : value.get<double>();
+  };
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](const json& a, const json& b) { return perplexity(a) < perplexity(b); });
   program::Table drawn({{"format"}, {"perplexity"}, {"tuned_perplexity"}});
   for (const auto& row : rows) {
+    const auto format = row.at("format").get<std::string>();
+    if (!(perplexity(row) < bound)) {
+      program::warn(format + " is not drawn: its perplexity is not below 1000");
+      continue;
+    }
     char label[80];
-    std::snprintf(label, sizeof(label), "%s (%.2f)", row.at("format").get<std::string>().c_str(),
-                  row.at("bits").get<double>());
-    if (row.at("perplexity").get<double>() < bound)
-      drawn.add({label, row.at("perplexity"), row.value("tuned_perplexity", json())});
+    std::snprintf(label, sizeof(label), "%s (%.2f)", format.c_str(), row.at("bits").get<double>());
+    drawn.add({label, row.at("perplexity"), row.value("tuned_perplexity", json())});
   }
+  if (drawn.empty()) return;
   qlora::write_text_file(folder / "datatypes-drawn.csv", drawn.csv());
   program::draw_both(folder, "datatypes",
                      "set key top right; set grid; set logscale x; "
@@ -273,15 +308,49 @@ void draw(const fs::path& folder, json rows) {
                      "for a few steps'");
 }
 
-// Rows of an earlier run with the same settings, by format.
-std::map<std::string, json> earlier_rows(const fs::path& file, const json& settings) {
-  std::map<std::string, json> rows;
-  if (!fs::exists(file)) return rows;
+// Rows of an earlier run with the same settings, by format; nothing where there is none.
+std::optional<std::map<std::string, json>> earlier_rows(const fs::path& file,
+                                                        const json& settings) {
+  if (!fs::exists(file)) return {};
   const json all = qlora::read_json_file(file);
-  if (all.value("settings", json()) != settings) return rows;
+  if (!all.is_object() || all.value("settings", json()) != settings) return {};
+  std::map<std::string, json> rows;
   for (const auto& row : all.at("formats")) rows[row.at("format").get<std::string>()] = row;
   return rows;
 }
+
+// Where the results go: into the folder of an earlier run that was cut off, or into a new one.
+class Place {
+ public:
+  // `start`: what datatypes.json holds before the first format.
+  Place(const Settings& settings, const json& start) : folder_(settings.output) {
+    auto earlier = earlier_rows(folder_ / "datatypes.json", start.at("settings"));
+    if (earlier && !settings.overwrite) {
+      known_ = std::move(*earlier);
+      for (const char* name :
+           {"datatypes.csv", "datatypes-drawn.csv", "datatypes.png", "datatypes.svg"})
+        fs::remove(folder_ / name);  // of fewer formats
+      return;
+    }
+    output_.emplace(settings.output,
+                    program::OutputOptions{settings.overwrite,
+                                           {settings.model, settings.weights, settings.text}});
+    qlora::write_text_file(output_->path() / "datatypes.json", start.dump(2) + "\n");
+    if (settings.overwrite) return;
+    output_->commit();  // a new study can go on after it was cut off
+    output_.reset();
+  }
+  fs::path folder() const { return output_ ? output_->path() : folder_; }
+  const std::map<std::string, json>& known() const { return known_; }
+  void commit() {
+    if (output_) output_->commit();
+  }
+
+ private:
+  fs::path folder_;
+  std::map<std::string, json> known_;
+  std::optional<program::OutputFolder> output_;
+};
 
 void study(const Settings& settings) {
   const auto source = program::open_model(settings.model);
@@ -295,13 +364,12 @@ void study(const Settings& settings) {
   const Texts texts = read_texts(settings, tokenizer);
   const Weights weights =
       read_weights(settings.weights.empty() ? settings.model : settings.weights);
-  const fs::path folder = program::output_folder(settings.output);
   double refused = 0;
   const program::Table normality = normality_of(weights, refused);
-  qlora::write_text_file(folder / "normality.csv", normality.csv());
-
   json all = {{"settings",
-               {{"model", fs::path(settings.model).filename().string()},
+               {{"qlora_version", QLORA_VERSION},
+                {"model", fs::path(settings.model).filename().string()},
+                {"model_sha256", program::checksum(*source)},
                 {"weights", fs::path(settings.weights).filename().string()},
                 {"text", fs::path(settings.text).filename().string()},
                 {"seq_len", settings.seq_len},
@@ -312,10 +380,13 @@ void study(const Settings& settings) {
                 {"learning_rate", settings.learning_rate},
                 {"seed", settings.seed},
                 {"compute", settings.compute}}},
-              {"rows_not_normal", refused},
+              {"rows_not_normal", program::number(refused)},
               {"formats", json::array()}};
-  const auto known = earlier_rows(folder / "datatypes.json", all["settings"]);
-  const program::ProgressBar bar(static_cast<Index>(settings.formats.size()), stderr);
+  Place place(settings, all);
+  const fs::path folder = place.folder();
+  const auto& known = place.known();
+  qlora::write_text_file(folder / "normality.csv", normality.csv());
+  program::ProgressBar bar(static_cast<Index>(settings.formats.size()), stderr);
   for (std::size_t i = 0; i < settings.formats.size(); ++i) {
     const std::string& format = settings.formats[i];
     const auto found = known.find(format);
@@ -326,12 +397,14 @@ void study(const Settings& settings) {
   }
   const program::Table table = table_of(all["formats"]);
   table.print(std::cout);
-  std::cout << "\n"
-            << texts.held_out.size() << " windows of " << settings.seq_len
-            << " tokens; a normal distribution is refused for " << 100 * refused
-            << " % of the rows of the weights (Shapiro and Wilk, 5 %)\n";
+  std::cout << "\n" << texts.held_out.size() << " windows of " << settings.seq_len << " tokens";
+  if (std::isfinite(refused))
+    std::cout << "; a normal distribution is refused for " << 100 * refused
+              << " % of the rows of the weights (Shapiro and Wilk, 5 %)";
+  std::cout << "\n";
   qlora::write_text_file(folder / "datatypes.csv", table.csv());
   draw(folder, all["formats"]);
+  place.commit();
 }
 
 }  // namespace

@@ -2,11 +2,12 @@
 //
 //   elo ratings-gpt4/vicuna --orders 10000 --output build/elo
 //
-// A folder holds files named A-vs-B-REVIEWER.jsonl of lines {"question_id": 1, "score": 1}; score
-// 1: A wins, 2: B wins, 3: a tie, -1: not parsed. The table comes first, then Bradley-Terry
-// ratings, order bias and the judge's agreement with itself, and with --relative FOLDER with points
-// out of ten; with --questions F all of it a category. DIR gets elo.json, elo.csv, elo.png and
-// elo.svg.
+// A folder, or a single file, holds judgements in one of three forms: files named
+// A-vs-B-REVIEWER.jsonl of lines {"question_id": 1, "score": 1} (score 1: A wins, 2: B wins, 3: a
+// tie, -1: not parsed), Chatbot Arena's battles, or MT-bench's pairs. The table comes first, then
+// Bradley-Terry ratings, order bias and the judge's agreement with itself, and with --relative
+// FOLDER with points out of ten; with --questions F all of it for each category. DIR gets elo.json,
+// elo.csv, elo.png and elo.svg.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,6 +23,7 @@
 #include "qlora/eval/judgements.hpp"
 #include "qlora/eval/order_bias.hpp"
 #include "qlora/eval/relative_scores.hpp"
+#include "support/checks.hpp"
 #include "support/notes.hpp"
 #include "support/picture.hpp"
 #include "support/program.hpp"
@@ -43,21 +45,23 @@ struct Settings {
   bool cancel_order_bias = false;
 
   void add_to(CLI::App& app) {
-    app.add_option("folder", folder, "files named A-vs-B-REVIEWER.jsonl")->required();
+    app.add_option("folder", folder, "folder of judgements, or one file of them")->required();
     app.add_option("--orders", elo.orders, "random orders of the matches")
-        ->check(CLI::PositiveNumber)
+        ->check(program::at_least<qlora::Index>(1))
         ->capture_default_str();
-    app.add_option("--seed", elo.seed, "of the orders and of the bootstrap")->capture_default_str();
+    app.add_option("--seed", elo.seed, "of the orders and of the bootstrap")
+        ->check(program::any_number<std::uint64_t>())
+        ->capture_default_str();
     app.add_option("--k", elo.k, "what a match moves at most")
-        ->check(CLI::PositiveNumber)
+        ->check(program::positive<double>())
         ->capture_default_str();
     app.add_flag("--cancel-order-bias", cancel_order_bias,
                  "the two orders of a question and pair are one match with their mean");
     app.add_option("--resamples", resamples, "of the bootstrap for Bradley-Terry's intervals")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<qlora::Index>(0))
         ->capture_default_str();
     app.add_option("--questions", questions,
-                   "JSON lines {question_id, category}: tables a category");
+                   "JSON lines {question_id, category}: tables for each category");
     auto* other = app.add_option("--relative", relative,
                                  "folder of points out of ten: how far the two rankings agree");
     app.add_option("--reference", points.reference, "its system of 100 % [the one in every file]")
@@ -68,6 +72,19 @@ struct Settings {
         ->needs(other)
         ->capture_default_str();
     report.add_to(app, "elo");
+    app.footer(
+        "Judgements are read in three forms:\n"
+        "  A-vs-B-REVIEWER.jsonl with lines {\"question_id\": 1, \"score\": 1}\n"
+        "      score 1: A wins, 2: B wins, 3: a tie, -1: not parsed; the id may also be called\n"
+        "      message_id, prompt_id or id\n"
+        "  arena battles {\"model_a\": ..., \"model_b\": ..., \"winner\": \"model_a\"}\n"
+        "      winner model_a, model_b, tie or tie (bothbad); a JSON array or JSON lines\n"
+        "  MT-bench pairs {\"question_id\": 81, \"model_1\": ..., \"model_2\": ..., \"g1_winner\": "
+        "...,\n"
+        "      \"g2_winner\": ...}; winners model_1, model_2, tie or error\n\n"
+        "Examples:\n"
+        "  elo ratings-gpt4/vicuna --orders 10000 --output build/elo\n"
+        "  elo clean_battle.json --json elo.json");
   }
 };
 
@@ -208,9 +225,9 @@ std::map<std::string, std::string> read_categories(const std::string& path) {
     const std::string where = path + ":" + std::to_string(number);
     const json object = qlora::parse_json(where, line);
     try {
-      categories[qlora::detail::question_name(object.at("question_id"))] =
-          object.at("category").get<std::string>();
-    } catch (const json::exception& failure) {
+      categories[qlora::detail::question_of(object)] =
+          qlora::detail::text_field(object, "category");
+    } catch (const qlora::FormatError& failure) {
       throw qlora::FormatError(qlora::message(where, ": ", failure.what()));
     }
   });
@@ -230,8 +247,7 @@ json by_category(const qlora::Tournament& set, const Settings& settings) {
     chosen[q] = 1;
   }
   if (unknown > 0)
-    std::cerr << "warning: " << unknown << " questions have no category in " << settings.questions
-              << "\n";
+    program::warn(std::to_string(unknown) + " questions have no category in " + settings.questions);
   json all = json::object();
   for (const auto& category : questions_of) {
     const std::string& name = category.first;
@@ -242,7 +258,7 @@ json by_category(const qlora::Tournament& set, const Settings& settings) {
     options.orders = std::min<qlora::Index>(options.orders, 2000);
     const Rated rated = rate(part, settings, options);
     const qlora::OrderBias bias = qlora::order_bias(part);
-    std::cout << "\ncategory " << name << "\n";
+    std::cout << "\ncategory " << name << ", " << options.orders << " orders\n";
     program::Table table({{"system"},
                           {"rating", 1},
                           {"spread", 1},
@@ -274,11 +290,12 @@ void draw(const fs::path& folder) {
 }
 
 void run(const Settings& settings) {
+  program::Report report(settings.report, {settings.folder, settings.relative, settings.questions});
   qlora::ReadingNotes notes;
   const qlora::Tournament set = qlora::read_tournament(settings.folder, notes);
   program::warn(notes);
   qlora::EloOptions options = settings.elo;
-  const program::ProgressBar bar(options.orders, stderr);
+  program::ProgressBar bar(options.orders, stderr);
   options.progress = [&](qlora::Index done) {
     if (bar.terminal()) bar.show(done, "orders");
     return true;
@@ -316,7 +333,8 @@ void run(const Settings& settings) {
   if (!settings.relative.empty()) all["protocols"] = compare_protocols(set, rated, settings);
   if (!settings.questions.empty()) all["categories"] = by_category(set, settings);
 
-  if (const auto folder = settings.report.write("elo", all, table)) draw(*folder);
+  if (const auto folder = report.write("elo", all, table)) draw(*folder);
+  report.commit();
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // Evaluates a Llama model, with or without an adapter, on one task:
 //
-//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task perplexity --data jargon.txt --stride 256
-//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task mmlu --data mmlu.json --shots 5
-//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --task questions.jsonl
-//   evaluate --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --task generation --data asked.jsonl
+//   evaluate --model F.gguf --task perplexity --data jargon.txt --stride 256
+//   evaluate --model F.gguf --task mmlu --data zero_shot_mmlu_val.json --shots 5
+//   evaluate --model F.gguf --task questions.jsonl
+//   evaluate --model F.gguf --adapter out --task generation --data asked.jsonl
 //
-// perplexity: a token, a word and a byte of a text. mmlu: JSON lines {subject, input, output}. A
-// file: JSON lines {prompt, choices[], answer}. generation: the answers of the model without and
+// perplexity: of a text, for each token, word and byte. mmlu: JSON lines {subject, input, output}.
+// A file: JSON lines {prompt, choices[], answer}. generation: the answers of the model without and
 // with the adapter to the first message of each chat, side by side. DIR gets JSON, CSV and
 // pictures.
 #include <cmath>
@@ -19,9 +19,11 @@
 #include "qlora/eval/multiple_choice.hpp"
 #include "qlora/eval/perplexity.hpp"
 #include "qlora/eval/questions.hpp"
-#include "qlora/model/generate.hpp"
 #include "qlora/text/dataset.hpp"
+#include "support/answer.hpp"
 #include "support/chat_option.hpp"
+#include "support/checks.hpp"
+#include "support/format_check.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
@@ -54,33 +56,49 @@ struct Settings {
     app.add_option("--data", data,
                    "the text, MMLU's questions, or the chats whose first message is answered");
     app.add_option("--shots", mmlu.shots, "worked examples before each question of mmlu")
-        ->check(CLI::Range(0, 5))
+        ->check(program::between<Index>(0, 5))
         ->capture_default_str();
     app.add_option("--limit", limit,
                    "questions, spread over the file, or windows of a text; 0: all")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<Index>(0))
         ->capture_default_str();
     app.add_option("--seed", seed, "of the choice of shots, and of sampling")
+        ->check(program::any_number<std::uint64_t>())
         ->capture_default_str();
     app.add_option("--seq-len", perplexity.window, "tokens a window of perplexity")
-        ->check(CLI::Range(2, 1 << 24))
+        ->check(program::between<Index>(2, 1 << 24))
         ->capture_default_str();
     app.add_option("--stride", perplexity.stride,
                    "tokens from window to window [--seq-len, and a last short one is dropped]")
-        ->check(CLI::PositiveNumber);
+        ->check(program::at_least<Index>(1));
     app.add_option("--max-tokens", sample.new_tokens, "tokens an answer of generation at most")
-        ->check(CLI::PositiveNumber)
+        ->check(program::at_least<Index>(1))
         ->capture_default_str();
     app.add_option("--temperature", sample.temperature, "of generation; 0: greedy")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<float>(0))
         ->capture_default_str();
     report.add_to(app, "evaluation");
+    program::check_block_size(app, model);
     app.final_callback([this] {
-      const bool named = task == "perplexity" || task == "mmlu" || task == "generation";
-      if (named && data.empty()) throw CLI::RequiredError("--data for --task " + task);
+      if (is_named_task() && data.empty()) throw CLI::RequiredError("--data for --task " + task);
+      if (!is_named_task() && !data.empty())
+        throw CLI::ValidationError("--data", "only with --task perplexity, mmlu or generation");
       if (perplexity.stride > perplexity.window)
         throw CLI::ValidationError("--stride", "expected at most --seq-len");
     });
+    app.footer(
+        "Tasks and their data:\n"
+        "  perplexity   a plain text\n"
+        "  mmlu         JSON lines {\"subject\": ..., \"input\": ..., \"output\": \"B\"}\n"
+        "  generation   chats, as finetune reads them; the first message of each is answered\n"
+        "  FILE         JSON lines {\"prompt\": ..., \"choices\": [...], \"answer\": 0}\n\n"
+        "Examples:\n"
+        "  evaluate --model F.gguf --task perplexity --data jargon.txt --stride 256\n"
+        "  evaluate --model F.gguf --adapter out --task questions.jsonl --json result.json");
+  }
+
+  bool is_named_task() const {
+    return task == "perplexity" || task == "mmlu" || task == "generation";
   }
 };
 
@@ -153,10 +171,10 @@ Result measure_perplexity(const Settings& settings, const qlora::ModelSource& so
 }
 
 void warn(const qlora::QuestionNotes& notes) {
-  for (const auto& line : notes.broken_lines) std::cerr << "warning: left out: " << line << "\n";
+  for (const auto& line : notes.broken_lines) program::warn("left out: " + line);
   if (notes.fewer_shots > 0)
-    std::cerr << "warning: " << notes.fewer_shots
-              << " questions have fewer others of their subject than shots\n";
+    program::warn(std::to_string(notes.fewer_shots) +
+                  " questions have fewer others of their subject than shots");
 }
 
 // `limit` of them, evenly spread.
@@ -180,7 +198,7 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
   questions = spread(std::move(questions), settings.limit);
   const qlora::Tokenizer tokenizer(source.tokenizer());
   const qlora::Llama<> model = settings.model.load(source);
-  const program::ProgressBar bar(static_cast<Index>(questions.size()), stderr);
+  program::ProgressBar bar(static_cast<Index>(questions.size()), stderr);
   qlora::Accuracy plain, normalized;
   Index cut = 0;
   const auto scores = qlora::score_all(
@@ -196,7 +214,7 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
         return true;
       });
   if (cut > 0)
-    std::cerr << "warning: " << cut << " prompts were cut at their start to fit the context\n";
+    program::warn(std::to_string(cut) + " prompts were cut at their start to fit the context");
   struct Subject {
     qlora::Accuracy plain, normalized;
   };
@@ -246,18 +264,6 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
           "[0:1]; plot 'evaluation.csv' using 3:xtic(1) skip 1"};
 }
 
-std::string answer_of(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
-                      const qlora::ChatTemplate& chat, const qlora::ChatMessage& message,
-                      const qlora::SampleOptions& options) {
-  std::string bytes;
-  qlora::generate(model, chat.encode({message}, true).ids, options, [&](qlora::Token id) {
-    if (id == chat.end_of_message() || id == tokenizer.end_of_sequence()) return false;
-    bytes += tokenizer.piece(id);
-    return true;
-  });
-  return qlora::repair_utf8(bytes);
-}
-
 Result generate_side_by_side(const Settings& settings, const qlora::ModelSource& source) {
   const qlora::TokenizerData data = source.tokenizer();
   const qlora::Tokenizer tokenizer(data);
@@ -279,13 +285,15 @@ Result generate_side_by_side(const Settings& settings, const qlora::ModelSource&
   qlora::SampleOptions options = settings.sample;
   options.seed = settings.seed;
   std::vector<std::vector<json>> rows;
-  const program::ProgressBar bar(static_cast<Index>(asked.size() * (tuned ? 2 : 1)), stderr);
+  program::ProgressBar bar(static_cast<Index>(asked.size() * (tuned ? 2 : 1)), stderr);
   for (const bool with_adapter : {false, true}) {
     if (with_adapter && !tuned) continue;
     const qlora::Llama<> model = settings.model.load(source, with_adapter);
+    const program::Answerer answerer(model, tokenizer, chat);
     for (std::size_t i = 0; i < asked.size(); ++i) {
       if (!with_adapter) rows.push_back({asked[i].content});
-      rows[i].push_back(answer_of(model, tokenizer, chat, asked[i], options));
+      std::vector<qlora::ChatMessage> messages{asked[i]};
+      rows[i].push_back(answerer(messages, options).text);
       if (bar.terminal())
         bar.show(static_cast<Index>(i + 1 + (with_adapter ? asked.size() : 0)), "answers");
     }
@@ -301,16 +309,23 @@ Result generate_side_by_side(const Settings& settings, const qlora::ModelSource&
 }
 
 void evaluate(const Settings& settings) {
+  std::error_code failure;
+  qlora::require<qlora::FormatError>(
+      settings.is_named_task() || fs::exists(settings.task, failure), "--task ", settings.task,
+      ": expected perplexity, mmlu, generation or a file of questions, found no such file");
+  program::Report report(settings.report, {settings.model.model, settings.model.adapter,
+                                           settings.data, settings.task});
   const auto source = program::open_model(settings.model.model);
   Result result = settings.task == "perplexity"   ? measure_perplexity(settings, *source)
                   : settings.task == "generation" ? generate_side_by_side(settings, *source)
                                                   : answer_questions(settings, *source);
   result.all["model"] = fs::path(settings.model.model).filename().string();
   result.all["adapter"] = settings.model.adapter;
-  const auto folder = settings.report.write("evaluation", result.all, result.table);
-  if (!folder) return;
-  if (result.drawn) qlora::write_text_file(*folder / "evaluation-drawn.csv", result.drawn->csv());
-  if (!result.picture.empty()) program::draw_both(*folder, "evaluation", result.picture);
+  if (const auto folder = report.write("evaluation", result.all, result.table)) {
+    if (result.drawn) qlora::write_text_file(*folder / "evaluation-drawn.csv", result.drawn->csv());
+    if (!result.picture.empty()) program::draw_both(*folder, "evaluation", result.picture);
+  }
+  report.commit();
 }
 
 }  // namespace

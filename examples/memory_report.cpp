@@ -17,6 +17,8 @@
 #include "qlora/eval/memory_report.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
+#include "support/checks.hpp"
+#include "support/format_check.hpp"
 #include "support/model.hpp"
 #include "support/picture.hpp"
 #include "support/report.hpp"
@@ -40,7 +42,7 @@ struct Settings {
   void add_to(CLI::App& app) {
     auto* file = app.add_option("--model", model, "GGUF file or folder: computed and measured");
     app.add_option("--shape", shapes, "of LLaMA, computed; may come again [all]")
-        ->check(CLI::IsMember({"7b", "13b", "33b", "65b", "smollm2-135m"}))
+        ->check(program::one_of({"7b", "13b", "33b", "65b", "smollm2-135m"}))
         ->excludes(file);
     app.add_option("--format", format, "of the projections")
         ->check(program::format_names(false))
@@ -48,18 +50,23 @@ struct Settings {
     app.add_option("--block-size", block_size, "weights that share a scale")
         ->check(program::block_sizes());
     app.add_option("--rank", rank, "of the adapters [64 for --shape, 16 for --model]")
-        ->check(CLI::PositiveNumber);
+        ->check(program::at_least<Index>(1));
     app.add_option("--targets", targets, "which projections get an adapter")
-        ->check(CLI::IsMember({"all", "attention"}))
+        ->check(program::one_of({"all", "attention"}))
         ->capture_default_str();
-    app.add_option("--batch", batch, "sequences a micro-batch")
-        ->check(CLI::PositiveNumber)
+    app.add_option("--batch", batch, "sequences of a micro-batch")
+        ->check(program::at_least<Index>(1))
         ->capture_default_str();
-    app.add_option("--seq-len", seq_len, "tokens a sequence")
-        ->check(CLI::Range(2, 1 << 24))
+    app.add_option("--seq-len", seq_len, "tokens of a sequence")
+        ->check(program::between<Index>(2, 1 << 24))
         ->capture_default_str();
     app.add_flag("--no-grad-checkpoint", no_checkpoint, "keep every activation");
     report.add_to(app, "memory");
+    program::check_block_size(app, format, block_size);
+    app.footer(
+        "Examples:\n"
+        "  memory_report --shape 7b --shape 65b --output build/memory\n"
+        "  memory_report --model SmolLM2-135M-Instruct.Q4_1.gguf --rank 16 --json memory.json");
   }
 
   qlora::MemoryOptions options() const {
@@ -189,7 +196,23 @@ program::Table bars_of(const std::vector<Report>& reports) {
   return table;
 }
 
+// A stacked bar for each model. Ten colours that are told apart by people who see few of them, and
+// on paper (Paul Tol's bright and vibrant ones).
+std::string bars_script(std::size_t parts) {
+  std::string script;
+  int line = 1;
+  for (const char* colour : {"#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
+                             "#bbbbbb", "#ee7733", "#000000", "#009988"})
+    script += "set linetype " + std::to_string(line++) + " linecolor rgb '" + colour + "'; ";
+  return script +
+         "set style data histograms; set style histogram rowstacked; set style fill solid 0.85; "
+         "set boxwidth 0.6; set key outside right invert; set grid y; set ylabel 'GiB'; "
+         "set yrange [0:*]; plot for [c=2:" +
+         std::to_string(parts + 1) + "] 'memory.csv' using c:xtic(1) title columnheader";
+}
+
 void run(const Settings& settings) {
+  program::Report output(settings.report, {settings.model});
   json all = {{"format", settings.format},
               {"batch", settings.batch},
               {"seq_len", settings.seq_len},
@@ -217,15 +240,9 @@ void run(const Settings& settings) {
   all["gib"] = table.json();
   all["bits_per_weight"] = bits.total();
   all["double_quantization_saves_bits"] = plain.total() - nested.total();
-  const auto folder = settings.report.write("memory", all, bars_of(reports));
-  if (!folder) return;
-  program::draw_both(
-      *folder, "memory",
-      "set style data histograms; set style histogram "
-      "rowstacked; set style fill solid 0.7; set boxwidth 0.6; set key outside right "
-      "invert; set grid y; set ylabel 'GiB'; set yrange [0:*]; plot for [c=2:" +
-          std::to_string(reports.front().parts.size() + 1) +
-          "] 'memory.csv' using c:xtic(1) title columnheader");
+  if (const auto folder = output.write("memory", all, bars_of(reports)))
+    program::draw_both(*folder, "memory", bars_script(reports.front().parts.size()));
+  output.commit();
 }
 
 }  // namespace

@@ -3,14 +3,13 @@
 //   paged_optimizer --directory build/paged --state 4GiB --budget 256MiB
 //
 // Parameters of that many bytes of state move along made-up gradients; their state lives in a file
-// below DIRECTORY. Resident memory and throughput are drawn over time (paged.png, paged.csv), and
+// below DIRECTORY. Resident memory and throughput are drawn over time beside the budget (paged.png,
+// paged.csv), and
 // with --check the same steps run in plain memory and must give the same bits.
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -18,9 +17,12 @@
 
 #include "qlora/optim/make_optimizer.hpp"
 #include "qlora/train/metrics.hpp"
+#include "support/checks.hpp"
+#include "support/output.hpp"
 #include "support/picture.hpp"
 #include "support/program.hpp"
 #include "support/progress.hpp"
+#include "support/table.hpp"
 
 namespace {
 
@@ -57,42 +59,63 @@ struct Parameters {
   }
 };
 
-// Resident memory from time to time, written as it comes.
+// Resident memory and throughput from time to time.
 class Watch {
  public:
-  Watch(const std::filesystem::path& csv, const std::atomic<Index>& bytes)
-      : file_(csv), thread_([this, &bytes](const std::stop_token& stop) {
-          file_ << "seconds,resident_mib,gib_per_second\n";
+  // bytes: of state that went through memory so far.
+  explicit Watch(const std::atomic<Index>& bytes)
+      : thread_([this, &bytes](const std::stop_token& stop) {
           const auto start = std::chrono::steady_clock::now();
           double before = 0;
           Index done = 0;
-          while (!stop.stop_requested()) {
+          do {
             std::this_thread::sleep_for(std::chrono::milliseconds(100));
             const double now =
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
             const Index all = bytes;
-            file_ << now << ',' << qlora::resident_mib() << ','
-                  << static_cast<double>(all - done) / (now - before) / (1 << 30) << std::endl;
+            const double rate = static_cast<double>(all - done) / (now - before) / (1 << 30);
+            table_.add({now, qlora::resident_mib(), rate});
             done = all;
             before = now;
-          }
+          } while (!stop.stop_requested());
         }) {}
 
+  // What was seen; ends the watching.
+  std::string csv() {
+    thread_.request_stop();
+    thread_.join();
+    return table_.csv();
+  }
+
  private:
-  std::ofstream file_;
+  program::Table table_{{{"seconds"}, {"resident_mib"}, {"gib_per_second"}}};
   std::jthread thread_;
 };
+
+// Two panels, so that neither curve hides the other: memory with the budget above what the process
+// had before, and throughput.
+std::string script_of(double before_mib, double budget_mib) {
+  const std::string line = std::to_string(before_mib + budget_mib);
+  return "set terminal pngcairo size 900,640 font 'sans,11'; set multiplot layout 2,1; set grid; "
+         "set key above right; set lmargin 12; set rmargin 4; set yrange [0:*]; "
+         "set ylabel 'resident memory (MiB)'; plot 'paged.csv' using 1:2 skip 1 with lines "
+         "linewidth 2 linecolor rgb '#4477aa' title 'resident', " +
+         line +
+         " with lines dashtype 2 linewidth 2 linecolor rgb '#ee6677' title 'before the optimizer, "
+         "and its budget'; "
+         "set xlabel 'seconds'; set ylabel 'GiB of state per second'; plot 'paged.csv' using 1:3 "
+         "skip 1 with lines linewidth 2 linecolor rgb '#228833' title 'throughput'";
+}
 
 struct Settings {
   std::string directory = "build/paged", optimizer = "adamw";
   std::size_t state = std::size_t{4} << 30, budget = std::size_t{256} << 20;
   Index steps = 5;
-  bool check = false;
+  bool check = false, overwrite = false;
 };
 
 void run(const Settings& settings) {
-  namespace fs = std::filesystem;
-  fs::create_directories(settings.directory);
+  program::OutputFolder output(settings.directory, {.overwrite = settings.overwrite});
   // How much state a number has is known from one step of a few.
   Parameters few(1 << 20);
   auto probe = qlora::make_optimizer<float>({.name = settings.optimizer});
@@ -102,15 +125,15 @@ void run(const Settings& settings) {
 
   Parameters parameters(count);
   const double before = qlora::resident_mib();
-  qlora::FilePagerOptions files{settings.directory, {.budget = settings.budget}};
+  qlora::FilePagerOptions files{output.path(), {.budget = settings.budget}};
   files.resident.extent_bytes =
       std::min(files.resident.extent_bytes, settings.budget / 4 / 4096 * 4096);
   auto optimizer = qlora::make_optimizer<float>({.name = settings.optimizer, .paged = files});
   std::atomic<Index> bytes = 0;
   double most = 0;
   {
-    const Watch watch(fs::path(settings.directory) / "paged.csv", bytes);
-    const program::ProgressBar bar(settings.steps);
+    Watch watch(bytes);
+    program::ProgressBar bar(settings.steps);
     for (Index step = 0; step < settings.steps; ++step) {
       parameters.gradients(step);
       const auto start = std::chrono::steady_clock::now();
@@ -119,24 +142,21 @@ void run(const Settings& settings) {
       bytes += 2 * optimizer.state_bytes();
       most = std::max(most, qlora::resident_mib() - before);
       char text[160];
-      std::snprintf(text, sizeof(text), "step %td/%td  %.2f GiB of state a second", step + 1,
+      std::snprintf(text, sizeof(text), "step %td/%td  %.2f GiB of state per second", step + 1,
                     settings.steps,
                     static_cast<double>(optimizer.state_bytes()) / spent.count() / (1 << 30));
       bar.show(step + 1, text);
     }
+    qlora::write_text_file(output.path() / "paged.csv", watch.csv());
   }
   const qlora::PagerCounters counters = optimizer.counters();
   std::printf("state %td MiB, budget %zu MiB, resident %.0f MiB at most above %.0f MiB before\n",
               optimizer.state_bytes() >> 20, settings.budget >> 20, most, before);
   std::printf("extents: %td ahead of their use, %td not; %td waits, %.1f s\n", counters.prefetched,
               counters.faults, counters.stalls, counters.stalled_seconds);
-  program::draw(
-      settings.directory, "paged.png",
-      "set terminal pngcairo size 900,500; set output 'paged.png'; set xlabel 'seconds'; set "
-      "ylabel 'resident memory (MiB)'; set y2label 'GiB of "
-      "state a second'; set y2tics; set ytics nomirror; set yrange [0:*]; set y2range "
-      "[0:*]; set grid; plot 'paged.csv' using 1:2 skip 1 with lines lw 2 title 'resident "
-      "memory', '' using 1:3 skip 1 axes x1y2 with lines title 'throughput'");
+  program::draw(output.path(), "paged.png",
+                script_of(before, static_cast<double>(settings.budget) / (1 << 20)));
+  output.commit();
   if (!settings.check) return;
   Parameters plain(count);
   auto in_memory = qlora::make_optimizer<float>({.name = settings.optimizer});
@@ -157,16 +177,22 @@ int main(int argc, char** argv) {
   app.add_option("--directory", settings.directory, "folder for the state's file and the picture")
       ->capture_default_str();
   app.add_option("--optimizer", settings.optimizer, "update rule")
-      ->check(CLI::IsMember(qlora::optimizer_names()))
+      ->check(program::one_of(qlora::optimizer_names()))
       ->capture_default_str();
   app.add_option("--state", settings.state, "bytes of state, such as 4GiB")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(CLI::AsSizeValue(false))
+      ->check(program::at_least<std::size_t>(std::size_t{1} << 20));
   app.add_option("--budget", settings.budget, "bytes of it in memory, such as 256MiB")
       ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::size_t{1} << 20, std::size_t{1} << 46));
+      ->check(program::at_least<std::size_t>(std::size_t{1} << 20));
   app.add_option("--steps", settings.steps, "updates")
-      ->check(CLI::PositiveNumber)
+      ->check(program::at_least<Index>(1))
       ->capture_default_str();
   app.add_flag("--check", settings.check, "compare with plain memory");
+  app.add_flag("--overwrite", settings.overwrite, "replace the whole --directory");
+  app.footer(
+      "Examples:\n"
+      "  paged_optimizer --directory build/paged --state 4GiB --budget 256MiB\n"
+      "  paged_optimizer --directory /scratch/paged --optimizer adamw8bit --state 256MiB --check");
   return program::run(app, argc, argv, [&] { run(settings); });
 }

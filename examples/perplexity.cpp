@@ -7,6 +7,8 @@
 
 #include "qlora/eval/perplexity.hpp"
 #include "qlora/io/json_file.hpp"
+#include "support/checks.hpp"
+#include "support/format_check.hpp"
 #include "support/model.hpp"
 
 namespace {
@@ -20,11 +22,17 @@ struct Settings {
     model.add_to(app);
     app.add_option("--text", text, "a plain text file")->required();
     app.add_option("--seq-len", seq_len, "tokens a window")
-        ->check(CLI::Range(2, 1 << 24))
+        ->check(program::between<qlora::Index>(2, 1 << 24))
         ->capture_default_str();
     app.add_option("--max-windows", max_windows, "stop after this many; 0: all")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<qlora::Index>(0))
         ->capture_default_str();
+    program::check_block_size(app, model);
+    app.footer(
+        "The text is plain UTF-8. The last line is \"perplexity X tokens N\".\n\n"
+        "Examples:\n"
+        "  perplexity --model SmolLM2-135M-Instruct.Q4_1.gguf --text jargon.txt --format nf4-dq\n"
+        "  perplexity --model SmolLM2-135M-Instruct --adapter out --text jargon.txt --seq-len 256");
   }
 };
 

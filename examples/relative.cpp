@@ -3,7 +3,8 @@
 //   relative ratings-gpt4/vicuna --output build/relative
 //
 // A folder holds files named A-vs-B-REVIEWER.jsonl of lines {"question_id": 1, "score": [8, 9]}; a
-// score of -1 was not parsed. A system's percent is its points over the reference's, both orders
+// score of -1 was not parsed, and an id may also be called message_id, prompt_id or id. A system's
+// percent is its points over the reference's, both orders
 // together; the interval is a bootstrap over the questions. DIR gets relative.json, relative.csv,
 // relative.png and relative.svg.
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "qlora/eval/relative_scores.hpp"
+#include "support/checks.hpp"
 #include "support/notes.hpp"
 #include "support/picture.hpp"
 #include "support/program.hpp"
@@ -26,21 +28,33 @@ struct Settings {
   qlora::RelativeOptions relative;
 
   void add_to(CLI::App& app) {
-    app.add_option("folder", folder, "files named A-vs-B-REVIEWER.jsonl")->required();
+    app.add_option("folder", folder, "folder of files named A-vs-B-REVIEWER.jsonl, or one of them")
+        ->required();
     app.add_option("--reference", points.reference, "the system of 100 % [the one in every file]");
     app.add_option("--swapped", points.swapped,
                    "files whose points come in the opposite order to their name, a regular "
                    "expression; '' for none")
         ->capture_default_str();
     app.add_option("--resamples", relative.resamples, "of the bootstrap")
-        ->check(CLI::NonNegativeNumber)
+        ->check(program::at_least<qlora::Index>(0))
         ->capture_default_str();
-    app.add_option("--seed", relative.seed, "of the bootstrap")->capture_default_str();
+    app.add_option("--seed", relative.seed, "of the bootstrap")
+        ->check(program::any_number<std::uint64_t>())
+        ->capture_default_str();
     report.add_to(app, "relative");
+    app.footer(
+        "A file is named A-vs-B-REVIEWER.jsonl, such as gpt4-vs-gpt-3.5-gpt4-reviewer.jsonl; its "
+        "lines\n"
+        "  {\"question_id\": 1, \"score\": [9, 8.5]}   points of A and of B; -1: not parsed\n"
+        "The id may also be called message_id, prompt_id or id.\n\n"
+        "Examples:\n"
+        "  relative ratings-gpt4/vicuna --output build/relative\n"
+        "  relative ratings --reference gpt-3.5 --swapped '' --json relative.json");
   }
 };
 
 void run(const Settings& settings) {
+  program::Report report(settings.report, {settings.folder});
   qlora::ReadingNotes notes;
   const qlora::PointSet points = qlora::read_points(settings.folder, settings.points, notes);
   program::warn(notes);
@@ -64,15 +78,15 @@ void run(const Settings& settings) {
                               {"relative", table.json()},
                               {"swapped_files", points.swapped_files},
                               {"notes", program::json_of(notes)}};
-  const auto folder = settings.report.write("relative", all, table);
-  if (!folder) return;
-  program::draw_both(*folder, "relative",
-                     "set key off; set grid x; set yrange [:] reverse; "
-                     "set xlabel 'percent of the points of " +
-                         points.reference +
-                         "'; set ytics font ',8'; set offsets 0, 0, 0.5, 0.5; "
-                         "plot 'relative.csv' using 2:0:3:4:ytic(1) skip 1 with xerrorbars "
-                         "pointtype 7 linewidth 2");
+  if (const auto folder = report.write("relative", all, table))
+    program::draw_both(*folder, "relative",
+                       "set key off; set grid x; set yrange [:] reverse; "
+                       "set xlabel 'percent of the points of " +
+                           points.reference +
+                           "'; set ytics font ',8'; set offsets 0, 0, 0.5, 0.5; "
+                           "plot 'relative.csv' using 2:0:3:4:ytic(1) skip 1 with xerrorbars "
+                           "pointtype 7 linewidth 2");
+  report.commit();
 }
 
 }  // namespace

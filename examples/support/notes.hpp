@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/eval/judgements.hpp"
+#include "qlora/eval/judgement_files.hpp"
+#include "support/terminal.hpp"
 
 namespace program {
 
@@ -25,7 +26,7 @@ inline void warn(const qlora::ReadingNotes& notes) {
   constexpr std::size_t shown = 5;
   for (const auto& [kind, list] : kinds_of(notes)) {
     if (list->empty()) continue;
-    std::cerr << "warning: " << list->size() << " " << kind << ":\n";
+    warn(std::to_string(list->size()) + " " + kind + ":");
     for (std::size_t i = 0; i < list->size() && i < shown; ++i)
       std::cerr << "  " << (*list)[i] << "\n";
     if (list->size() > shown) std::cerr << "  and " << list->size() - shown << " more\n";

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/error.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/model/llama.hpp"
 
@@ -27,8 +28,10 @@ struct SampleOptions {
 };
 
 /// The id chosen from logits; `position` numbers the draws of a seed. Ties go to the lower id.
+/// Throws NumericError for logits that are not finite.
 template <Scalar T>
 Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_t position) {
+  require<NumericError>(logits.allFinite(), "sample: expected finite logits");
   Index best = 0;
   const T largest = logits.maxCoeff(&best);
   if (options.temperature <= 0 || options.top_k == 1) return static_cast<Token>(best);
@@ -62,19 +65,25 @@ Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_
   return order[count - 1];
 }
 
-/// Continues `prompt` until new_tokens, the end of the cache, or `accept(id)` gives false. Throws
-/// ShapeError when prompt and new tokens do not fit in the model's context.
+/// Continues `prompt` until new_tokens, the end of the model's context, or `accept(id)` gives
+/// false. Throws ShapeError for an empty prompt and for one that fills the context by itself,
+/// NumericError for logits that are not finite.
 template <Scalar T>
 std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt,
                             const SampleOptions& options,
                             const std::function<bool(Token)>& accept = {}) {
-  auto cache = model.make_cache(static_cast<Index>(prompt.size()) + options.new_tokens);
+  const auto length = static_cast<Index>(prompt.size());
+  const Index context = model.config.context;
+  require<ShapeError>(length > 0 && length < context, "context: expected a prompt of 1 to ",
+                      context - 1, " tokens, found ", length);
+  const Index new_tokens = std::min(options.new_tokens, context - length);
+  auto cache = model.make_cache(length + new_tokens);
   std::vector<Token> answer;
   Vector<T> logits = model.next_logits(prompt, cache);
-  for (Index i = 0; i < options.new_tokens; ++i) {
+  for (Index i = 0; i < new_tokens; ++i) {
     const Token id = sample(logits, options, static_cast<std::uint64_t>(i));
     answer.push_back(id);
-    if ((accept && !accept(id)) || i + 1 == options.new_tokens) break;
+    if ((accept && !accept(id)) || i + 1 == new_tokens) break;
     logits = model.next_logits(std::span(&id, 1), cache);
   }
   return answer;

@@ -73,9 +73,11 @@ void visit_format(std::string_view name, Index block_size, Visit&& visit) {
     if (found || named.name != name) return;
     found = true;
     if constexpr (AnySize) {
-      require<FormatError>(block_size == 0 || (block_size >= 32 && block_size <= 4096 &&
-                                               (block_size & (block_size - 1)) == 0),
-                           "block size ", block_size, ": expected a power of two from 32 to 4096");
+      require<FormatError>(
+          block_size == 0 ||
+              (block_size >= 32 && block_size <= 4096 && (block_size & (block_size - 1)) == 0),
+          "block size of ", name, ": expected 32, 64, 128, 256, 512, 1024, 2048 or 4096, found ",
+          block_size);
       if (block_size != 0 && block_size != F::block_size)
         return visit.template operator()<typename detail::with_dynamic_size<F>::type>();
     } else {
