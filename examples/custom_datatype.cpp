@@ -66,4 +66,5 @@ int main() {
   show<BlockFormat<NF4, 64, LogScale>>("NF4, my scales", dense);
   show<BlockFormat<Squares, 64, FloatScale<float>>>("my values, float scales", dense);
   show<BlockFormat<Squares, 32, LogScale>>("my values and scales, by 32", dense);
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? 0 : 1;
 }

@@ -323,10 +323,11 @@ qlora::Index train(qlora::Trainer<>& trainer, const fs::path& folder,
 // Gives the exit code: 0, or 128 and a signal's number.
 int finetune(const Settings& settings) {
   if (settings.device == "cuda") program::CudaLlama::require_device();
-  program::OutputFolder output(
+  program::OutputFolder output;
+  program::StopSignals signals([&] { output.discard(); });
+  output.open(
       settings.output,
       {settings.overwrite, {settings.model, settings.data, settings.eval_data, settings.paged}});
-  program::StopSignals signals([&] { output.discard(); });
   const auto source = program::open_model(settings.model);
   program::require_context(*source, settings.seq_len);
   const Data data = load_data(settings, source->tokenizer());
@@ -340,7 +341,7 @@ int finetune(const Settings& settings) {
               qlora::target_modules(settings.targets));
   model.set_compute(qlora::compute_from_name(settings.compute));
   const auto parameters = model.parameters();
-  std::cout << "trainable parameters " << qlora::parameter_count(parameters) << "\n";
+  std::cout << "trainable parameters " << qlora::parameter_count(parameters) << std::endl;
   if (!data.held_out.examples.empty())
     std::cout << "held-out loss before " << qlora::mean_loss(model, data.held_out.examples) << "\n";
 

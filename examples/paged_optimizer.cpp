@@ -92,17 +92,17 @@ class Watch {
   std::jthread thread_;
 };
 
-// Two panels, so that neither curve hides the other: memory with the budget above what the process
-// had before, and throughput.
+// Two panels, so that neither curve hides the other: memory above what the process had before, with
+// the budget, and throughput.
 std::string script_of(double before_mib, double budget_mib) {
-  const std::string line = std::to_string(before_mib + budget_mib);
   return "set terminal pngcairo size 900,640 font 'sans,11'; set multiplot layout 2,1; set grid; "
          "set key above right; set lmargin 12; set rmargin 4; set yrange [0:*]; "
-         "set ylabel 'resident memory (MiB)'; plot 'paged.csv' using 1:2 skip 1 with lines "
-         "linewidth 2 linecolor rgb '#4477aa' title 'resident', " +
-         line +
-         " with lines dashtype 2 linewidth 2 linecolor rgb '#ee6677' title 'before the optimizer, "
-         "and its budget'; "
+         "set offsets graph 0, graph 0, graph 0.1, graph 0; "
+         "set ylabel 'MiB above parameters'; plot 'paged.csv' using 1:($2 - " +
+         std::to_string(before_mib) +
+         ") skip 1 with lines linewidth 2 linecolor rgb '#4477aa' title 'resident memory', " +
+         std::to_string(budget_mib) +
+         " with lines dashtype 2 linewidth 2 linecolor rgb '#ee6677' title 'budget'; "
          "set xlabel 'seconds'; set ylabel 'GiB of state per second'; plot 'paged.csv' using 1:3 "
          "skip 1 with lines linewidth 2 linecolor rgb '#228833' title 'throughput'";
 }

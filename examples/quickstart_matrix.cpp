@@ -29,4 +29,5 @@ int main() {
   show<BlockFormat<FP4, 64, DoubleQuant<>>>("FP4, double quantization", dense, x);
   show<BlockFormat<Int4, 128, FloatScale<float16>>>("Int4, blocks of 128, half scales", dense, x);
   show<BlockFormat<Ternary, 32, FloatScale<float>>>("my own ternary", dense, x);
+  return std::cout.flush() ? 0 : 1;
 }

@@ -7,10 +7,15 @@ set(python ${CMAKE_COMMAND} -E env PYTHONDONTWRITEBYTECODE=1 QLORA_EXAMPLES=${PR
   QLORA_MAKE_TINY_MODEL=$<TARGET_FILE:make_tiny_model> QLORA_TEST_MODEL=${QLORA_TEST_MODEL}
   QLORA_TEST_TEXT=${QLORA_TEST_TEXT} ${Python3_EXECUTABLE})
 
-foreach(name finetune chat perplexity evaluate memory_report datatype_study quantize paged_optimizer elo relative quickstart_matrix custom_datatype)
+foreach(name finetune chat perplexity evaluate memory_report datatype_study quantize paged_optimizer elo relative quickstart_matrix custom_datatype
+        output signals terminal)
   add_test(NAME "programs: ${name}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/${name}_test.py)
   set_tests_properties("programs: ${name}" PROPERTIES TIMEOUT 300)
 endforeach()
+add_test(NAME "programs: the page about the library compiles" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/snippets_test.py
+  ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
+set_tests_properties("programs: the page about the library compiles" PROPERTIES TIMEOUT 600)
+
 # Known faults: what public reports of other programs' bugs look like here; each file is one kind.
 file(GLOB faults CONFIGURE_DEPENDS faults/*_test.py)
 foreach(path ${faults})

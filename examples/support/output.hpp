@@ -26,10 +26,19 @@ struct OutputOptions {
 
 class OutputFolder {
  public:
+  // Nothing yet: `open` may follow.
+  OutputFolder() = default;
+  OutputFolder(const std::string& name, const OutputOptions& options) { open(name, options); }
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+  ~OutputFolder() { discard(); }
+
   // Throws IoError for a folder that holds something without `overwrite`, for one that must not be
   // replaced (the current one, one that holds an input), and for what can't be written.
-  OutputFolder(const std::string& name, const OutputOptions& options) {
+  void open(const std::string& name, const OutputOptions& options) {
+    const std::lock_guard lock(mutex_);
     namespace fs = std::filesystem;
+    qlora::require<qlora::IoError>(!name.empty(), "expected the name of a folder, found none");
     const fs::path path =
         fs::path(name).has_filename() ? fs::path(name) : fs::path(name).parent_path();
     std::error_code failure;
@@ -49,9 +58,6 @@ class OutputFolder {
       throw;
     }
   }
-  OutputFolder(const OutputFolder&) = delete;
-  OutputFolder& operator=(const OutputFolder&) = delete;
-  ~OutputFolder() { discard(); }
 
   // Where files go until `commit`.
   std::filesystem::path path() const { return folder_->path(); }
@@ -66,7 +72,7 @@ class OutputFolder {
   // Removes what is not committed; from any thread, also more than once.
   void discard() {
     const std::lock_guard lock(mutex_);
-    folder_->discard();
+    if (folder_) folder_->discard();
     remove_parents();
   }
 

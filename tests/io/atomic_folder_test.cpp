@@ -46,3 +46,46 @@ TEST_CASE("an empty folder is taken, one that holds something and a file are ref
   REQUIRE_THROWS_AS(qlora::AtomicFolder(root / "full" / "a.txt"), qlora::IoError);
   REQUIRE_THROWS_AS(qlora::AtomicFolder(root / "no" / "folder"), qlora::IoError);
 }
+
+TEST_CASE("an old folder stays until the new one is complete, which replaces all of it") {
+  const test::TemporaryFolder root;
+  fs::create_directory(root / "out");
+  qlora::write_text_file(root / "out" / "old.txt", "old");
+  {
+    qlora::AtomicFolder abandoned(root / "out", qlora::Existing::replace);
+    qlora::write_text_file(abandoned.path() / "new.txt", "new");
+  }
+  REQUIRE(qlora::read_text_file(root / "out" / "old.txt") == "old");
+  qlora::AtomicFolder folder(root / "out", qlora::Existing::replace);
+  qlora::write_text_file(folder.path() / "new.txt", "new");
+  REQUIRE(fs::exists(root / "out" / "old.txt"));
+  folder.commit();
+  REQUIRE(!fs::exists(root / "out" / "old.txt"));
+  REQUIRE(qlora::read_text_file(root / "out" / "new.txt") == "new");
+  REQUIRE(root.names() == std::vector<std::string>{"out"});
+}
+
+TEST_CASE("through a link the folder it names is replaced, and the link stays") {
+  const test::TemporaryFolder root;
+  fs::create_directory(root / "real");
+  qlora::write_text_file(root / "real" / "old.txt", "old");
+  fs::create_directory_symlink("real", root / "link");
+  qlora::AtomicFolder folder(root / "link", qlora::Existing::replace);
+  qlora::write_text_file(folder.path() / "new.txt", "new");
+  folder.commit();
+  REQUIRE(fs::is_symlink(root / "link"));
+  REQUIRE(!fs::exists(root / "real" / "old.txt"));
+  REQUIRE(qlora::read_text_file(root / "real" / "new.txt") == "new");
+}
+
+TEST_CASE("what can't be put in its place is kept, and the message says where") {
+  const test::TemporaryFolder root;
+  qlora::AtomicFolder folder(root / "out");
+  qlora::write_text_file(folder.path() / "new.txt", "new");
+  fs::create_directory(root / "out");  // another run was faster
+  qlora::write_text_file(root / "out" / "other.txt", "other");
+  const std::string text = test::message_of<qlora::IoError>([&] { folder.commit(); });
+  REQUIRE(test::contains(text, folder.path().string()));
+  REQUIRE(qlora::read_text_file(folder.path() / "new.txt") == "new");
+  REQUIRE(qlora::read_text_file(root / "out" / "other.txt") == "other");
+}

@@ -73,5 +73,24 @@ TEST_CASE("a seed gives the same answer, another seed another one, and accept st
   REQUIRE(answer != qlora::generate(model, prompt, other));
   int left = 4;
   REQUIRE(qlora::generate(model, prompt, options, [&](Token) { return --left > 0; }).size() == 4);
-  REQUIRE_THROWS_AS(qlora::generate(model, prompt, {.new_tokens = 510}), qlora::ShapeError);
+}
+
+TEST_CASE("an answer ends with the context; a prompt that fills it is refused") {
+  const test::TemporaryFolder folder;
+  const qlora::GgufSource file(folder.write("m.gguf", test::TinyModel().bytes()));
+  const auto model = test::load_model(file);
+  const auto context = static_cast<std::size_t>(model.config.context);
+  const auto answer_to = [&](std::size_t length) {
+    return qlora::generate(model, std::vector<Token>(length, 5), {.new_tokens = 20}).size();
+  };
+  REQUIRE(answer_to(context - 20) == 20);
+  REQUIRE(answer_to(context - 3) == 3);
+  REQUIRE(answer_to(context - 1) == 1);
+  REQUIRE_THROWS_AS(answer_to(context), qlora::ShapeError);
+  REQUIRE_THROWS_AS(answer_to(0), qlora::ShapeError);
+}
+
+TEST_CASE("nothing is sampled from logits that are not finite") {
+  for (const float broken : {std::nanf(""), HUGE_VALF})
+    REQUIRE_THROWS_AS(qlora::sample(logits_of({0.f, broken, 1.f}), {}, 0), qlora::NumericError);
 }

@@ -1,0 +1,79 @@
+"""finetune when it is interrupted: the first signal saves what was learned, the second ends at once and leaves nothing."""
+import json
+import signal
+import subprocess
+import unittest
+
+from support import CHAT, ProgramTest, examples, run
+
+
+class Signals(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out"
+        self.data = self.write("d.jsonl", CHAT * 200)
+
+    def start(self, *more):
+        process = subprocess.Popen([examples / "finetune", *map(str, ("--model", self.model, "--data", self.data, "--output", self.out,
+                                    "--steps", 1000000, *more))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        return process
+
+    def read_until(self, process, part):
+        for line in process.stdout:
+            if part in line:
+                return
+        self.fail(process.stderr.read())
+
+    def test_the_adapter_is_saved_and_works(self):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with self.subTest(number.name):
+                self.out = self.folder / number.name
+                process = self.start()
+                self.read_until(process, "step 3/")
+                process.send_signal(number)
+                said, complained = process.communicate(timeout=300)
+                self.assertEqual(process.returncode, code, complained)
+                self.assertIn(number.name, complained)
+                self.assertIn("a second signal ends at once", complained)
+                self.assertIn(f"{self.out} holds the adapter after step", said)
+                done = json.loads((self.out / "qlora.json").read_text())["steps_done"]
+                rows = (self.out / "metrics.csv").read_text().splitlines()
+                self.assertEqual(len(rows), 1 + done)
+                self.assertGreaterEqual(done, 3)
+                self.check(run("chat", "--model", self.model, "--adapter", self.out, "--prompt", "Hi", "--max-tokens", 4), 0)
+
+    def test_a_second_signal_ends_at_once_and_leaves_nothing(self):
+        process = self.start("--batch", 200, "--seq-len", 512)  # a step takes long beside a signal
+        self.read_until(process, "step 1/")
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 143)
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"tiny.gguf", "d.jsonl"})
+
+    def test_before_the_first_step_there_is_nothing_to_save(self):
+        held_out = self.write("h.jsonl", CHAT * 30000)
+        process = self.start("--eval-data", held_out)
+        self.read_until(process, "trainable parameters")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 130)
+        self.assertFalse(self.out.exists())
+
+    def test_the_earlier_output_stays_when_the_new_run_is_ended_at_once(self):
+        self.out.mkdir()
+        (self.out / "qlora.json").write_text("{}")
+        process = self.start("--overwrite", "--eval-data", self.write("h.jsonl", CHAT * 30000))
+        self.read_until(process, "trainable parameters")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 143)
+        self.assertEqual((self.out / "qlora.json").read_text(), "{}")
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"tiny.gguf", "d.jsonl", "h.jsonl", "out"})
+
+
+if __name__ == "__main__":
+    unittest.main()
