@@ -33,6 +33,7 @@
 #include "support/output.hpp"
 #include "support/picture.hpp"
 #include "support/progress.hpp"
+#include "support/signals.hpp"
 #include "support/table.hpp"
 #include "support/tensor_input.hpp"
 
@@ -332,24 +333,24 @@ class Place {
         fs::remove(folder_ / name);  // of fewer formats
       return;
     }
-    output_.emplace(settings.output,
-                    program::OutputOptions{settings.overwrite,
-                                           {settings.model, settings.weights, settings.text}});
-    qlora::write_text_file(output_->path() / "datatypes.json", start.dump(2) + "\n");
-    if (settings.overwrite) return;
-    output_->commit();  // a new study can go on after it was cut off
-    output_.reset();
+    output_.open(settings.output,
+                 {settings.overwrite, {settings.model, settings.weights, settings.text}});
+    qlora::write_text_file(output_.path() / "datatypes.json", start.dump(2) + "\n");
+    replaces_ = settings.overwrite;
+    if (!replaces_) output_.commit();  // a new study can go on after it was cut off
   }
-  fs::path folder() const { return output_ ? output_->path() : folder_; }
+  fs::path folder() const { return replaces_ ? output_.path() : folder_; }
   const std::map<std::string, json>& known() const { return known_; }
   void commit() {
-    if (output_) output_->commit();
+    if (replaces_) output_.commit();
   }
 
  private:
   fs::path folder_;
   std::map<std::string, json> known_;
-  std::optional<program::OutputFolder> output_;
+  program::OutputFolder output_;
+  program::StopSignals signals_{[this] { output_.discard(); }};
+  bool replaces_ = false;  // the whole folder, when the study is complete
 };
 
 void study(const Settings& settings) {

@@ -22,6 +22,7 @@
 #include "support/picture.hpp"
 #include "support/program.hpp"
 #include "support/progress.hpp"
+#include "support/signals.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -115,7 +116,9 @@ struct Settings {
 };
 
 void run(const Settings& settings) {
-  program::OutputFolder output(settings.directory, {.overwrite = settings.overwrite});
+  program::OutputFolder output;
+  const program::StopSignals signals([&] { output.discard(); });
+  output.open(settings.directory, {.overwrite = settings.overwrite});
   // How much state a number has is known from one step of a few.
   Parameters few(1 << 20);
   auto probe = qlora::make_optimizer<float>({.name = settings.optimizer});

@@ -21,7 +21,7 @@ python3 examples/support/jargon_pairs.py "$jargon" "$data/pairs"
 
 step "fine-tune in 4 bits"
 build/examples/finetune --model "$model" --data "$data/pairs/train.jsonl" --eval-data "$data/pairs/held_out.jsonl" \
-  --output "$out" --format nf4-dq --steps 60 --batch 4 --seq-len 192 --lr 1e-3 --schedule cosine --warmup-steps 5 --seed 1
+  --output "$out" --overwrite --format nf4-dq --steps 60 --batch 4 --seq-len 192 --lr 1e-3 --schedule cosine --warmup-steps 5 --seed 1
 
 for term in "bit bucket" vaporware wizard; do
   question="What does *$term* mean in hacker jargon?"

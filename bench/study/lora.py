@@ -58,7 +58,7 @@ def main():
                 steps = arguments.steps // (share[0] if share else 1)
                 run = subprocess.run(
                     [arguments.examples / "finetune", "--model", arguments.model, "--data", data, "--eval-data",
-                     arguments.held_out, "--output", arguments.output / "run", "--steps", str(steps), "--seed", str(seed),
+                     arguments.held_out, "--output", arguments.output / "run", "--overwrite", "--steps", str(steps), "--seed", str(seed),
                      "--seq-len", "128", "--batch", "4", *[o for o in options if o not in SHARES]],
                     capture_output=True, text=True)
                 if run.returncode:

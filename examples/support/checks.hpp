@@ -26,7 +26,8 @@ std::string parse_number(const std::string& text, T& value) {
     const std::size_t digits = text.find_first_not_of('-');
     // The parser of the command line takes 010 for eight.
     const bool octal = whole && text.size() > digits + 1 && text[digits] == '0';
-    if (!whole || octal) return "a whole number";
+    if (!whole || octal)
+      return std::is_signed_v<T> ? "a whole number" : "a whole number of 0 or more";
     if (failure != std::errc())
       return qlora::message("a number from ", std::numeric_limits<T>::min(), " to ",
                             std::numeric_limits<T>::max());

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -38,6 +39,8 @@ class OutputFolder {
   void open(const std::string& name, const OutputOptions& options) {
     const std::lock_guard lock(mutex_);
     namespace fs = std::filesystem;
+    // A reader of the output that goes away must not end the program before the folder is complete.
+    std::signal(SIGPIPE, SIG_IGN);
     qlora::require<qlora::IoError>(!name.empty(), "expected the name of a folder, found none");
     const fs::path path =
         fs::path(name).has_filename() ? fs::path(name) : fs::path(name).parent_path();

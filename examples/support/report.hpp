@@ -14,6 +14,7 @@
 
 #include "support/output.hpp"
 #include "support/program.hpp"
+#include "support/signals.hpp"
 #include "support/table.hpp"
 
 namespace program {
@@ -34,9 +35,10 @@ class Report {
  public:
   // `inputs`: what the run reads. Throws IoError as OutputFolder does.
   explicit Report(const ReportOptions& options, const std::vector<std::string>& inputs = {})
-      : json_file_(options.json_file) {
-    if (!options.output.empty())
-      folder_.emplace(options.output, OutputOptions{options.overwrite, inputs});
+      : json_file_(options.json_file), has_folder_(!options.output.empty()) {
+    if (!has_folder_) return;
+    signals_.emplace([this] { folder_.discard(); });
+    folder_.open(options.output, {options.overwrite, inputs});
   }
 
   // The folder, for pictures, if one was asked for.
@@ -44,19 +46,21 @@ class Report {
                                              const Table& table) const {
     const std::string text = all.dump(2) + "\n";
     if (!json_file_.empty()) qlora::write_text_file(json_file_, text);
-    if (!folder_) return {};
-    qlora::write_text_file(folder_->path() / (name + ".json"), text);
-    qlora::write_text_file(folder_->path() / (name + ".csv"), table.csv());
-    return folder_->path();
+    if (!has_folder_) return {};
+    qlora::write_text_file(folder_.path() / (name + ".json"), text);
+    qlora::write_text_file(folder_.path() / (name + ".csv"), table.csv());
+    return folder_.path();
   }
 
   void commit() {
-    if (folder_) folder_->commit();
+    if (has_folder_) folder_.commit();
   }
 
  private:
   std::string json_file_;
-  std::optional<OutputFolder> folder_;
+  bool has_folder_;
+  OutputFolder folder_;
+  std::optional<StopSignals> signals_;
 };
 
 }  // namespace program

@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM of a program that has something to save:
+// SIGINT, SIGTERM and SIGHUP of a program that has something to save or to clear away:
 //
 //   program::StopSignals signals([&] { output.discard(); });
 //   signals.ask_first(true);                       // from here on there is something to save
@@ -19,7 +19,9 @@
 
 namespace program {
 
-inline std::string signal_name(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
+inline std::string signal_name(int signal) {
+  return signal == SIGINT ? "SIGINT" : signal == SIGHUP ? "SIGHUP" : "SIGTERM";
+}
 
 // A thread of its own waits for the signals, so that what it does may allocate and print. It must
 // be there before other threads are: they take over that the signals are blocked.
@@ -30,6 +32,7 @@ class StopSignals {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals_, &before_);
     thread_ = std::thread([this] { wait(); });
   }

@@ -12,7 +12,7 @@ class Chat(ProgramTest):
     def adapter(self, *more):
         out = self.folder / "out"
         data = self.write("d.jsonl", CHAT * 8)
-        self.check(run("finetune", "--model", self.model, "--data", data, "--output", out, "--steps", 30, "--lr", "1e-2", *more), 0)
+        self.check(run("finetune", "--model", self.model, "--data", data, "--output", out, "--overwrite", "--steps", 30, "--lr", "1e-2", *more), 0)
         return out
 
     def test_answers_a_prompt_the_same_every_time(self):

@@ -36,7 +36,8 @@ class DatatypeStudy(ProgramTest):
         path.write_text(json.dumps(first))
         self.check(self.study("--formats", "nf4,fp4"), 0)
         self.assertEqual(json.loads(path.read_text())["formats"][0]["perplexity"], 7.5)
-        self.check(self.study("--formats", "nf4", "--seed", 1), 0)  # other settings: all anew
+        self.check(self.study("--formats", "nf4", "--seed", 1), 1, "--overwrite")  # other settings
+        self.check(self.study("--formats", "nf4", "--seed", 1, "--overwrite"), 0)  # all anew
         self.assertNotEqual(json.loads(path.read_text())["formats"][0]["perplexity"], 7.5)
 
     def test_bad_input_is_1_and_wrong_usage_2(self):

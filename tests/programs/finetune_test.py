@@ -1,5 +1,6 @@
 """finetune on a tiny model: what it writes, and how it refuses bad input."""
 import csv
+import hashlib
 import json
 import struct
 import subprocess
@@ -17,7 +18,7 @@ class Finetune(ProgramTest):
 
     def finetune(self, *more, data=None, model=None, out=None):
         return run("finetune", "--model", model or self.model, "--data", data or self.data, "--output", out or self.out,
-                   *more)
+                   "--overwrite", *more)
 
     def refused(self, done, *parts, code=1):
         self.check(done, code, *parts)
@@ -37,6 +38,12 @@ class Finetune(ProgramTest):
         settings = json.loads((self.out / "qlora.json").read_text())
         self.assertEqual((settings["format"], settings["block_size"], settings["rank"]), ("nf4-dq", 64, 4))
         self.assertEqual(len(settings["model_sha256"]), 64)
+        self.assertEqual(settings["data_sha256"], hashlib.sha256(self.data.read_bytes()).hexdigest())
+        self.assertEqual(settings["eval_data_sha256"], settings["data_sha256"])
+        self.assertIn(settings["compute"], ("float32", "bfloat16"))  # what ran; asked was auto
+        self.assertGreaterEqual(settings["threads"], 1)
+        self.assertEqual(settings["steps_done"], 5)
+        self.assertRegex(settings["qlora_version"], r"^\d+\.\d+\.\d+$")
         self.assertEqual((self.out / "loss.png").read_bytes()[:4], b"\x89PNG")
         config = json.loads((self.out / "adapter_config.json").read_text())
         self.assertEqual((config["peft_type"], config["r"], config["lora_alpha"]), ("LORA", 4, 8.0))
@@ -135,7 +142,8 @@ class Finetune(ProgramTest):
         done = self.finetune("--steps", 8, "--lr", "1e30", "--warmup-steps", 2)
         self.check(done, 1, "expected a finite loss", "holds the adapter after step 1")
         self.assertEqual({path.name for path in self.out.iterdir()},
-                         {"adapter_config.json", "adapter_model.safetensors", "metrics.csv", "qlora.json"})
+                         {"adapter_config.json", "adapter_model.safetensors", "metrics.csv", "qlora.json", "loss.png"})
+        self.assertEqual(json.loads((self.out / "qlora.json").read_text())["steps_done"], 1)
         self.check(run("chat", "--model", self.model, "--adapter", self.out, "--prompt", "Hi", "--max-tokens", 4), 0)
 
     def test_the_last_update_is_checked(self):

@@ -26,7 +26,7 @@ class Signals(ProgramTest):
         self.fail(process.stderr.read())
 
     def test_the_adapter_is_saved_and_works(self):
-        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             with self.subTest(number.name):
                 self.out = self.folder / number.name
                 process = self.start()
@@ -73,6 +73,27 @@ class Signals(ProgramTest):
         self.assertEqual(process.returncode, 143)
         self.assertEqual((self.out / "qlora.json").read_text(), "{}")
         self.assertEqual({path.name for path in self.folder.iterdir()}, {"tiny.gguf", "d.jsonl", "h.jsonl", "out"})
+
+    def test_a_reader_that_goes_away_does_not_end_the_run(self):
+        arguments = [examples / "finetune", "--model", self.model, "--data", self.data, "--output", self.out, "--steps", "5"]
+        process = subprocess.Popen([*map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdout.close()
+        complained = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=300), 1)
+        self.assertIn("standard output: can't write", complained)
+        self.assertEqual(json.loads((self.out / "qlora.json").read_text())["steps_done"], 5)
+
+    def test_a_report_that_is_ended_leaves_nothing(self):
+        self.write("a-vs-b-gpt4-reviewer.jsonl", '{"question_id": 1, "score": 1}\n' * 1000)
+        process = subprocess.Popen([*map(str, (examples / "elo", self.folder, "--orders", 10 ** 6, "--output", self.out))],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        process.stderr.readline()  # that judgements come again: the folder is open
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 143)
+        self.assertEqual([path.name for path in self.folder.iterdir() if path.name.startswith("out")], [])
 
 
 if __name__ == "__main__":

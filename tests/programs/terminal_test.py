@@ -150,7 +150,7 @@ class Shown(ProgramTest):
                 (finetune, "--dropout", "1e39", "expected a finite number"),
                 (finetune, "--dropout", "1.5", "expected 0 to 0.999, found 1.5"),
                 (finetune, "--weight-decay", "-inf", "expected a finite number"),
-                (finetune, "--seed", -1, "expected a"),
+                (finetune, "--seed", -1, "expected a whole number of 0 or more, found -1"),
                 (finetune, "--seq-len", 1, "expected 2 to 16777216, found 1"),
                 (finetune, "--optimizer", "adamax", "found 'adamax'"),
                 (finetune, "--train-on", "0", "expected answers or questions-and-answers, found '0'"),
