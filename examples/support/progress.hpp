@@ -44,7 +44,7 @@ class ProgressBar {
   bool terminal() const { return terminal_; }
 
   // `done` of the total, what to say of it, and the time that is left.
-  void show(qlora::Index done, const std::string& text) {
+  void show(qlora::Index done, const std::string& text) const {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
     const double each = spent.count() / static_cast<double>(std::max<qlora::Index>(1, done));
     const std::string line =
@@ -78,7 +78,7 @@ class ProgressBar {
   qlora::Index total_;
   std::FILE* stream_;
   bool terminal_;
-  bool open_ = false;  // a line on the terminal is not ended yet
+  mutable bool open_ = false;  // a line on the terminal is not ended yet
   std::chrono::steady_clock::time_point start_;
 };
 
