@@ -2,14 +2,12 @@
 /// `embedding_backward` serves those who train it.
 #pragma once
 
-#include <cstdint>
 #include <span>
 
+#include "qlora/core/token.hpp"
 #include "qlora/nn/linear.hpp"
 
 namespace qlora {
-
-using Token = std::int32_t;
 
 namespace detail {
 inline void require_ids(std::span<const Token> ids, Index vocabulary) {
