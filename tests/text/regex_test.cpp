@@ -1,5 +1,8 @@
 #include "qlora/text/regex.hpp"
 
+#include <thread>
+
+#include "qlora/text/utf8.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"
 
@@ -24,6 +27,14 @@ TEST_CASE("split gives matches and what lies between them, in order") {
   REQUIRE(parts(qlora::Regex(R"(\p{N})"), "٣x") == std::vector<std::string>{"+٣", "-x"});
 }
 
+TEST_CASE("an empty match divides a text between characters, never within one") {
+  REQUIRE(parts(qlora::Regex(R"([\x{80}-\x{bf}]|)"), "Жa") == std::vector<std::string>{"-Ж", "-a"});
+  REQUIRE(parts(qlora::Regex("(?=b)"), "abb") == std::vector<std::string>{"-a", "-b", "-b"});
+  REQUIRE(parts(qlora::Regex("$"), "🚀\nx") == std::vector<std::string>{"-🚀", "-\nx"});
+  REQUIRE(parts(qlora::Regex(R"((?=(\d{3})+(?!\d)))"), "1234567") ==
+          std::vector<std::string>{"-1", "-234", "-567"});
+}
+
 TEST_CASE("the parts of a split are the text") {
   test::law("joined", [](const std::vector<bool>& bits) {
     std::string text, joined;
@@ -31,6 +42,41 @@ TEST_CASE("the parts of a split are the text") {
     for (const auto& part : parts(qlora::Regex("1+"), text)) joined += part.substr(1);
     RC_ASSERT(joined == text);
   });
+  const std::vector<qlora::Regex> patterns = [] {
+    std::vector<qlora::Regex> all;
+    for (const char* pattern : {"", "|.", R"(\p{L}*)", R"(\b)", R"((?=\p{Lu}))", "^|$", "a|"})
+      all.emplace_back(pattern);
+    return all;
+  }();
+  test::law("whole characters, whatever is matched", [&](const std::string& bytes) {
+    const std::string text = qlora::repair_utf8(bytes + "Жa\n你B🚀");
+    for (const auto& pattern : patterns) {
+      std::string joined;
+      for (const auto& part : parts(pattern, text)) {
+        RC_ASSERT(part.size() > 1);
+        RC_ASSERT(qlora::repair_utf8(part) == part);
+        joined += part.substr(1);
+      }
+      RC_ASSERT(joined == text);
+    }
+  });
+}
+
+TEST_CASE("threads share one pattern") {
+  const qlora::Regex pattern(R"(\p{L}+|\p{N})");
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "word 12 Ж ";
+  const auto expected = parts(pattern, text);
+  std::vector<std::vector<std::string>> found(4);
+  {
+    std::vector<std::thread> threads;
+    for (auto& each : found)
+      threads.emplace_back([&] {
+        for (int i = 0; i < 5; ++i) each = parts(pattern, text);
+      });
+    for (auto& thread : threads) thread.join();
+  }
+  for (const auto& each : found) REQUIRE(each == expected);
 }
 
 TEST_CASE("groups that take no part are empty; a broken pattern is named with the place") {
@@ -41,4 +87,13 @@ TEST_CASE("groups that take no part are empty; a broken pattern is named with th
   REQUIRE_FALSE(qlora::Regex("a").find("b").has_value());
   const auto text = test::message_of<qlora::FormatError>([] { qlora::Regex broken("a("); });
   REQUIRE(test::contains(text, "'a('"));
+}
+
+TEST_CASE("a message never shows a whole long pattern") {
+  std::string pattern(5000, 'a');
+  pattern += "Ж(";
+  const auto text = test::message_of<qlora::FormatError>([&] { qlora::Regex broken(pattern); });
+  REQUIRE(text.size() < 200);
+  REQUIRE(test::contains(text, "aЖ('"));
+  REQUIRE(qlora::repair_utf8(text) == text);
 }
