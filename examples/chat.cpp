@@ -68,7 +68,7 @@ std::string answer(const program::Answerer& answerer, std::vector<qlora::ChatMes
 
 void run_chat(const Settings& settings) {
   const auto source = program::open_model(settings.model.model);
-  const qlora::TokenizerData data = source->tokenizer();
+  const qlora::TokenizerData data = program::tokenizer_data(*source);
   const qlora::Tokenizer tokenizer(data);
   const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   const qlora::Llama<> model = settings.model.load(*source);

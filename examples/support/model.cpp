@@ -34,6 +34,12 @@ std::unique_ptr<qlora::ModelSource> open_model(const std::string& path) {
   return qlora::open_model(path);
 }
 
+qlora::TokenizerData tokenizer_data(const qlora::ModelSource& source) {
+  qlora::TokenizerData data = source.tokenizer();
+  for (const std::string& text : data.warnings) std::cerr << "warning: " << text << "\n";
+  return data;
+}
+
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size) {
   return qlora::load_llama(source, {format, block_size, print_warning});

@@ -25,6 +25,9 @@ qlora::Index block_size_of(const std::string& format, qlora::Index given);
 // A GGUF file or a folder in Hugging Face layout.
 std::unique_ptr<qlora::ModelSource> open_model(const std::string& path);
 
+// The model's tokenizer; what its files make one wary of goes to stderr.
+qlora::TokenizerData tokenizer_data(const qlora::ModelSource& source);
+
 // --compute, the arithmetic of products with frozen weights.
 void add_compute(CLI::App& app, std::string& compute);
 

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
@@ -199,6 +200,7 @@ class SafetensorsOutput {
     nlohmann::json config;
     if (input_.gguf) {
       const qlora::TokenizerData tokenizer = input_.gguf->tokenizer();
+      for (const std::string& text : tokenizer.warnings) std::cerr << "warning: " << text << "\n";
       config = qlora::config_json(input_.gguf->config(), tokenizer, input_.gguf->ties_embeddings(),
                                   torch_name(safetensors_name(dtype_)));
       qlora::write_tokenizer_folder(folder_->path(), tokenizer);
@@ -253,7 +255,9 @@ class GgufOutput {
       for (const auto& [key, value] : input.gguf->file().raw_values()) file_.set_raw(key, value);
     } else if (input.folder) {
       require_known_llama(*input.folder);
-      qlora::set_llama_keys(file_, input.folder->config(), input.folder->tokenizer());
+      const qlora::TokenizerData tokenizer = input.folder->tokenizer();
+      for (const std::string& text : tokenizer.warnings) std::cerr << "warning: " << text << "\n";
+      qlora::set_llama_keys(file_, input.folder->config(), tokenizer);
     }
   }
 

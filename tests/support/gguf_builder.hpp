@@ -30,6 +30,9 @@ class GgufBuilder {
     return key(name, std::string_view(value));
   }
   GgufBuilder& key(const std::string& name, std::uint32_t value) { return number(name, 4, value); }
+  GgufBuilder& key(const std::string& name, bool value) {
+    return number(name, 7, static_cast<std::uint8_t>(value));
+  }
   GgufBuilder& key(const std::string& name, float value) { return number(name, 6, value); }
   GgufBuilder& key(const std::string& name, const std::vector<std::string>& values) {
     start_list(name, 8, values.size());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "qlora/text/tokenizer_gguf.hpp"
 #include "support/gguf_builder.hpp"
 #include "support/numbers.hpp"
 
@@ -45,9 +46,7 @@ struct TinyModel {
         .key("llama.rope.dimension_count", static_cast<std::uint32_t>(width / heads))
         .key("llama.context_length", static_cast<std::uint32_t>(context))
         .key("tokenizer.ggml.model", model)
-        .key("tokenizer.ggml.pre", pre)
         .key("tokenizer.ggml.tokens", tokens)
-        .key("tokenizer.ggml.token_type", types)
         .key("tokenizer.ggml.merges", merges)
         .key("tokenizer.ggml.unknown_token_id", std::uint32_t{0})
         .key("tokenizer.ggml.eos_token_id", std::uint32_t{2})
@@ -58,6 +57,8 @@ struct TinyModel {
             "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + "
             "'<|im_end|>' + '\n'}}"
             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+    if (!pre.empty()) file.key("tokenizer.ggml.pre", pre);
+    if (!types.empty()) file.key("tokenizer.ggml.token_type", types);
     std::uint64_t seed = 1;
     const auto weight = [&](const std::string& name, Index rows, Index cols) {
       file.tensor(name, normal_matrix(rows, cols, seed++, 0.3));

@@ -1,6 +1,11 @@
 #include "qlora/text/tokenizer.hpp"
 
+#include <thread>
+
+#include "qlora/text/tokenizer_gguf.hpp"
+#include "qlora/text/tokenizer_json.hpp"
 #include "support/files.hpp"
+#include "support/golden.hpp"
 #include "support/law.hpp"
 #include "support/tiny_model.hpp"
 
@@ -19,10 +24,6 @@ struct Loaded {
     return all;
   }
 };
-
-std::string refusal(const test::TinyModel& model) {
-  return test::message_of<qlora::FormatError>([&] { Loaded loaded(model); });
-}
 
 }  // namespace
 
@@ -54,25 +55,62 @@ TEST_CASE("decoding gives back any valid text, and any bytes repaired") {
     RC_ASSERT(m.tokenizer.decode(m.tokenizer.encode_plain(bytes)) == valid);
   });
   REQUIRE(m.tokenizer.decode(m.tokenizer.encode("x<|im_end|>"), true) == "x");
-  REQUIRE_THROWS_AS(m.tokenizer.piece(m.tokenizer.size() > 0 ? 100000 : 0), qlora::ShapeError);
+}
+
+TEST_CASE("an id without a token stands for nothing, as in models with a padded vocabulary") {
+  const Loaded m;
+  const auto beyond = static_cast<qlora::Token>(m.tokenizer.size());
+  REQUIRE(m.tokenizer.piece(beyond).empty());
+  REQUIRE(m.tokenizer.decode(std::vector<qlora::Token>{100000, 2}) == "<|im_end|>");
+  REQUIRE_FALSE(m.tokenizer.is_special(beyond));
+  REQUIRE_FALSE(m.tokenizer.is_special(-1));
+  REQUIRE_THROWS_AS(m.tokenizer.piece(-1), qlora::ShapeError);
+}
+
+TEST_CASE("ids are those of Hugging Face's tokenizers") {
+  const auto golden = test::golden("tokenizers.json");
+  const auto texts = golden["texts"].get<std::vector<std::string>>();
+  REQUIRE(golden["cases"].size() > 15);
+  for (const auto& each : golden["cases"]) {
+    auto json = golden["base"];
+    for (const auto& [key, value] : each["change"].items()) {
+      if (key == "model") {
+        json[key].update(value);
+      } else {
+        json[key] = value;
+      }
+    }
+    const qlora::Tokenizer tokenizer(qlora::read_tokenizer_json("t.json", json.dump()));
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      INFO(each["name"] << ": " << texts[i]);
+      const auto ids = each["ids"][i].get<std::vector<std::vector<qlora::Token>>>();
+      CHECK(tokenizer.encode(texts[i]) == ids[0]);
+      CHECK(tokenizer.encode_document(texts[i]) == ids[1]);
+      CHECK(tokenizer.encode_plain(texts[i]) == ids[2]);
+    }
+  }
+}
+
+TEST_CASE("threads share one tokenizer") {
+  const Loaded m;
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "the thin 12 <|im_end|> Ж🚀 ";
+  const auto expected = m.tokenizer.encode(text), plain = m.tokenizer.encode_plain(text);
+  std::vector<std::vector<qlora::Token>> found(8);
+  {
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < found.size(); ++i)
+      threads.emplace_back([&, i] {
+        for (int j = 0; j < 5; ++j)
+          found[i] = i % 2 == 0 ? m.tokenizer.encode(text) : m.tokenizer.encode_plain(text);
+      });
+    for (auto& thread : threads) thread.join();
+  }
+  for (std::size_t i = 0; i < found.size(); ++i)
+    REQUIRE(found[i] == (i % 2 == 0 ? expected : plain));
 }
 
 TEST_CASE("long words take no quadratic time") {
   const Loaded m;
   REQUIRE(m.tokenizer.encode(std::string(1 << 20, 'h')).size() == std::size_t{1} << 20);
-}
-
-TEST_CASE("tokenizers that are not understood are refused by the key") {
-  test::TinyModel model;
-  model.model = "llama";
-  REQUIRE(test::contains(refusal(model), "tokenizer.ggml.model: expected gpt2"));
-  model = {};
-  model.pre = "deepseek";
-  REQUIRE(test::contains(refusal(model), "tokenizer.ggml.pre"));
-  model = {};
-  model.types.pop_back();
-  REQUIRE(test::contains(refusal(model), "token types"));
-  model = {};
-  model.merges.push_back("zq zq");
-  REQUIRE(test::contains(refusal(model), "merge 'zq zq'"));
 }

@@ -86,10 +86,13 @@ inline std::vector<EncodedChoice> encode_choices(const Tokenizer& tokenizer,
                                                  const ChoiceQuestion& question, Index context) {
   const std::size_t end = question.prompt.find_last_not_of(' ') + 1;
   const std::string prompt = question.prompt.substr(0, end);
-  const std::size_t prompt_tokens = tokenizer.encode(prompt).size();
+  const std::vector<Token>& before = tokenizer.before_text();
+  const std::size_t prompt_tokens = before.size() + tokenizer.encode(prompt).size();
   std::vector<EncodedChoice> all;
   for (const std::string& choice : question.choices) {
-    EncodedChoice each{tokenizer.encode(question.prompt + choice), prompt_tokens, 0};
+    EncodedChoice each{before, prompt_tokens, 0};
+    const std::vector<Token> said = tokenizer.encode(question.prompt + choice);
+    each.ids.insert(each.ids.end(), said.begin(), said.end());
     require<FormatError>(each.ids.size() > prompt_tokens && prompt_tokens > 0,
                          "multiple choice: expected a prompt and a choice of at least one token "
                          "each, found '",
@@ -110,10 +113,11 @@ inline std::vector<EncodedChoice> encode_choices(const Tokenizer& tokenizer,
 
 }  // namespace detail
 
-/// Prompt and choice are tokenized together; the choice's tokens are those beyond the number that
-/// the prompt alone has, blanks at its end going to the choice. The prompt is computed once for all
-/// choices that begin after the same tokens. Throws FormatError for fewer than two choices, one
-/// that adds no token, or an answer that is none of them.
+/// Prompt and choice are tokenized together, behind what the tokenizer puts before a text; the
+/// choice's tokens are those beyond the number that the prompt alone has, blanks at its end going
+/// to the choice. The prompt is computed once for all choices that begin after the same tokens.
+/// Throws FormatError for fewer than two choices, one that adds no token, or an answer that is none
+/// of them.
 template <Scalar T>
 ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
                           const ChoiceQuestion& question) {

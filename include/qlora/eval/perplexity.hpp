@@ -1,6 +1,6 @@
 /// Perplexity of a model on a text: a token, a word and a byte, in windows that may overlap.
 ///
-///     auto ids = tokenizer.encode(text);
+///     auto ids = tokenizer.encode_document(text);
 ///     auto result = qlora::perplexity(model, ids, {.window = 512, .stride = 256});
 ///     result.per_token(); result.bits_per_byte();
 ///

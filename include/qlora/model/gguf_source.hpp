@@ -14,6 +14,7 @@
 #include "qlora/model/llama_gguf.hpp"
 #include "qlora/model/llama_names.hpp"
 #include "qlora/model/model_source.hpp"
+#include "qlora/text/tokenizer_gguf.hpp"
 
 namespace qlora {
 

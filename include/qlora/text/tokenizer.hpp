@@ -2,15 +2,15 @@
 /// rank. Sennrich et al. 2016; Radford et al. 2019 (bytes).
 ///
 ///     qlora::Tokenizer tokenizer(qlora::tokenizer_data(gguf));
-///     std::vector<qlora::Token> ids = tokenizer.encode("Hello <|im_end|>");  // a special token
-///     ids = tokenizer.encode_plain("never special: <|im_end|>");
+///     auto ids = tokenizer.encode("Hello <|im_end|>");             // special tokens recognized
+///     ids = tokenizer.encode_plain("never special: <|im_end|>");   // what a user says
+///     ids = tokenizer.encode_document("a text of its own");        // the beginning's token first
 ///     tokenizer.decode(ids);
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <queue>
 #include <span>
@@ -20,74 +20,54 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
+#include "qlora/text/added_tokens.hpp"
+#include "qlora/text/byte_level.hpp"
 #include "qlora/text/regex.hpp"
+#include "qlora/text/split_pattern.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 #include "qlora/text/utf8.hpp"
 
 namespace qlora {
 
-namespace detail {
-
-/// GPT-2's printable stand-ins for bytes, as code points: printable Latin-1 stands for itself, the
-/// rest from 256 up.
-inline std::array<std::uint32_t, 256> byte_code_points() {
-  std::array<std::uint32_t, 256> points{};
-  std::uint32_t next = 256;
-  for (std::uint32_t byte = 0; byte < 256; ++byte) {
-    const bool printable =
-        (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-    points[byte] = printable ? byte : next++;
-  }
-  return points;
-}
-
-/// A vocabulary entry in stand-ins back to its bytes; nothing when it holds other characters.
-inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
-  static const auto bytes = [] {
-    std::unordered_map<std::uint32_t, char> map;
-    const auto points = byte_code_points();
-    for (std::uint32_t byte = 0; byte < 256; ++byte) map[points[byte]] = static_cast<char>(byte);
-    return map;
-  }();
-  std::string result;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto first = static_cast<unsigned char>(text[i]);
-    std::uint32_t point = first;
-    std::size_t length = 1;
-    if (first >= 0xc0 && first < 0xe0 && i + 1 < text.size()) {
-      point = ((first & 0x1fu) << 6) | (static_cast<unsigned char>(text[i + 1]) & 0x3fu);
-      length = 2;
-    }
-    const auto place = bytes.find(point);
-    if (place == bytes.end()) return std::nullopt;
-    result += place->second;
-    i += length;
-  }
-  return result;
-}
-
-}  // namespace detail
-
+/// Thread safety: const members may be called from several threads at once.
 class Tokenizer {
  public:
-  /// Throws FormatError for a merge whose parts are not in the vocabulary, or a pattern that does
-  /// not compile.
-  explicit Tokenizer(const TokenizerData& data) : special_(make_special(data)), end_(data.end) {
+  /// Throws FormatError for a merge whose parts are not in the vocabulary, an added token that is
+  /// not UTF-8, or a pattern that does not compile or means something else to PCRE2.
+  explicit Tokenizer(const TokenizerData& data)
+      : added_(data.added),
+        before_(data.before),
+        after_(data.after),
+        ends_(data.ends),
+        end_(data.end),
+        ignore_merges_(data.ignore_merges) {
     for (const auto& split : data.splits) {
       try {
-        splits_.emplace_back(split);
+        splits_.emplace_back(pcre_split(split));
       } catch (const FormatError& failure) {
         throw FormatError(message(data.name, ": ", failure.what()));
       }
     }
     byte_ids_.fill(ignored_id);
-    for (std::size_t id = 0; id < data.tokens.size(); ++id)
-      add_token(data.tokens[id], data.special[id], static_cast<Token>(id));
+    is_special_.assign(data.tokens.size(), false);
+    for (std::size_t id = 0; id < data.tokens.size(); ++id) add_token(data, static_cast<Token>(id));
+    for (const AddedToken& token : data.added) add_to_words(token);
     for (const auto& [left, right] : data.merges) add_merge(data.name, left, right);
   }
 
   Index size() const { return static_cast<Index>(pieces_.size()); }
   std::optional<Token> end_of_sequence() const { return end_; }
+
+  /// Whether an answer ends with this id: the end of the sequence and every other id that the
+  /// model's files name as an end.
+  bool is_end(Token id) const { return std::find(ends_.begin(), ends_.end(), id) != ends_.end(); }
+  /// Those ids.
+  const std::vector<Token>& ends() const { return ends_; }
+  /// What encode_document puts before a text and after it; mostly nothing, or the token that begins
+  /// a sequence.
+  const std::vector<Token>& before_text() const { return before_; }
+  const std::vector<Token>& after_text() const { return after_; }
 
   /// The id of a special token. Throws FormatError when there is none of that text.
   Token special(std::string_view text) const {
@@ -96,34 +76,34 @@ class Tokenizer {
                          "', found none");
     return place->second;
   }
-  bool is_special(Token id) const { return is_special_[static_cast<std::size_t>(id)]; }
+  /// False for an id without a token.
+  bool is_special(Token id) const {
+    return id >= 0 && id < size() && is_special_[static_cast<std::size_t>(id)];
+  }
 
   /// Ids of a text in which special tokens count as such. Invalid UTF-8 becomes U+FFFD first.
-  std::vector<Token> encode(std::string_view text) const {
-    const std::string valid = repair_utf8(text);
-    std::vector<Token> ids;
-    special_.split(valid, [&](std::string_view piece, bool matched) {
-      if (matched) {
-        ids.push_back(special_ids_.at(std::string(piece)));
-      } else {
-        encode_valid(piece, ids);
-      }
-    });
+  std::vector<Token> encode(std::string_view text) const { return encode(text, true); }
+
+  /// Ids of a text in which nothing is special: what a chat message says. Added tokens that are not
+  /// special are found here too.
+  std::vector<Token> encode_plain(std::string_view text) const { return encode(text, false); }
+
+  /// Ids of a text that stands by itself, as `encode` with before_text() and after_text() around
+  /// them: what transformers gives with special tokens, and llama.cpp.
+  std::vector<Token> encode_document(std::string_view text) const {
+    std::vector<Token> ids = before_;
+    const std::vector<Token> inner = encode(text);
+    ids.insert(ids.end(), inner.begin(), inner.end());
+    ids.insert(ids.end(), after_.begin(), after_.end());
     return ids;
   }
 
-  /// Ids of a text in which nothing is special: what a chat message says.
-  std::vector<Token> encode_plain(std::string_view text) const {
-    std::vector<Token> ids;
-    encode_valid(repair_utf8(text), ids);
-    return ids;
-  }
-
-  /// The bytes a token stands for. Throws ShapeError for an id outside the vocabulary.
+  /// The bytes a token stands for; none for an id beyond the tokens, which models with a padded
+  /// vocabulary may give. Throws ShapeError for a negative id.
   const std::string& piece(Token id) const {
-    require<ShapeError>(id >= 0 && id < size(), "tokenizer: expected an id below ", size(),
-                        ", found ", id);
-    return pieces_[static_cast<std::size_t>(id)];
+    static const std::string nothing;
+    require<ShapeError>(id >= 0, "tokenizer: expected an id of 0 or more, found ", id);
+    return id < size() ? pieces_[static_cast<std::size_t>(id)] : nothing;
   }
 
   /// The text of ids, invalid UTF-8 replaced.
@@ -146,41 +126,31 @@ class Tokenizer {
            static_cast<std::uint32_t>(right);
   }
 
-  /// The special tokens, longest first, each as a literal.
-  static Regex make_special(const TokenizerData& data) {
-    std::vector<std::string> texts;
-    for (std::size_t i = 0; i < data.tokens.size(); ++i)
-      if (data.special[i] && !data.tokens[i].empty()) texts.push_back(data.tokens[i]);
-    std::sort(texts.begin(), texts.end(),
-              [](const auto& a, const auto& b) { return a.size() > b.size(); });
-    std::string pattern = texts.empty() ? "(?!)" : "";
-    for (const auto& text : texts) {
-      if (!pattern.empty()) pattern += '|';
-      append_literal(text, pattern);
-    }
-    return Regex(pattern);
-  }
-
-  /// Text that a pattern takes as it is; ASCII signs are escaped.
-  static void append_literal(const std::string& text, std::string& pattern) {
-    for (const char c : text) {
-      const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                         (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 128;
-      if (!plain) pattern += '\\';
-      pattern += c;
-    }
-  }
-
-  void add_token(const std::string& text, bool special, Token id) {
-    is_special_.push_back(special);
-    if (special) {
-      pieces_.push_back(text);
-      special_ids_.emplace(text, id);
+  void add_token(const TokenizerData& data, Token id) {
+    const std::string& text = data.tokens[static_cast<std::size_t>(id)];
+    const AddedToken* added = data.find_added(id);
+    if (added == nullptr) {
+      pieces_.push_back(detail::bytes_of_stand_ins(text).value_or(text));
+      if (text.empty()) return;
+      ids_.emplace(pieces_.back(), id);
+      if (pieces_.back().size() == 1) byte_ids_[static_cast<unsigned char>(pieces_.back()[0])] = id;
       return;
     }
-    pieces_.push_back(detail::bytes_of_stand_ins(text).value_or(text));
-    ids_.emplace(pieces_.back(), id);
-    if (pieces_.back().size() == 1) byte_ids_[static_cast<unsigned char>(pieces_.back()[0])] = id;
+    require<FormatError>(repair_utf8(added->text) == added->text, data.name, ": added token ", id,
+                         ": expected valid UTF-8");
+    pieces_.push_back(added->text);
+    is_special_[static_cast<std::size_t>(id)] = added->special;
+    if (added->special) special_ids_.emplace(added->text, id);
+  }
+
+  /// Merges may make an added token that is not special.
+  void add_to_words(const AddedToken& token) {
+    if (token.special) return;
+    const std::string bytes = detail::bytes_of_stand_ins(token.text).value_or(token.text);
+    ids_.emplace(bytes, token.id);
+    if (bytes.size() != 1) return;
+    Token& id = byte_ids_[static_cast<unsigned char>(bytes[0])];
+    if (id == ignored_id) id = token.id;
   }
 
   void add_merge(const std::string& file, const std::string& left_text,
@@ -198,6 +168,15 @@ class Tokenizer {
                     Merge{static_cast<int>(merges_.size()), whole->second});
   }
 
+  std::vector<Token> encode(std::string_view text, bool with_special) const {
+    const std::string valid = repair_utf8(text);
+    std::vector<Token> ids;
+    added_.split(
+        valid, with_special, [&](std::string_view part) { encode_valid(part, ids); },
+        [&](Token id) { ids.push_back(id); });
+    return ids;
+  }
+
   /// The patterns split one after the other, then each piece is a word.
   void encode_valid(std::string_view text, std::vector<Token>& ids, std::size_t split = 0) const {
     if (split == splits_.size()) return encode_word(text, ids);
@@ -208,6 +187,13 @@ class Tokenizer {
   /// Merges the pair of lowest rank, the leftmost of equals, until none is left: a heap over a
   /// linked list. A byte that the vocabulary lacks is left out, as Hugging Face's tokenizers do.
   void encode_word(std::string_view word, std::vector<Token>& ids) const {
+    if (ignore_merges_) {
+      const auto whole = ids_.find(std::string(word));
+      if (whole != ids_.end()) {
+        ids.push_back(whole->second);
+        return;
+      }
+    }
     struct Node {
       Token id;
       int previous, next;
@@ -256,14 +242,16 @@ class Tokenizer {
       ids.push_back(nodes[static_cast<std::size_t>(i)].id);
   }
 
-  Regex special_;
+  AddedTokens added_;
   std::vector<Regex> splits_;
   std::vector<std::string> pieces_;
   std::vector<bool> is_special_;
   std::unordered_map<std::string, Token> ids_, special_ids_;
   std::array<Token, 256> byte_ids_{};
   std::unordered_map<std::uint64_t, Merge> merges_;
+  std::vector<Token> before_, after_, ends_;
   std::optional<Token> end_;
+  bool ignore_merges_ = false;
 };
 
 }  // namespace qlora

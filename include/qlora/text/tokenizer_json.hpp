@@ -5,137 +5,32 @@
 ///     qlora::write_tokenizer_folder("out", data);
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/json_file.hpp"
+#include "qlora/text/tokenizer_config.hpp"
 #include "qlora/text/tokenizer_data.hpp"
+#include "qlora/text/tokenizer_json_reader.hpp"
 
 namespace qlora {
 
 namespace detail {
 
-/// Reads a tokenizer.json piece by piece.
-class TokenizerJson {
- public:
-  TokenizerJson(const std::string& name, const nlohmann::json& json) : json_(json) {
-    data_.name = name;
+/// Calls read() and names the file in what a JSON value of an unexpected kind throws.
+template <class Read>
+auto naming(const std::string& name, Read read) {
+  try {
+    return read();
+  } catch (const nlohmann::json::exception& failure) {
+    throw FormatError(message(name, ": ", failure.what()));
   }
-
-  TokenizerData read() {
-    expect(json_.is_object() && json_.contains("model") && json_["model"].is_object(),
-           "expected an object with 'model'");
-    const nlohmann::json& model = json_["model"];
-    const auto type = model.value("type", std::string("BPE"));
-    expect(type == "BPE", "model.type: expected BPE, found ", type);
-    expect(!json_.contains("normalizer") || json_["normalizer"].is_null(),
-           "normalizer: expected none, found ", json_.value("normalizer", nlohmann::json()).dump());
-    for (const char* flag : {"byte_fallback", "ignore_merges"})
-      expect(!is_true(model, flag), "model.", flag, " is not supported");
-    read_vocabulary(model.at("vocab"));
-    for (const auto& merge : model.at("merges")) read_merge(merge);
-    read_splits(json_.at("pre_tokenizer"));
-    return std::move(data_);
-  }
-
- private:
-  template <class... Parts>
-  void expect(bool condition, const Parts&... parts) const {
-    require<FormatError>(condition, data_.name, ": ", parts...);
-  }
-
-  static bool is_true(const nlohmann::json& object, const char* key) {
-    const auto place = object.find(key);
-    return place != object.end() && place->is_boolean() && place->get<bool>();
-  }
-
-  /// Ids of the vocabulary and of the added tokens are 0, 1, ... without a hole.
-  void read_vocabulary(const nlohmann::json& vocabulary) {
-    const nlohmann::json added = json_.value("added_tokens", nlohmann::json::array());
-    expect(vocabulary.is_object() && added.is_array(),
-           "expected model.vocab as an object and added_tokens as a list");
-    const std::size_t most = vocabulary.size() + added.size();
-    data_.tokens.resize(most);
-    std::vector<bool> known(most, false);
-    data_.special.assign(most, false);
-    std::size_t count = 0;
-    const auto put = [&](const std::string& text, const nlohmann::json& number, bool special) {
-      const auto i = static_cast<std::size_t>(
-          whole_number(number, data_.name + ": the id of token '" + text + "'"));
-      expect(i < most, "token '", text, "': expected an id below ", most, ", found ", i);
-      expect(!known[i] || (special && data_.tokens[i] == text), "the id ", i, " stands for '",
-             data_.tokens[i], "' and for '", text, "'");
-      count += known[i] ? 0 : 1;
-      known[i] = true;
-      data_.tokens[i] = text;
-      data_.special[i] = special;
-    };
-    for (const auto& [text, id] : vocabulary.items()) put(text, id, false);
-    for (const auto& token : added) {
-      const auto text = token.at("content").get<std::string>();
-      for (const char* flag : {"lstrip", "rstrip", "single_word"})
-        expect(!is_true(token, flag), "added token '", text, "': ", flag, " is not supported");
-      put(text, token.at("id"), true);
-    }
-    for (std::size_t i = 0; i < count; ++i) expect(known[i], "no token has the id ", i);
-    data_.tokens.resize(count);
-    data_.special.resize(count);
-  }
-
-  /// "left right", or since tokenizers 0.20 ["left", "right"].
-  void read_merge(const nlohmann::json& merge) {
-    if (merge.is_array()) {
-      expect(merge.size() == 2, "merge ", merge.dump(), ": expected two parts");
-      data_.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-      return;
-    }
-    data_.merges.push_back(split_merge(data_.name, merge.get<std::string>()));
-  }
-
-  void read_splits(const nlohmann::json& pre) {
-    const auto type = pre.at("type").get<std::string>();
-    if (type == "Sequence") {
-      for (const auto& each : pre.at("pretokenizers")) read_splits(each);
-    } else if (type == "Digits") {
-      data_.splits.emplace_back(is_true(pre, "individual_digits") ? digit_split : R"(\p{N}+)");
-    } else if (type == "ByteLevel") {
-      expect(!is_true(pre, "add_prefix_space"), "ByteLevel: add_prefix_space is not supported");
-      if (!pre.contains("use_regex") || is_true(pre, "use_regex"))
-        data_.splits.emplace_back(gpt2_split);
-    } else if (type == "Split") {
-      const auto behavior = pre.at("behavior").get<std::string>();
-      expect(
-          behavior == "Isolated" && !is_true(pre, "invert") && pre.at("pattern").contains("Regex"),
-          "pre_tokenizer Split: expected the behavior Isolated of a Regex, found ", pre.dump());
-      data_.splits.push_back(pre["pattern"]["Regex"].get<std::string>());
-    } else {
-      expect(false, "pre_tokenizer: expected Sequence, Digits, Split or ByteLevel, found ", type);
-    }
-  }
-
-  const nlohmann::json& json_;
-  TokenizerData data_;
-};
-
-/// The text of "eos_token": "<|end|>" or {"content": "<|end|>", ...}; empty without one.
-inline std::string token_text(const nlohmann::json& config, const char* key) {
-  const auto place = config.find(key);
-  if (place == config.end() || place->is_null()) return "";
-  return place->is_object() ? place->at("content").get<std::string>() : place->get<std::string>();
-}
-
-/// A template, or of a list of named ones that named default.
-inline std::string chat_template_of(const nlohmann::json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_array())
-    for (const auto& each : value)
-      if (each.at("name") == "default") return each.at("template").get<std::string>();
-  return "";
 }
 
 }  // namespace detail
@@ -144,95 +39,132 @@ inline std::string chat_template_of(const nlohmann::json& value) {
 /// Throws FormatError for one that is not byte-level BPE.
 inline TokenizerData read_tokenizer_json(const std::string& name, std::string_view text) {
   const nlohmann::json json = parse_json(name, text);
-  try {
-    return detail::TokenizerJson(name, json).read();
-  } catch (const nlohmann::json::exception& failure) {
-    throw FormatError(message(name, ": ", failure.what()));
-  }
+  return detail::naming(name, [&] { return detail::TokenizerJson(name, json).read(); });
 }
 
-/// tokenizer.json of a folder, with the special tokens and the chat template of
-/// tokenizer_config.json and chat_template.jinja where those are there.
+/// tokenizer.json of a folder, with what tokenizer_config.json, special_tokens_map.json and
+/// chat_template.jinja add where those are there. The ids that end an answer are those of
+/// generation_config.json, or else of config.json, and the eos_token. Throws IoError or
+/// FormatError; what is worth knowing stands in the result's `warnings`.
 inline TokenizerData read_tokenizer_folder(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
   const auto path = folder / "tokenizer.json";
+  require<FormatError>(fs::exists(path) || !fs::exists(folder / "tokenizer.model"),
+                       (folder / "tokenizer.model").string(),
+                       ": SentencePiece is not supported yet; expected a tokenizer.json of "
+                       "byte-level BPE beside it");
   TokenizerData data = read_tokenizer_json(path.string(), read_text_file(path));
-  const auto config_path = folder / "tokenizer_config.json";
-  if (std::filesystem::exists(config_path)) {
-    const nlohmann::json config = read_json_file(config_path);
-    try {
-      const auto id = [&](const char* key) -> std::optional<Token> {
-        const std::string text = detail::token_text(config, key);
-        for (std::size_t i = 0; i < data.tokens.size() && !text.empty(); ++i)
-          if (data.tokens[i] == text) return static_cast<Token>(i);
-        return std::nullopt;
-      };
-      data.begin = id("bos_token");
-      data.end = id("eos_token");
-      data.unknown = id("unk_token");
-      data.padding = id("pad_token");
-      if (config.contains("chat_template"))
-        data.chat_template = detail::chat_template_of(config["chat_template"]);
-    } catch (const nlohmann::json::exception& failure) {
-      throw FormatError(message(config_path.string(), ": ", failure.what()));
-    }
+  const auto config_path = folder / "tokenizer_config.json",
+             map_path = folder / "special_tokens_map.json";
+  nlohmann::json config = nlohmann::json::object();
+  if (fs::exists(map_path)) config = read_json_file(map_path);
+  const std::string name = (fs::exists(config_path) ? config_path : map_path).string();
+  if (fs::exists(config_path)) {
+    const nlohmann::json over = read_json_file(config_path);
+    require<FormatError>(config.is_object() && over.is_object(), name, ": expected an object");
+    config.update(over);
   }
+  detail::naming(name, [&] { detail::TokenizerConfig(name, config, data).read(); });
   const auto jinja = folder / "chat_template.jinja";
-  if (std::filesystem::exists(jinja)) data.chat_template = read_text_file(jinja);
+  if (fs::exists(jinja)) data.chat_template = read_text_file(jinja);
+  if (data.end) detail::add_end(data, *data.end);
+  for (const char* file : {"generation_config.json", "config.json"}) {
+    if (!fs::exists(folder / file)) continue;
+    const auto ids = detail::end_ids((folder / file).string(), read_json_file(folder / file));
+    for (const Token id : ids) detail::add_end(data, id);
+    if (!ids.empty()) break;
+  }
   return data;
 }
+
+namespace detail {
+
+/// The post-processor that puts the file's tokens before and after a text.
+inline nlohmann::ordered_json post_processor(const TokenizerData& data,
+                                             const nlohmann::ordered_json& byte_level) {
+  using Json = nlohmann::ordered_json;
+  if (data.before.empty() && data.after.empty()) return byte_level;
+  Json known = Json::object();
+  const auto around = [&](const char* text, int type) {
+    Json parts = Json::array();
+    const auto add = [&](Token id) {
+      const std::string& token = data.tokens.at(static_cast<std::size_t>(id));
+      known[token] = {{"id", token}, {"ids", Json::array({id})}, {"tokens", Json::array({token})}};
+      parts.push_back({{"SpecialToken", {{"id", token}, {"type_id", type}}}});
+    };
+    for (const Token id : data.before) add(id);
+    parts.push_back({{"Sequence", {{"id", text}, {"type_id", type}}}});
+    for (const Token id : data.after) add(id);
+    return parts;
+  };
+  const Json single = around("A", 0);
+  Json pair = single;
+  for (const auto& part : around("B", 1)) pair.push_back(part);
+  return {{"type", "Sequence"},
+          {"processors", Json::array({byte_level,
+                                      {{"type", "TemplateProcessing"},
+                                       {"single", single},
+                                       {"pair", pair},
+                                       {"special_tokens", known}}})}};
+}
+
+}  // namespace detail
 
 /// Writes tokenizer.json and tokenizer_config.json, as transformers and this library read them.
 inline void write_tokenizer_folder(const std::filesystem::path& folder, const TokenizerData& data) {
   using Json = nlohmann::ordered_json;
   Json vocabulary = Json::object(), added = Json::array(), merges = Json::array(),
        splits = Json::array();
-  for (std::size_t i = 0; i < data.tokens.size(); ++i) {
-    vocabulary[data.tokens[i]] = i;
-    if (data.special[i])
-      added.push_back({{"id", i},
-                       {"content", data.tokens[i]},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", false},
-                       {"normalized", false},
-                       {"special", true}});
-  }
+  std::size_t count = data.tokens.size();
+  while (count > 0 && data.tokens[count - 1].empty()) --count;
+  for (std::size_t i = 0; i < count; ++i)
+    vocabulary[data.tokens[i].empty() ? detail::unused_name(i) : data.tokens[i]] = i;
+  for (const AddedToken& token : data.added)
+    added.push_back({{"id", token.id},
+                     {"content", token.text},
+                     {"single_word", token.single_word},
+                     {"lstrip", token.lstrip},
+                     {"rstrip", token.rstrip},
+                     {"normalized", token.normalized},
+                     {"special", token.special}});
   for (const auto& [left, right] : data.merges) merges.push_back(message(left, " ", right));
-  for (const auto& split : data.splits) {
+  const bool gpt2 = !data.splits.empty() && data.splits.back() == gpt2_split;
+  for (std::size_t i = 0; i + (gpt2 ? 1 : 0) < data.splits.size(); ++i) {
+    const std::string& split = data.splits[i];
     if (split == digit_split) {
       splits.push_back({{"type", "Digits"}, {"individual_digits", true}});
-    } else if (split != gpt2_split) {
+    } else {
       splits.push_back({{"type", "Split"},
                         {"pattern", {{"Regex", split}}},
                         {"behavior", "Isolated"},
                         {"invert", false}});
     }
   }
-  const bool gpt2 = !data.splits.empty() && data.splits.back() == gpt2_split;
   const Json byte_level = {{"type", "ByteLevel"},
                            {"add_prefix_space", false},
                            {"trim_offsets", true},
                            {"use_regex", true}};
   splits.push_back(byte_level);
   splits.back()["use_regex"] = gpt2;
-  const Json json = {{"version", "1.0"},
-                     {"truncation", nullptr},
-                     {"padding", nullptr},
-                     {"added_tokens", added},
-                     {"normalizer", nullptr},
-                     {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", splits}}},
-                     {"post_processor", byte_level},
-                     {"decoder", byte_level},
-                     {"model",
-                      {{"type", "BPE"},
-                       {"dropout", nullptr},
-                       {"unk_token", nullptr},
-                       {"continuing_subword_prefix", nullptr},
-                       {"end_of_word_suffix", nullptr},
-                       {"fuse_unk", false},
-                       {"byte_fallback", false},
-                       {"vocab", vocabulary},
-                       {"merges", merges}}}};
+  Json json = {{"version", "1.0"},
+               {"truncation", nullptr},
+               {"padding", nullptr},
+               {"added_tokens", added},
+               {"normalizer", nullptr},
+               {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", splits}}},
+               {"post_processor", detail::post_processor(data, byte_level)},
+               {"decoder", byte_level},
+               {"model",
+                {{"type", "BPE"},
+                 {"dropout", nullptr},
+                 {"unk_token", nullptr},
+                 {"continuing_subword_prefix", nullptr},
+                 {"end_of_word_suffix", nullptr},
+                 {"fuse_unk", false},
+                 {"byte_fallback", false},
+                 {"vocab", vocabulary},
+                 {"merges", merges}}}};
+  if (data.ignore_merges) json["model"]["ignore_merges"] = true;
   Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                  {"add_prefix_space", false},
                  {"clean_up_tokenization_spaces", false}};
@@ -245,8 +177,19 @@ inline void write_tokenizer_folder(const std::filesystem::path& folder, const To
   name("unk_token", data.unknown);
   name("pad_token", data.padding);
   if (!data.chat_template.empty()) config["chat_template"] = data.chat_template;
-  write_text_file(folder / "tokenizer.json", json.dump() + "\n");
-  write_text_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  if (!data.other_templates.empty()) {
+    Json all = Json::array();
+    if (!data.chat_template.empty())
+      all.push_back({{"name", "default"}, {"template", data.chat_template}});
+    for (const auto& [each, text] : data.other_templates)
+      all.push_back({{"name", each}, {"template", text}});
+    config["chat_template"] = all;
+  }
+  // A token that is no UTF-8 can't be written.
+  const std::string text = detail::naming(data.name, [&] { return json.dump() + "\n"; });
+  write_text_file(folder / "tokenizer.json", text);
+  write_text_file(folder / "tokenizer_config.json",
+                  detail::naming(data.name, [&] { return config.dump(2) + "\n"; }));
 }
 
 }  // namespace qlora
