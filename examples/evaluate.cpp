@@ -112,9 +112,9 @@ struct Result {
 
 Result measure_perplexity(const Settings& settings, const qlora::ModelSource& source) {
   program::require_context(source, settings.perplexity.window);
-  const qlora::Tokenizer tokenizer(source.tokenizer());
-  const std::string text = qlora::read_text_file(settings.data);
-  const auto ids = tokenizer.encode(text);
+  const qlora::Tokenizer tokenizer(program::tokenizer_data(source));
+  const std::string text = qlora::read_data_text(settings.data);
+  const auto ids = tokenizer.encode_document(text);
   const Index least = settings.perplexity.stride > 0 ? 2 : settings.perplexity.window;
   qlora::require<qlora::FormatError>(static_cast<Index>(ids.size()) >= least, settings.data,
                                      ": expected at least ", least, " tokens, found ", ids.size());
@@ -196,7 +196,7 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
            : qlora::read_questions(settings.task, notes);
   warn(notes);
   questions = spread(std::move(questions), settings.limit);
-  const qlora::Tokenizer tokenizer(source.tokenizer());
+  const qlora::Tokenizer tokenizer(program::tokenizer_data(source));
   const qlora::Llama<> model = settings.model.load(source);
   program::ProgressBar bar(static_cast<Index>(questions.size()), stderr);
   qlora::Accuracy plain, normalized;
@@ -265,7 +265,7 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
 }
 
 Result generate_side_by_side(const Settings& settings, const qlora::ModelSource& source) {
-  const qlora::TokenizerData data = source.tokenizer();
+  const qlora::TokenizerData data = program::tokenizer_data(source);
   const qlora::Tokenizer tokenizer(data);
   const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   std::vector<qlora::ChatMessage> asked;

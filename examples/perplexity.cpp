@@ -6,7 +6,7 @@
 #include <string>
 
 #include "qlora/eval/perplexity.hpp"
-#include "qlora/io/json_file.hpp"
+#include "qlora/text/data_file.hpp"
 #include "support/checks.hpp"
 #include "support/format_check.hpp"
 #include "support/model.hpp"
@@ -39,8 +39,8 @@ struct Settings {
 void measure(const Settings& settings) {
   const auto source = program::open_model(settings.model.model);
   program::require_context(*source, settings.seq_len);
-  const qlora::Tokenizer tokenizer(source->tokenizer());
-  const auto ids = tokenizer.encode(qlora::read_text_file(settings.text));
+  const qlora::Tokenizer tokenizer(program::tokenizer_data(*source));
+  const auto ids = tokenizer.encode_document(qlora::read_data_text(settings.text));
   qlora::require<qlora::FormatError>(static_cast<qlora::Index>(ids.size()) >= settings.seq_len,
                                      settings.text, ": expected at least ", settings.seq_len,
                                      " tokens, found ", ids.size());

@@ -41,9 +41,26 @@ TEST_CASE("broken questions are left out and named") {
   REQUIRE(notes.broken_lines.size() == 5);
   REQUIRE_THAT(notes.broken_lines[0],
                Catch::Matchers::StartsWith("q.jsonl:1: answer: expected a number below 2"));
+  REQUIRE_THAT(notes.broken_lines[3],
+               Catch::Matchers::StartsWith("q.jsonl:4: choices: expected a list of texts"));
+  REQUIRE_THAT(notes.broken_lines[4], Catch::Matchers::StartsWith("q.jsonl:5: no JSON: "));
   REQUIRE_THROWS_WITH(qlora::read_questions(folder.write("none.jsonl", "\n"), notes),
                       test::contains("none.jsonl"));
   REQUIRE_THROWS_AS(qlora::read_questions(folder / "missing.jsonl", notes), qlora::IoError);
+}
+
+TEST_CASE("questions may be one list, and are never an archive") {
+  const test::TemporaryFolder folder;
+  QuestionNotes notes;
+  const auto path =
+      folder.write("q.json",
+                   "[\n{\"prompt\": \"a\", \"choices\": [\"x\", \"y\"], \"answer\": 0},\n"
+                   "{\"prompt\": 3}]");
+  REQUIRE(qlora::read_questions(path, notes).size() == 1);
+  REQUIRE(notes.broken_lines ==
+          std::vector<std::string>{"q.json:3: prompt: expected a text, found a number"});
+  REQUIRE_THROWS_WITH(qlora::read_questions(folder.write("q.jsonl", "\x1f\x8b\x08"), notes),
+                      test::contains("gzip"));
 }
 
 TEST_CASE("shots are other questions of the subject, answered, after the headline") {

@@ -1,5 +1,6 @@
 #include "qlora/text/dataset.hpp"
 
+#include "qlora/text/tokenizer_gguf.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/tiny_model.hpp"
@@ -8,14 +9,28 @@ namespace {
 
 struct Loaded {
   test::TemporaryFolder folder;
-  qlora::GgufFile file{folder.write("m.gguf", test::TinyModel().bytes())};
+  qlora::GgufFile file;
   qlora::TokenizerData data = qlora::tokenizer_data(file);
   qlora::Tokenizer tokenizer{data};
   qlora::ChatTemplate chat{data, tokenizer};
 
+  // With `begins`, <|im_start|> stands before every text.
+  explicit Loaded(bool begins = false)
+      : file(folder.write("m.gguf", test::TinyModel()
+                                        .builder()
+                                        .key("tokenizer.ggml.bos_token_id", std::uint32_t{1})
+                                        .key("tokenizer.ggml.add_bos_token", begins)
+                                        .bytes())) {}
   qlora::Dataset load(const std::string& name, const std::string& text,
                       qlora::Index length = 1000) const {
     return qlora::load_dataset(folder.write(name, text), tokenizer, &chat, length);
+  }
+  // The text of what counts.
+  std::string counted(const qlora::EncodedText& text) const {
+    std::vector<qlora::Token> ids;
+    for (std::size_t i = 0; i < text.ids.size(); ++i)
+      if (text.counted[i] != 0) ids.push_back(text.ids[i]);
+    return tokenizer.decode(ids);
   }
   std::string refusal(const std::string& name, const std::string& text,
                       qlora::Index length = 1000) const {
@@ -72,12 +87,81 @@ TEST_CASE("a broken line is named by file and number") {
   REQUIRE(test::contains(m.refusal("d.jsonl", good + "{\"messages\": [\n"), "d.jsonl:2: "));
   REQUIRE(
       test::contains(m.refusal("d.jsonl", good + good + "[1]\n"), "d.jsonl:3: expected an object"));
-  REQUIRE(test::contains(m.refusal("d.jsonl", R"({"messages":[{"role":"robot","content":"x"}]})"),
-                         "found 'robot'"));
   REQUIRE(test::contains(m.refusal("d.jsonl", R"({"messages":[{"role":"user"}]})"), "d.jsonl:1: "));
-  REQUIRE(test::contains(m.refusal("d.jsonl", R"({"messages":[]})"), "at least one"));
-  REQUIRE(test::contains(m.refusal("d.jsonl", R"({"text":"x"})"), "expected 'messages'"));
-  REQUIRE(test::contains(m.refusal("d.jsonl", R"({"instruction":1,"output":"x"})"), "d.jsonl:1: "));
+  REQUIRE(
+      test::contains(m.refusal("d.jsonl", good + R"({"messages":[{"role":"tool","content":"x"}]})"),
+                     "d.jsonl:2: "));
+}
+
+TEST_CASE("texts and completions are trained on between the beginning and the end") {
+  const Loaded m(true);
+  const auto text = m.load("d.jsonl", R"({"text":"the <|im_end|> in"})").examples.at(0);
+  REQUIRE(m.tokenizer.decode(text.ids) == "<|im_start|>the <|im_end|> in<|im_end|>");
+  REQUIRE(m.counted(text) == m.tokenizer.decode(text.ids));
+  const auto completion =
+      m.load("d.jsonl", R"({"prompt":"the","completion":" in"})").examples.at(0);
+  REQUIRE(m.tokenizer.decode(completion.ids) == "<|im_start|>the in<|im_end|>");
+  REQUIRE(m.counted(completion) == " in<|im_end|>");
+  const auto ended = m.load("d.jsonl", R"({"prompt":"the","completion":"<|im_end|>"})");
+  REQUIRE(m.counted(ended.examples.at(0)) == "<|im_end|>");
+  // Neither needs a chat template.
+  REQUIRE(qlora::load_dataset(m.folder / "d.jsonl", m.tokenizer, nullptr, 50).examples.size() == 1);
+}
+
+TEST_CASE("a text of its own begins with the token that the tokenizer puts there") {
+  const Loaded m(true);
+  const auto data = m.load("d.txt", "abcdefghi", 5);
+  REQUIRE(data.examples.size() == 2);
+  REQUIRE(m.tokenizer.decode(data.examples[0].ids) == "<|im_start|>abcd");
+}
+
+TEST_CASE("messages that the data say not to train on do not count") {
+  const Loaded m;
+  const std::string chat =
+      R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"no","weight":0},
+      {"role":"user","content":"Hi"},{"role":"assistant","content":"yes","weight":1}]})";
+  std::string line = chat;
+  std::erase(line, '\n');
+  REQUIRE(m.counted(m.load("d.jsonl", line).examples.at(0)) == "yes<|im_end|>");
+  const auto both = qlora::load_dataset(m.folder.write("d.jsonl", line), m.tokenizer, &m.chat, 500,
+                                        qlora::TrainOn::questions_and_answers);
+  REQUIRE(m.counted(both.examples.at(0)) == "Hi<|im_end|>Hi<|im_end|>yes<|im_end|>");
+  const auto prompt = m.load("e.jsonl", R"({"prompt":[{"role":"assistant","content":"no"}],)"
+                                        R"("completion":[{"role":"assistant","content":"x"}]})");
+  REQUIRE(m.counted(prompt.examples.at(0)) == "x<|im_end|>");
+}
+
+TEST_CASE("what today's templates can't show is refused by name") {
+  const Loaded m;
+  const auto refused = [&](const std::string& line) { return m.refusal("d.jsonl", line); };
+  REQUIRE(test::contains(
+      refused(R"({"messages":[{"role":"assistant","content":"","tool_calls":[{}]}]})"),
+      "d.jsonl:1: message 1: tool_calls"));
+  REQUIRE(test::contains(refused(R"({"messages":[{"role":"tool","content":"42"}]})"),
+                         "the role 'tool'"));
+  REQUIRE(test::contains(
+      refused(R"({"messages":[{"role":"user","content":"a"}],"tools":[{"name":"f"}]})"),
+      "d.jsonl:1: tools"));
+}
+
+TEST_CASE("chats are read for answering, and nothing but chats") {
+  const Loaded m;
+  const auto chats =
+      qlora::read_chats(m.folder.write("d.json", R"([{"instruction":"a","output":"b"}])"));
+  REQUIRE(chats.at(0).at(0).content == "a");
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([&] {
+                           (void)qlora::read_chats(m.folder.write("d.json", R"([{"text":"b"}])"));
+                         }),
+                         "d.json:1: expected a chat, found a text"));
+}
+
+TEST_CASE("windows and examples without a length are refused") {
+  const Loaded m;
+  REQUIRE_THROWS_AS(qlora::windows({1, 2, 3}, 0), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::windows({1, 2, 3}, -1), qlora::FormatError);
+  REQUIRE(qlora::windows({1, 2, 3}, 1).size() == 3);
+  REQUIRE(qlora::windows({}, 4).empty());
+  REQUIRE(test::contains(m.refusal("d.txt", "abc", 0), "at least 2 tokens"));
 }
 
 TEST_CASE("empty data is refused") {

@@ -16,7 +16,7 @@
 
 #include "qlora/core/random.hpp"
 #include "qlora/eval/multiple_choice.hpp"
-#include "qlora/io/json_file.hpp"
+#include "qlora/text/data_file.hpp"
 
 namespace qlora {
 
@@ -28,23 +28,44 @@ struct QuestionNotes {
 
 namespace detail {
 
-/// Calls body(line) for each line of JSON; what body or the parser refuses is noted.
+/// Calls body(object) for each object of JSON lines or of one JSON list; what body or the parser
+/// refuses is noted.
 template <class Body>
 void for_each_question(const std::filesystem::path& path, QuestionNotes& notes, Body body) {
-  for_each_line(read_text_file(path), [&](std::size_t number, std::string_view line) {
-    const std::string where = path.filename().string() + ":" + std::to_string(number);
-    try {
-      body(nlohmann::json::parse(line));
-    } catch (const nlohmann::json::exception& failure) {
-      notes.broken_lines.push_back(where + ": " + failure.what());
-    } catch (const FormatError& failure) {
-      notes.broken_lines.push_back(where + ": " + failure.what());
-    }
-  });
+  std::size_t line = 1;
+  const auto where = [&] { return message(path.filename().string(), ":", line, ": "); };
+  const std::string text = read_data_text(path);
+  try {
+    for_each_value(text, line, [&](std::size_t, std::string_view part) {
+      try {
+        body(parse_object(part));
+      } catch (const FormatError& failure) {
+        notes.broken_lines.push_back(where() + failure.what());
+      }
+    });
+  } catch (const FormatError& failure) {
+    throw FormatError(message(path.string(), ":", line, ": ", failure.what()));
+  }
+}
+
+/// Texts of a list.
+inline std::vector<std::string> text_list(const nlohmann::ordered_json& object, const char* key) {
+  const auto place = object.find(key);
+  require<FormatError>(place != object.end() && place->is_array(), key,
+                       ": expected a list of texts, found ",
+                       place == object.end() ? "no such key" : kind_of(*place));
+  std::vector<std::string> texts;
+  for (const auto& each : *place) {
+    require<FormatError>(each.is_string(), key, "[", texts.size(), "]: expected a text, found ",
+                         kind_of(each));
+    texts.push_back(each.get<std::string>());
+  }
+  return texts;
 }
 
 /// A number, or the text of one of the choices.
-inline Index answer_of(const nlohmann::json& answer, const std::vector<std::string>& choices) {
+inline Index answer_of(const nlohmann::ordered_json& answer,
+                       const std::vector<std::string>& choices) {
   Index index = -1;
   if (answer.is_number_integer()) index = answer.get<Index>();
   if (answer.is_string())
@@ -57,17 +78,20 @@ inline Index answer_of(const nlohmann::json& answer, const std::vector<std::stri
 
 }  // namespace detail
 
-/// JSON lines {prompt, choices[], answer}, answer a number from 0 or the text of a choice; subject
-/// if there is one. A blank is put between prompt and choice where neither has one. Throws IoError,
-/// or FormatError for a file without a question.
+/// JSON lines, or one JSON list, of {prompt, choices[], answer}, answer a number from 0 or the text
+/// of a choice; subject if there is one. A blank is put between prompt and choice where neither has
+/// one. Throws IoError, or FormatError for a file without a question.
 inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& path,
                                                   QuestionNotes& notes) {
   std::vector<ChoiceQuestion> questions;
-  detail::for_each_question(path, notes, [&](const nlohmann::json& line) {
-    ChoiceQuestion question{.prompt = line.at("prompt").get<std::string>(),
-                            .choices = line.at("choices").get<std::vector<std::string>>(),
-                            .subject = line.value("subject", std::string())};
-    question.answer = detail::answer_of(line.at("answer"), question.choices);
+  detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
+    ChoiceQuestion question{
+        .prompt = detail::text_field(line, "prompt"),
+        .choices = detail::text_list(line, "choices"),
+        .subject = line.contains("subject") ? detail::text_field(line, "subject") : ""};
+    require<FormatError>(line.contains("answer"),
+                         "answer: expected a number or one of the choices, found no such key");
+    question.answer = detail::answer_of(line["answer"], question.choices);
     require<FormatError>(!question.prompt.empty() && question.choices.size() >= 2,
                          "expected a prompt and at least 2 choices");
     const std::string_view blanks = " \t\n";
@@ -89,21 +113,21 @@ struct MmluOptions {
   std::uint64_t seed = 0;
 };
 
-/// JSON lines {subject, input, output}: input is a headline, a blank line and the question up to
-/// "Answer:", output the letter. Shots are other questions of the same subject, chosen by the seed.
-/// Throws IoError, or FormatError for a file without a question.
+/// JSON lines, or one JSON list, of {subject, input, output}: input is a headline, a blank line and
+/// the question up to "Answer:", output the letter. Shots are other questions of the same subject,
+/// chosen by the seed. Throws IoError, or FormatError for a file without a question.
 inline std::vector<ChoiceQuestion> read_mmlu(const std::filesystem::path& path,
                                              const MmluOptions& options, QuestionNotes& notes) {
   const std::vector<std::string> letters{" A", " B", " C", " D"};
   std::vector<ChoiceQuestion> questions;
   std::map<std::string, std::vector<std::size_t>> of_subject;
-  detail::for_each_question(path, notes, [&](const nlohmann::json& line) {
-    const auto letter = line.at("output").get<std::string>();
+  detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
+    const auto letter = detail::text_field(line, "output");
     const Index answer = std::find(letters.begin(), letters.end(), " " + letter) - letters.begin();
     require<FormatError>(answer < static_cast<Index>(letters.size()),
                          "output: expected A, B, C or D, found '", letter, "'");
-    ChoiceQuestion question{line.at("input").get<std::string>(), letters, answer,
-                            line.at("subject").get<std::string>()};
+    ChoiceQuestion question{detail::text_field(line, "input"), letters, answer,
+                            detail::text_field(line, "subject")};
     require<FormatError>(!question.prompt.empty(), "input: expected a question");
     of_subject[question.subject].push_back(questions.size());
     questions.push_back(std::move(question));
