@@ -8,7 +8,10 @@ namespace {
 
 using qlora::RowKind;
 
-qlora::DataRow row(const std::string& line) { return qlora::rows_of_text("d", line).at(0); }
+// The row of an object, which may go over several lines.
+qlora::DataRow row(const std::string& object) {
+  return qlora::rows_of_text("d", "[" + object + "]").at(0);
+}
 
 // role:content of each message, - before those that are not trained on.
 std::string chat(const std::string& line) {

@@ -153,12 +153,15 @@ TEST_CASE("what is not byte-level BPE, or does not fit together, is refused by n
   expect(text_with("\"add_prefix_space\":false", "\"add_prefix_space\":true"), "add_prefix_space");
   expect(text_with("\"type\":\"ByteLevel\"", "\"type\":\"Metaspace\""),
          "found Metaspace, which is not supported");
-  expect(text_with("\"type\":\"ByteLevel\"",
-                   R"("type":"Split","pattern":{"Regex":"("},"behavior":"Isolated")"),
-         "pattern");
-  expect(text_with("\"type\":\"ByteLevel\"",
-                   R"("type":"Split","pattern":{"String":"a"},"behavior":"Isolated")"),
-         "Isolated of a Regex");
+  const auto split = [](const std::string& pattern) {
+    return text_with(R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":true})",
+                     R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":)" + pattern +
+                         R"(,"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]})");
+  };
+  REQUIRE(refusal(split(R"({"Regex":"a"})")) == "nothing was thrown");
+  expect(split(R"({"Regex":"("})"), "pattern '('");
+  expect(split(R"({"String":"a"})"),
+         "expected the behavior Isolated of a Regex, found Isolated of");
 }
 
 TEST_CASE("every key of tokenizer.json is used, known to change no ids, or refused by name") {
