@@ -361,7 +361,7 @@ void study(const Settings& settings) {
     if (named.name != "float" && named.name != "as-is")
       qlora::visit_format(named.name, named.block_size, []<class Format>() {});
   }
-  const qlora::Tokenizer tokenizer(source->tokenizer());
+  const qlora::Tokenizer tokenizer(program::tokenizer_data(*source));
   const Texts texts = read_texts(settings, tokenizer);
   const Weights weights =
       read_weights(settings.weights.empty() ? settings.model : settings.weights);

@@ -330,7 +330,7 @@ int finetune(const Settings& settings) {
       {settings.overwrite, {settings.model, settings.data, settings.eval_data, settings.paged}});
   const auto source = program::open_model(settings.model);
   program::require_context(*source, settings.seq_len);
-  const Data data = load_data(settings, source->tokenizer());
+  const Data data = load_data(settings, program::tokenizer_data(*source));
 
   const std::string checksum = program::checksum(*source);
   qlora::Llama<> model = program::load_model(*source, settings.format, settings.block_size);
