@@ -191,8 +191,7 @@ class Optimizer {
   /// Writes steps and state, the same bytes for plain and paged memory. Throws IoError where the
   /// stream fails, Error where the optimizer is torn.
   void save(std::ostream& out) const {
-    require<Error>(!torn_,
-                   "optimizer: torn by a step that failed half-way; its state is of no use");
+    require_whole();
     detail::write_state_header(out, header());
     for (const Rule& rule : rules_)
       if constexpr (!std::is_empty_v<Rule>)
@@ -256,11 +255,15 @@ class Optimizer {
     return sizes;
   }
 
-  template <Scalar T>
-  void prepare(const ParameterList<T>& parameters) {
+  void require_whole() const {
     require<Error>(!torn_,
                    "optimizer: torn by a step that failed half-way; restore parameters and "
                    "state, or start anew");
+  }
+
+  template <Scalar T>
+  void prepare(const ParameterList<T>& parameters) {
+    require_whole();
     const std::vector<Index> sizes = sizes_of(parameters);
     require_distinct(parameters);
     if (layout_.tiles.empty() && sizes_.empty()) lay_out(sizes);
@@ -340,6 +343,7 @@ class Optimizer {
   template <Scalar T>
   void move_parameters(const ParameterList<T>& parameters, bool to_average) {
     if constexpr (averages) {
+      require_whole();
       if (averaged_ == to_average || steps_ == 0) return;
       prepare(parameters);
       const std::vector<T> shares = shares_to(to_average, parameters);
