@@ -54,21 +54,29 @@ struct BuildInfo {
 #endif
 #if defined(__CUDACC__)
   info.cuda = true;
-#elif QLORA_HAS_HIGHWAY
+#else
+#if QLORA_HAS_HIGHWAY
   info.highway = message(HWY_MAJOR, ".", HWY_MINOR, ".", HWY_PATCH);
-#if QLORA_HAS_VECTORS || (!defined(QLORA_HAS_VECTORS) && HWY_TARGET != HWY_SCALAR)
+#endif
+#if QLORA_HAS_VECTORS
   info.vectors = hwy::TargetName(HWY_STATIC_TARGET);
 #else
-  info.slow.push_back(
-      "The compiler's flags name no processor with vectors that the kernels need: products and "
-      "decoding are several times faster with -march=native or -march=x86-64-v3.");
-#endif
-#elif defined(QLORA_NO_HIGHWAY)
-  info.slow.push_back("QLORA_NO_HIGHWAY is defined: products are Eigen's, decoding is scalar.");
+#if defined(QLORA_NO_HIGHWAY)
+  const char* reason = "QLORA_NO_HIGHWAY is defined";
+#elif !QLORA_HAS_HIGHWAY
+  const char* reason = "Highway is not found (hwy/highway.h, Debian's libhwy-dev)";
 #else
-  info.slow.push_back(
-      "Highway is not found (hwy/highway.h, Debian's libhwy-dev): products are Eigen's, decoding "
-      "is scalar.");
+  const char* reason =
+      "the compiler's flags name no processor that they need (-march=native or -march=x86-64-v3 "
+      "does)";
+#endif
+  const char* decoding = "decoding is scalar";
+#if QLORA_HAS_RUNTIME_AVX2
+  if (__builtin_cpu_supports("avx2")) decoding = "4-bit codes are looked up by AVX2";
+#endif
+  info.slow.push_back(message("The kernels have no vectors, because ", reason,
+                              ": products are Eigen's, ", decoding, "."));
+#endif
 #endif
 #if !defined(__OPTIMIZE__)
   info.slow.push_back("The compiler does not optimize: everything is many times faster with -O2.");
