@@ -1,5 +1,4 @@
-// expect: BlockFormat: the first argument must be a codebook, a struct with a public static constexpr
-// constexpr
+// expect: BlockFormat: the first argument must be a codebook, a struct with a public static
 #include <qlora/quant.hpp>
 
 struct Mine {
