@@ -115,7 +115,7 @@ class Output(ProgramTest):
             with open("/dev/full", "w") as full:
                 done = self.run_limited(program, *arguments, stdout=full)
             self.assertEqual(done.returncode, 1, program)
-            self.assertIn("standard output: can't write: No space left on device", done.stderr, program)
+            self.assertIn("standard output: can't write", done.stderr, program)
         for program in ("quickstart_matrix", "custom_datatype"):
             with open("/dev/full", "w") as full:
                 self.assertEqual(self.run_limited(program, stdout=full).returncode, 1, program)

@@ -73,7 +73,8 @@ class Shown(ProgramTest):
             self.assertEqual(len(drawn), 100, columns)
             for line in drawn:
                 self.assertLess(len(line), columns or 80)
-            self.assertEqual("#" in drawn[-1], columns not in (45, 20, 3), drawn[-1])
+            if columns not in (60, 45):  # there it depends on how many digits the speed has
+                self.assertEqual("#" in drawn[-1], columns not in (20, 3), drawn[-1])
             if columns == 200:
                 self.assertRegex(drawn[-1], r"^\[#{30}\] step 100/100  loss \d+\.\d{4}  \d+ tokens/s  ETA 0:00$")
 
