@@ -42,7 +42,7 @@ constexpr const char* help_footer =
   {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}   ShareGPT
   {"prompt": ..., "completion": ...}
   {"text": ...}                                                   trained on as it is
-      as JSON lines, one object a line
+      as JSON lines, one object on each line, or as one JSON list of objects
   a plain text in UTF-8, which is cut into windows of --seq-len tokens
 
 Examples:
@@ -217,6 +217,7 @@ struct Settings {
                           {"data", fs::path(data).filename().string()},
                           {"data_sha256", checksum_of(data)},
                           {"train_on", train_on},
+                          {"chat_template", chat.json()},
                           {"learning_rate", train.learning_rate},
                           {"steps", train.steps},
                           {"steps_done", steps_done},

@@ -27,10 +27,7 @@ class Answerer {
   // Both must outlive it.
   Answerer(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
            const qlora::ChatTemplate& chat)
-      : model_(model), tokenizer_(tokenizer), chat_(chat) {
-    ends_.push_back(chat.end_of_message());
-    if (const auto end = tokenizer.end_of_sequence()) ends_.push_back(*end);
-  }
+      : model_(model), tokenizer_(tokenizer), chat_(chat) {}
 
   // Answers the last of the messages. Where they leave little room the oldest ones go first; what
   // goes is erased from `messages`. `show` gets the text as it comes, whole characters only. Throws
@@ -52,10 +49,9 @@ class Answerer {
     std::size_t shown = 0;
     bool ended = false;
     const auto ids = qlora::generate(model_, prompt, options, [&](qlora::Token id) {
-      ended = std::find(ends_.begin(), ends_.end(), id) != ends_.end();
+      ended = id == chat_.end_of_message() || tokenizer_.is_end(id);
       if (ended) return false;
-      // A vocabulary may be padded: an id that no token has stands for nothing.
-      if (id < tokenizer_.size()) bytes += tokenizer_.piece(id);
+      bytes += tokenizer_.piece(id);
       const std::string_view rest = std::string_view(bytes).substr(shown);
       const std::size_t whole = qlora::utf8_complete_prefix(rest);
       if (show && whole > 0) show(qlora::repair_utf8(rest.substr(0, whole)));
@@ -87,7 +83,6 @@ class Answerer {
   const qlora::Llama<>& model_;
   const qlora::Tokenizer& tokenizer_;
   const qlora::ChatTemplate& chat_;
-  std::vector<qlora::Token> ends_;
 };
 
 }  // namespace program

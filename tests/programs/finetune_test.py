@@ -43,6 +43,7 @@ class Finetune(ProgramTest):
         self.assertIn(settings["compute"], ("float32", "bfloat16"))  # what ran; asked was auto
         self.assertGreaterEqual(settings["threads"], 1)
         self.assertEqual(settings["steps_done"], 5)
+        self.assertIsNone(settings["chat_template"])  # the model's own
         self.assertRegex(settings["qlora_version"], r"^\d+\.\d+\.\d+$")
         self.assertEqual((self.out / "loss.png").read_bytes()[:4], b"\x89PNG")
         config = json.loads((self.out / "adapter_config.json").read_text())
