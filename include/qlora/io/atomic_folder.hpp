@@ -89,8 +89,8 @@ class AtomicFolder {
       if ((failure == ENOTEMPTY || failure == EEXIST) && existing_ == Existing::replace) {
         if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) ==
             0) {
-          std::error_code ignored;
-          std::filesystem::remove_all(temporary_, ignored);  // the old one
+          std::error_code unseen;
+          std::filesystem::remove_all(temporary_, unseen);  // the old one
           return;
         }
         failure = errno;
