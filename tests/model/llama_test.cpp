@@ -123,7 +123,7 @@ TEST_CASE("adapters are named as in PEFT; attention targets leave the feed-forwa
 
 TEST_CASE("modules named in full get adapters of their own, and an unknown name changes nothing") {
   auto model = small_model();
-  model.adapt({{"model.layers.1.mlp.up_proj", {.rank = 3, .alpha = 6}},
+  model.adapt_each({{"model.layers.1.mlp.up_proj", {.rank = 3, .alpha = 6}},
                {"model.layers.0.self_attn.q_proj", {.rank = 2, .alpha = 1}}});
   REQUIRE(model.parameters().size() == 4);
   REQUIRE(model.projection("model.layers.1.mlp.up_proj").rank() == 3);
@@ -131,7 +131,7 @@ TEST_CASE("modules named in full get adapters of their own, and an unknown name 
   REQUIRE(model.parameters()[0]->name == "model.layers.0.self_attn.q_proj.lora_A.weight");
   for (const char* name : {"model.layers.2.mlp.up_proj", "up_proj", "lm_head"}) {
     const std::map<std::string, qlora::LoraOptions> modules{{name, {.rank = 2}}};
-    REQUIRE_THROWS_AS(model.adapt(modules), qlora::FormatError);
+    REQUIRE_THROWS_AS(model.adapt_each(modules), qlora::FormatError);
     REQUIRE_THROWS_AS(model.projection(name), qlora::FormatError);
   }
   REQUIRE(model.parameters().size() == 4);

@@ -1,7 +1,9 @@
 /// Files of a judge's verdicts and points: where they are, their records, and what was left out.
 ///
 ///     for (const auto& path : qlora::judgement_files("ratings"))
-///       qlora::for_each_record(path, [](const std::string& where, auto& record) { ... });
+///       qlora::for_each_record(path, notes, [](const std::string& where, auto& record) {
+///         print(where, record.dump());
+///       });
 ///
 /// A record is one line of a file of JSON lines, or one element of a file that is a JSON array.
 #pragma once

@@ -1,7 +1,7 @@
 /// The keys of a GGUF file that begin with one prefix, read by name; what nobody read is refused,
 /// as JsonKeys does it.
 ///
-///     qlora::GgufKeys keys(file, "llama.");
+///     qlora::GgufKeys keys(gguf, "llama.");
 ///     const qlora::Index width = keys.size("embedding_length");
 ///     keys.only("attention.causal", true);
 ///     keys.refuse_rest();

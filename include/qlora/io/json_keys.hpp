@@ -1,6 +1,7 @@
 /// The keys of a JSON object, read by name; what nobody read is refused, so that no key can change
 /// what a file means without being noticed.
 ///
+///     const nlohmann::json json = qlora::read_json_file("config.json");
 ///     qlora::JsonKeys keys("config.json", json);
 ///     const qlora::Index width = keys.size("hidden_size");
 ///     const double theta = keys.number("rope_theta", 10000.0);

@@ -101,13 +101,13 @@ class Llama {
           LoraOptions& own = all[projection_name(layer, p)] = options;
           own.seed = derive_key(options.seed, layer * projection_count + p);
         }
-    adapt(all);
+    adapt_each(all);
   }
 
   /// Gives each projection named in full, such as "model.layers.0.self_attn.q_proj", an adapter of
   /// its own and the others none. Throws FormatError for a name that no projection has; nothing
   /// changes then.
-  void adapt(const std::map<std::string, LoraOptions>& modules) {
+  void adapt_each(const std::map<std::string, LoraOptions>& modules) {
     std::size_t found = 0;
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
       for (std::size_t p = 0; p < projection_count; ++p)

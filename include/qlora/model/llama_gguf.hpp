@@ -1,7 +1,7 @@
 /// The keys `llama.*` of a GGUF file. Every key is read, known to change nothing, or refused by
 /// name.
 ///
-///     const qlora::LlamaConfig config = qlora::llama_config(file);
+///     const qlora::LlamaConfig config = qlora::llama_config(gguf);
 #pragma once
 
 #include <set>

@@ -1,6 +1,7 @@
 /// config.json of a Llama as transformers writes it, versions 4 and 5. Every key is read, known to
 /// change nothing, or refused by name.
 ///
+///     const nlohmann::json json = qlora::read_json_file("config.json");
 ///     const qlora::LlamaFolderConfig read = qlora::read_llama_json("config.json", json);
 #pragma once
 

@@ -1,6 +1,7 @@
 /// Checks of a Llama's sizes, whatever file they come from.
 ///
-///     qlora::require_sizes(config, {.width = "m.gguf: llama.embedding_length", ...});
+///     qlora::LlamaKeyNames names{.width = "m.gguf: llama.embedding_length"};   // and so on
+///     qlora::require_sizes(config, names);
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 /// Whether the tensors of a source are those of the Llama that its configuration describes: none
 /// missing, none left over.
 ///
-///     const bool own_head = qlora::require_llama_weights(*source, warn);
+///     const bool own_head = qlora::require_llama_weights(*source);
 #pragma once
 
 #include <algorithm>

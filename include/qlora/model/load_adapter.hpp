@@ -48,7 +48,7 @@ inline AdapterConfig load_adapter(Llama<float>& model, const std::filesystem::pa
                        .rank_stabilized = config.rank_stabilized,
                        .dropout = static_cast<float>(config.dropout)};
   }
-  model.adapt(modules);
+  model.adapt_each(modules);
   for (auto& [module, pair] : pairs) {
     auto& projection = model.projection(module);
     projection.a.value = std::move(pair.a);

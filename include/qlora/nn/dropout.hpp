@@ -1,5 +1,6 @@
 /// Dropout whose choices are made again where they are needed, instead of being stored.
 ///
+///     qlora::RowMatrixXf dropped;
 ///     qlora::apply_dropout<float>(x, 0.05f, key, dropped);
 #pragma once
 

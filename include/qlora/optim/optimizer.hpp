@@ -10,9 +10,10 @@
 /// Groups of parameters have options of their own. A rule that remembers something, such as the sum
 /// of its rates, does so for each group:
 ///
-///     using Options = qlora::AdamWOptions;
-///     optimizer.step(std::vector<qlora::ParameterGroup<Options>>{
-///         {{&a}, {.learning_rate = 2e-4}}, {{&b}, {.learning_rate = 1e-3}}});
+///     using Group = qlora::ParameterGroup<qlora::AdamWOptions>;
+///     std::vector<Group> groups(2);
+///     groups[0] = {model.parameters(), {.learning_rate = 2e-4}};
+///     optimizer.step(groups);
 #pragma once
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 /// that moves by less than half the distance of two numbers of its type would never move if it were
 /// rounded to the nearest.
 ///
-///     qlora::bfloat16 b = qlora::round_by_chance(x, draw);   // draw: 16 random bits
+///     qlora::bfloat16 b = qlora::round_by_chance(s, 0x1234);   // 16 random bits
 ///
 /// Gupta et al. 2015; for bfloat16, Zamirai et al. 2020.
 #pragma once

@@ -1,7 +1,7 @@
 /// The beginning of an optimizer's saved state: what it is of, and the sizes that follow. A line of
 /// text, then sizes in the machine's own integers.
 ///
-///     qlora optimizer 2 adamw numbers-4 100 0 0 1 28
+///   qlora optimizer 2 adamw numbers-4 100 0 0 1 28
 ///
 /// stands for the version, the rule, how state is kept, the steps, whether the parameters hold
 /// their average, the seed, how many groups and how many parameters.

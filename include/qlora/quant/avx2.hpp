@@ -1,7 +1,7 @@
 /// Runs of 4-bit codes looked up by AVX2 in programs whose flags do not promise it: the processor
 /// is asked when the program runs. The bits are those of the scalar path.
 ///
-///     if (detail::processor_has_avx2()) detail::look_up_by_avx2(table, scale, bytes, count, out);
+///   if (detail::processor_has_avx2()) detail::look_up_by_avx2(table, scale, bytes, count, out);
 ///
 /// Written with the compilers' vector types, so that no header of intrinsics has to be compiled.
 #pragma once

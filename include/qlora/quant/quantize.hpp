@@ -2,7 +2,9 @@
 /// the scaled value.
 ///
 ///     qlora::QuantizedMatrix w = qlora::quantize<Nf4Dq>(dense);   // dense: any Eigen expression
-///     qlora::QuantizedMatrix v = qlora::quantize<Mine>(dense, table);   // for a RuntimeTable
+///     using Mine = qlora::BlockFormat<qlora::RuntimeTable<4>, 64, qlora::FloatScale<float>>;
+///     std::vector<float> table = ...;   // known at run time
+///     qlora::QuantizedMatrix mine = qlora::quantize<Mine>(dense, table);
 ///
 /// The rounding steps are bitsandbytes', so codes are equal bit for bit: a full block is multiplied
 /// by the reciprocal of its scale, a short last block divided by it, with 1e-38 as the least scale.

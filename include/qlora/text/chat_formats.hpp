@@ -1,6 +1,6 @@
 /// Chat templates by name, for base models that come without one.
 ///
-///     qlora::ChatTemplate chat(data, tokenizer, qlora::named_chat_template("alpaca"), "alpaca");
+///     qlora::ChatTemplate chat(tokenizer_data, tokenizer, qlora::named_chat_template("alpaca"), "alpaca");
 #pragma once
 
 #include <array>
