@@ -150,6 +150,20 @@ class ChatTemplates(FaultTest):
                  ("assistant", "A hack is an appropriate application of ingenuity.")]]
         self.has_loss(7.5914643857610224, self.base_folder(), lines(chat))
 
+    def test_calls_of_tools_are_trained_on_where_the_template_writes_them_and_refused_where_not(self):
+        function = {"name": "look_up", "arguments": {"word": "hack"}}
+        ask, result = {"role": "user", "content": "What is a hack?"}, {"role": "tool", "content": "A joke."}
+        calls = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+        says = {"role": "assistant", "content": json.dumps(function)}
+        row = lambda **chat: json.dumps(chat) + "\n"
+        self.refuses(self.base_folder(), row(messages=[ask, calls]), "chats.jsonl:1", "message 2", "does not write its tool_calls")
+        tools = [{"type": "function", "function": {"name": "look_up"}}]
+        self.refuses(self.base_folder("tools"), row(messages=[ask, says], tools=tools), "does not write the tools")
+        writes = PLAIN.replace("message['content']", "message['content'] + (message.tool_calls | map(attribute='function') "
+                               "| map('tojson') | join if message.tool_calls else '')")
+        folder = self.model(writes, name="writes")
+        self.assertEqual(self.loss(folder, row(messages=[ask, calls, result, says])), self.loss(folder, row(messages=[ask, says, result, says])))
+
     def test_a_template_that_leaves_out_what_is_said_is_refused(self):
         deaf = "{% for m in messages %}{% if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
         chat = [[("system", "Be brief.")] + CHATS[0]]
