@@ -2,7 +2,8 @@
 /// the chat templates, and the ids that end an answer. Users call read_tokenizer_folder of
 /// tokenizer_json.hpp.
 ///
-///     qlora::detail::TokenizerConfig("tokenizer_config.json", json, data).read();
+///     const nlohmann::json json = qlora::read_json_file("tokenizer_config.json");
+///     qlora::detail::TokenizerConfig("tokenizer_config.json", json, tokenizer_data).read();
 #pragma once
 
 #include <algorithm>

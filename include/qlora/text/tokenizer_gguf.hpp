@@ -1,7 +1,7 @@
 /// Tokenizers as GGUF files hold them, read and written.
 ///
 ///     qlora::TokenizerData data = qlora::tokenizer_data(qlora::GgufFile("model.gguf"));
-///     qlora::set_tokenizer_keys(writer, data, vocabulary);
+///     qlora::set_tokenizer_keys(gguf_writer, data, rows);   // rows of the embedding
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 /// Reads a tokenizer.json of Hugging Face's tokenizers: every key is used, known to change no ids,
 /// or refused by name. Users call read_tokenizer_json of tokenizer_json.hpp.
 ///
+///     const nlohmann::json json = qlora::read_json_file("tokenizer.json");
 ///     qlora::TokenizerData data = qlora::detail::TokenizerJson("tokenizer.json", json).read();
 #pragma once
 

@@ -1,7 +1,8 @@
 /// Text that remembers where its parts came from, and what Python's strings need beside: characters
 /// are code points of UTF-8, white space is Unicode's.
 ///
-///     Text answer = Text::from("Hello", 3);              // all of it came from source 3
+///     using qlora::jinja::Text;
+///     Text answer = Text::from("Hello", 3);                   // all of it came from source 3
 ///     Text line = Text("assistant: ") + answer.slice(1, 5);   // line.spans: {11, 15, 3}
 #pragma once
 

@@ -1,6 +1,7 @@
 /// The values of a template: Python's, as far as chat templates meet them. All but namespaces and
 /// loops are immutable, as in Jinja's immutable sandbox.
 ///
+///     using qlora::jinja::Value;
 ///     Value list = Value::list({Value(1), Value("a")});
 ///     list.truth();   // true
 #pragma once
