@@ -124,7 +124,7 @@ TEST_CASE("adapters are named as in PEFT; attention targets leave the feed-forwa
 TEST_CASE("modules named in full get adapters of their own, and an unknown name changes nothing") {
   auto model = small_model();
   model.adapt_each({{"model.layers.1.mlp.up_proj", {.rank = 3, .alpha = 6}},
-               {"model.layers.0.self_attn.q_proj", {.rank = 2, .alpha = 1}}});
+                    {"model.layers.0.self_attn.q_proj", {.rank = 2, .alpha = 1}}});
   REQUIRE(model.parameters().size() == 4);
   REQUIRE(model.projection("model.layers.1.mlp.up_proj").rank() == 3);
   REQUIRE(model.projection("model.layers.1.mlp.up_proj").scaling() == 2);

@@ -29,7 +29,9 @@ struct RowSteps {
   struct View {
     const float* step = nullptr;
     float operator()(std::uint8_t code, Index row) const {
-      return step[row] * static_cast<float>(code ^ 5) - 1;
+      // Rounded apart, so that the bits are the same wherever the compiler puts this.
+      return qlora::rounded_sum(qlora::rounded_product(step[row], static_cast<float>(code ^ 5)),
+                                -1.f);
     }
     std::uint8_t encode(float x, Index row) const {
       const float place = std::round((x + 1) / step[row]);

@@ -79,7 +79,8 @@ inline constexpr int code_count = static_cast<int>(C::values.size());
 ///   can be written to files (io/packed_parts.hpp);
 /// - a trivially copyable `View`: `view(code, row)` is a code's value and `view.encode(x, row)` the
 ///   code of a number in the same units, on host and device. With `moved(rows, move)` it can lie in
-///   a device's memory, as a Scale's.
+///   a device's memory, as a Scale's. Arithmetic in it goes through rounded_product and
+///   rounded_sum: compilers may fuse plain products and sums in one place and not in another.
 template <class C>
 concept RuntimeCodebook = requires(const typename C::Storage& storage,
                                    const typename C::View& view) {

@@ -21,6 +21,7 @@ typename F::CodebookType::Storage learn(const float* weights, Index rows, Index 
   const auto add = [&](WeightHistogram& histogram, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const float s = scaled(1.f, scale(i / block_size));
+      if (!is_finite(s)) continue;  // quantize refuses what it decodes to
       // A scale that came back far too small must not make the sums infinite.
       const float position = std::clamp(unscaled(weights[i], s), -1e6f, 1e6f);
       histogram.add(position, static_cast<double>(s) * static_cast<double>(s));
