@@ -265,5 +265,11 @@ int main(int argc, char** argv) {
   Settings settings;
   settings.add_to(app);
   app.callback([&] { (void)settings.full_format(); });  // wrong usage, not bad input
+  app.footer(
+      "The input is a GGUF file, a folder from Hugging Face or a .safetensors file. The output is\n"
+      "a new folder, a .gguf or a .safetensors file.\n\n"
+      "Examples:\n"
+      "  quantize SmolLM2-135M-Instruct.Q4_1.gguf smollm2-nf4 --format nf4 --double-quant\n"
+      "  quantize smollm2-nf4 smollm2.gguf --format q4_0");
   return program::run(app, argc, argv, [&] { run_quantize(settings); });
 }

@@ -122,8 +122,6 @@ class Shown(ProgramTest):
             self.check(done, 0)
             self.assertEqual([c for c in done.stdout if not c.isprintable() and c != "\n"], [], program)
             self.assertNotRegex(done.stdout, r"\d{20}", program)
-            if program == "quantize":
-                continue
             usages = [line for line in done.stdout.split("Examples:")[1].splitlines() if line.strip().startswith(program + " ")]
             self.assertGreaterEqual(len(usages), 2, program)
 
