@@ -17,6 +17,8 @@
 #include <thread>
 #include <utility>
 
+#include "qlora/core/error.hpp"
+
 namespace program {
 
 inline std::string signal_name(int signal) {
@@ -58,8 +60,8 @@ class StopSignals {
     while (sigwait(&signals_, &signal) == 0 && !ends_) {
       if (ask_.exchange(false)) {
         asked_ = signal;
-        std::cerr << "\n" + signal_name(signal) +
-                         ": stopping after this step; a second signal ends at once\n";
+        std::cerr << qlora::message("\n", signal_name(signal),
+                                    ": stopping after this step; a second signal ends at once\n");
       } else {
         abandon_();
         std::_Exit(128 + signal);

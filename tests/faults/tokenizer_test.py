@@ -65,7 +65,8 @@ class Tokenizers(FaultTest):
     def test_17_plain_text_begins_with_it_in_training(self):
         def windows(model):
             done = run("finetune", "--format", "float", "--rank", 2, "--batch", 1, "--steps", 1, "--seq-len", 64, "--model", model,
-                       "--data", TEXT, "--eval-data", TEXT, "--output", self.folder / ("out-" + model.name))
+                       "--data", TEXT, "--eval-data", TEXT, "--overwrite",
+                       "--output", self.folder / ("out-" + model.name))
             self.check(done, 0)
             return float(done.stdout.split("held-out loss before ")[1].split()[0])
         begins = self.base_folder("processor", tokenizer_json={"post_processor": begins_with("<|im_start|>", 1)})

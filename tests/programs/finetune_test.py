@@ -148,12 +148,11 @@ class Finetune(ProgramTest):
         self.check(run("chat", "--model", self.model, "--adapter", self.out, "--prompt", "Hi", "--max-tokens", 4), 0)
 
     def test_the_last_update_is_checked(self):
-        adapter = {"adapter_config.json", "adapter_model.safetensors"}
         for options in (["--lr", "1e30"], ["--lr", "1e30", "--optimizer", "schedule-free-adamw8bit"], ["--lr", "1e300"],
                         ["--lr", "1e30", "--targets", "attention", "--optimizer", "lion-bf16"]):
             done = self.finetune("--steps", 1, *options)
             self.check(done, 1, "step 1: ", "after the update", "a lower learning rate may help")
-            self.assertFalse(adapter & {path.name for path in self.out.iterdir()}, options)
+            self.assertFalse(self.out.exists(), options)
         done = self.finetune("--steps", 2, "--lr", "1e30", "--warmup-steps", 1)
         self.check(done, 1, "step 2: ", "holds the adapter after step 1")
 
