@@ -7,6 +7,7 @@
 #include "support/files.hpp"
 #include "support/golden.hpp"
 #include "support/law.hpp"
+#include "support/numbers.hpp"
 
 namespace {
 
