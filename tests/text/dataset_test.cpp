@@ -88,9 +88,8 @@ TEST_CASE("a broken line is named by file and number") {
   REQUIRE(
       test::contains(m.refusal("d.jsonl", good + good + "[1]\n"), "d.jsonl:3: expected an object"));
   REQUIRE(test::contains(m.refusal("d.jsonl", R"({"messages":[{"role":"user"}]})"), "d.jsonl:1: "));
-  REQUIRE(
-      test::contains(m.refusal("d.jsonl", good + R"({"messages":[{"role":"tool","content":"x"}]})"),
-                     "d.jsonl:2: "));
+  REQUIRE(test::contains(
+      m.refusal("d.jsonl", good + R"({"messages":[{"role":"user","content":5}]})"), "d.jsonl:2: "));
 }
 
 TEST_CASE("texts and completions are trained on between the beginning and the end") {
@@ -131,17 +130,21 @@ TEST_CASE("messages that the data say not to train on do not count") {
   REQUIRE(m.counted(prompt.examples.at(0)) == "x<|im_end|>");
 }
 
-TEST_CASE("what today's templates can't show is refused by name") {
+TEST_CASE("what the template leaves out is refused by name, and other roles are the template's") {
   const Loaded m;
   const auto refused = [&](const std::string& line) { return m.refusal("d.jsonl", line); };
+  const std::string calls = refused(
+      R"({"messages":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]}]})");
+  REQUIRE(test::contains(calls, "d.jsonl:1: "));
+  REQUIRE(test::contains(calls, "message 1: the template does not write its tool_calls"));
   REQUIRE(test::contains(
-      refused(R"({"messages":[{"role":"assistant","content":"","tool_calls":[{}]}]})"),
-      "d.jsonl:1: message 1: tool_calls"));
-  REQUIRE(test::contains(refused(R"({"messages":[{"role":"tool","content":"42"}]})"),
-                         "the role 'tool'"));
-  REQUIRE(test::contains(
-      refused(R"({"messages":[{"role":"user","content":"a"}],"tools":[{"name":"f"}]})"),
-      "d.jsonl:1: tools"));
+      refused(R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],)"
+              R"("tools":[{"name":"f"}]})"),
+      "the template does not write the tools"));
+  const auto tool = m.load("d.jsonl", R"({"messages":[{"role":"tool","content":"42"},)"
+                                      R"({"role":"assistant","content":"yes"}]})");
+  REQUIRE(m.counted(tool.examples.at(0)) == "yes<|im_end|>");
+  REQUIRE(test::contains(m.tokenizer.decode(tool.examples.at(0).ids), "tool\n42"));
 }
 
 TEST_CASE("chats are read for answering, and nothing but chats") {
