@@ -24,7 +24,7 @@ using qlora::FilePager;
 namespace {
 
 // Resident memory of this process in KiB, as the kernel counts it page by page.
-long resident_kib() {
+[[maybe_unused]] long resident_kib() {
   std::ifstream rollup("/proc/self/smaps_rollup");
   std::string line;
   while (std::getline(rollup, line))

@@ -86,10 +86,10 @@ TEST_CASE("more pinned than the budget is an error that names both, and pins not
 TEST_CASE("what was used longest ago is evicted first") {
   test::FaultyPager pager({.budget = 3 * extent, .extent_bytes = extent});
   std::uint32_t* at = numbers(pager, 4);
-  for (const std::size_t i : {0, 1, 2, 0}) pager.pin(at + i * per_extent, extent, Access::read);
+  for (const std::size_t i : {0u, 1u, 2u, 0u}) pager.pin(at + i * per_extent, extent, Access::read);
   pager.pin(at + 3 * per_extent, extent, Access::read);  // in place of 1
   const auto faults = pager.counters().faults;
-  for (const std::size_t i : {0, 2, 3}) pager.pin(at + i * per_extent, extent, Access::read);
+  for (const std::size_t i : {0u, 2u, 3u}) pager.pin(at + i * per_extent, extent, Access::read);
   REQUIRE(pager.counters().faults == faults);
   pager.pin(at + per_extent, extent, Access::read);
   REQUIRE(pager.counters().faults == faults + 1);
@@ -100,7 +100,7 @@ TEST_CASE("what was only read is not written back") {
   test::FaultyPager pager({.budget = extent, .extent_bytes = extent});
   std::uint32_t* at = numbers(pager, 2);
   for (int round = 0; round < 3; ++round)
-    for (const std::size_t i : {0, 1}) pager.pin(at + i * per_extent, extent, Access::read);
+    for (const std::size_t i : {0u, 1u}) pager.pin(at + i * per_extent, extent, Access::read);
   REQUIRE(pager.counters().evictions == 5);
   REQUIRE(pager.counters().bytes_out == 0);
 }
@@ -220,7 +220,7 @@ TEST_CASE("two threads that wait for room for one extent bring it in once, and b
   at[2 * per_extent] = 77;
   pins[0].reset();
   // The other pin holds it while all else goes through the place that is left.
-  for (const std::size_t i : {0, 1, 3}) set->pin(at + i * per_extent, extent, Access::read);
+  for (const std::size_t i : {0u, 1u, 3u}) set->pin(at + i * per_extent, extent, Access::read);
   REQUIRE(at[2 * per_extent] == 77);
   REQUIRE(gate->brought[2] == 1);
   REQUIRE(set->resident_bytes() == 2 * extent);
@@ -255,7 +255,7 @@ TEST_CASE("a thread that waits for room while another takes it goes on waiting o
   std::atomic<int> pinned = 0, refused = 0;
   {
     std::vector<std::jthread> threads;
-    for (const std::size_t i : {1, 2})
+    for (const std::size_t i : {1u, 2u})
       threads.emplace_back([&, i] {
         try {
           set->pin(at + i * per_extent, extent, Access::read);

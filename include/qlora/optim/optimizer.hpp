@@ -235,7 +235,9 @@ class Optimizer {
         detail::read_state(in, reinterpret_cast<std::byte*>(&rule), sizeof(rule));
     Optimizer fresh(options_, pager_);
     fresh.lay_out(read.sizes);
-    const auto get = [&](std::byte* bytes, Index count) { detail::read_state(in, bytes, count); };
+    const auto get = [&](std::byte* bytes, Index count) {
+      detail::read_state(in, bytes, static_cast<std::size_t>(count));
+    };
     fresh.walk(
         Access::write, [&](const StateTile& tile) { fresh.for_parts(tile, get); }, false);
     state_.swap(fresh.state_);
