@@ -5,7 +5,7 @@
 #   bash scripts/gpu_check.sh [SECONDS]      # for all of it, 360 by default; results go to $OUT, or build/gpu
 #
 # Phases run by worth until the time is up; those left are named as not run. results.jsonl and summary.md are complete whatever fails.
-# Ends with 1 if a phase failed. A phase that skips or runs no test has failed.
+# PEERS=no leaves the others' measurements out. Ends with 1 if a phase failed. A phase that skips or runs no test has failed.
 set -u
 cd "$(dirname "$0")/.."
 deadline=$((SECONDS + ${1:-360}))

@@ -133,10 +133,4 @@ Buffer<T> uniform(const Device& device, Index count, float scale, std::uint64_t 
   return numbers;
 }
 
-inline double milliseconds_since(cudaEvent_t start, cudaEvent_t stop) {
-  float value = 0;
-  cudaEventElapsedTime(&value, start, stop);
-  return static_cast<double>(value);
-}
-
 }  // namespace bench
