@@ -58,6 +58,13 @@ Index weight_bytes(const RowMatrix<T>& w) {
   return w.size() * static_cast<Index>(sizeof(T));
 }
 
+/// What AnyLinear holds: a packed matrix, or a dense one of the same numbers.
+template <class W, class T>
+concept LinearWeight = requires(const W& weight, const ConstMatrixRef<T>& x, MatrixRef<T> y) {
+  weight_bytes(weight);
+  linear_forward<T>(x, weight, y);
+};
+
 /// A frozen weight of any format with its products in T. Any number of threads may call its const
 /// members at a time.
 template <Scalar T = float>
@@ -110,10 +117,7 @@ class AnyLinear {
   template <class Weight>
   struct Model final : Concept {
     static_assert(
-        requires(const Weight& w, const ConstMatrixRef<T>& x, MatrixRef<T> y) {
-          weight_bytes(w);
-          linear_forward<T>(x, w, y);
-        },
+        LinearWeight<Weight, T>,
         "AnyLinear: the weight must be a QuantizedMatrix or a row-major qlora::RowMatrix of the "
         "same numbers; an Eigen::MatrixXf becomes one by qlora::RowMatrixXf(w)");
     explicit Model(Weight w) : weight(std::move(w)) {}
