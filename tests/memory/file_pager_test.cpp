@@ -200,7 +200,8 @@ bool refuses(Call&& call) {
 }  // namespace
 
 #if !QLORA_SANITIZED
-TEST_CASE("a child made by fork is refused the memory, and the parent's numbers stay right", "[fork]") {
+TEST_CASE("a child made by fork is refused the memory, and the parent's numbers stay right",
+          "[fork]") {
   const test::TemporaryFolder folder;
   const bool use_uring = GENERATE(false, true);
   using Paged = qlora::AdamW<qlora::StateOf<float>, qlora::Paged<FilePager>>;
