@@ -12,41 +12,37 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/io/bitsandbytes.hpp"
 #include "qlora/io/checkpoint.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/model/llama_json.hpp"
 #include "qlora/model/model_source.hpp"
-#include "qlora/quant/dequantize.hpp"
-#include "qlora/quant/visit_format.hpp"
+#include "qlora/model/weight_formats.hpp"
 #include "qlora/text/tokenizer_json.hpp"
 
 namespace qlora {
 
-/// Calls `visit(QuantizedMatrix<F>)` with a packed weight in the format it has in the file. Throws
-/// FormatError, naming file and tensor.
-template <class Visit>
-void read_any_packed(const Checkpoint& file, const PackedState& state, Visit&& visit,
-                     const Warn& warn = {}) {
-  if (state.packer == "bitsandbytes") return read_bitsandbytes(file, state, visit, warn);
-  visit_format(state.format, state.block_size,
-               [&]<class F>() { visit(read_packed<F>(file, state)); });
-}
-
-/// A packed weight decoded to floats.
-inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& state) {
-  RowMatrixXf values;
-  read_any_packed(file, state, [&](const auto& w) { values = dequantize(w); });
+/// A packed weight decoded to floats [rows, cols]. Throws FormatError, naming file and tensor.
+inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& state,
+                                 const WeightFormats& formats = weight_formats<AllFormats>) {
+  const AnyLinear<float> packed = formats.read_packed(file, state, {});
+  RowMatrixXf values(packed.rows(), packed.cols());
+  const Index grain = grain_for(packed.rows(), 1, 4);
+  parallel_ranges(packed.rows(), grain, [&](Index begin, Index end) {
+    values.middleRows(begin, end - begin) = packed.rows_of(begin, end - begin);
+  });
   return values;
 }
 
 /// Reading is thread-safe: nothing changes after the constructor.
 class FolderSource final : public ModelSource {
  public:
-  /// Throws IoError or FormatError for files that can't be read; what config.json says of the model
-  /// is refused when it is asked for.
-  explicit FolderSource(const std::filesystem::path& folder)
-      : folder_(folder),
+  /// Reads weights that are packed in one of `formats`, which must live as long. Throws IoError or
+  /// FormatError for files that can't be read; what config.json says of the model is refused when
+  /// it is asked for.
+  explicit FolderSource(const std::filesystem::path& folder,
+                        const WeightFormats& formats = weight_formats<AllFormats>)
+      : ModelSource(formats),
+        folder_(folder),
         config_json_(read_json_file(folder / "config.json")),
         weights_(folder),
         whole_names_(!weights_.has("embed_tokens.weight")),
@@ -97,18 +93,13 @@ class FolderSource final : public ModelSource {
   RowMatrixXf dense(const std::string& weight) const override {
     const std::string name = own_name(weight);
     const auto state = find_packed_state(weights_, name);
-    return state ? decode_packed(weights_, *state) : weights_.dense(name);
+    return state ? decode_packed(weights_, *state, formats()) : weights_.dense(name);
   }
   AnyLinear<float> as_is(const std::string& weight, const Warn& warn) const override {
     const std::string name = own_name(weight);
     const auto state = find_packed_state(weights_, name);
     if (!state) return AnyLinear<float>(weights_.dense(name));
-    AnyLinear<float> linear;
-    read_any_packed(
-        weights_, *state,
-        [&]<class Weight>(Weight&& w) { linear = AnyLinear<float>(std::forward<Weight>(w)); },
-        warn);
-    return linear;
+    return formats().read_packed(weights_, *state, warn);
   }
 
   std::vector<std::span<const std::byte>> files() const override {

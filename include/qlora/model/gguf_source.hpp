@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "qlora/io/gguf.hpp"
-#include "qlora/io/gguf_blocks.hpp"
 #include "qlora/model/llama_gguf.hpp"
 #include "qlora/model/llama_names.hpp"
 #include "qlora/model/model_source.hpp"
+#include "qlora/model/weight_formats.hpp"
 #include "qlora/text/tokenizer_gguf.hpp"
 
 namespace qlora {
@@ -21,9 +21,11 @@ namespace qlora {
 /// Reading is thread-safe: nothing changes after the constructor.
 class GgufSource final : public ModelSource {
  public:
-  /// Throws as GgufFile does; what the keys say of the model is refused when it is asked for.
-  explicit GgufSource(const std::filesystem::path& path)
-      : file_(path), config_([&] { return llama_config(file_); }) {}
+  /// Keeps tensors whose type is one of `formats`, which must live as long, as they are. Throws as
+  /// GgufFile does; what the keys say of the model is refused when it is asked for.
+  explicit GgufSource(const std::filesystem::path& path,
+                      const WeightFormats& formats = weight_formats<AllFormats>)
+      : ModelSource(formats), file_(path), config_([&] { return llama_config(file_); }) {}
 
   const GgufFile& file() const { return file_; }
   const std::string& name() const override { return file_.name(); }
@@ -57,17 +59,14 @@ class GgufSource final : public ModelSource {
   AnyLinear<float> as_is(const std::string& weight, const Warn&) const override {
     const GgufTensor& tensor = file_.tensor(own_name(weight));
     const RowOrder order = order_of(weight);
-    AnyLinear<float> linear;
-    const bool packed = visit_gguf_format(tensor.type, [&]<class F>() {
-      try {
-        linear =
-            AnyLinear<float>(from_gguf_blocks<F>(tensor.bytes, tensor.rows(), tensor.cols(),
-                                                 [&](Index row) { return order.gguf_row(row); }));
-      } catch (const NumericError& failure) {
-        throw NumericError(message(where(weight), ": ", failure.what()));
-      }
-    });
-    return packed ? std::move(linear) : AnyLinear<float>(dense(weight));
+    try {
+      auto packed = formats().read_gguf(tensor.type, tensor.bytes, tensor.rows(), tensor.cols(),
+                                        [&](Index row) { return order.gguf_row(row); });
+      if (packed) return std::move(*packed);
+    } catch (const NumericError& failure) {
+      throw NumericError(message(where(weight), ": ", failure.what()));
+    }
+    return AnyLinear<float>(dense(weight));
   }
 
   std::vector<std::span<const std::byte>> files() const override {

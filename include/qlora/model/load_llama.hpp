@@ -2,6 +2,12 @@
 ///
 ///     auto source = qlora::open_model("model.gguf");
 ///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq", .block_size = 64});
+///
+/// That compiles every named format, which takes a minute and a half. A program that needs few of
+/// them says so where it opens the model, or links qlora::compiled, which holds all of them:
+///
+///     using Few = qlora::FormatList<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
+///     auto source = qlora::open_model<Few>("model.gguf");
 #pragma once
 
 #include <algorithm>
@@ -17,8 +23,6 @@
 #include "qlora/model/gguf_source.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/model/llama_weights.hpp"
-#include "qlora/quant/quantize.hpp"
-#include "qlora/quant/visit_format.hpp"
 
 namespace qlora {
 
@@ -30,10 +34,14 @@ struct LoadOptions {
   Warn warn = {};        ///< hears what was decoded, left out, or is worth knowing
 };
 
-/// A folder in Hugging Face layout, or a GGUF file. Throws IoError or FormatError.
-inline std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) return std::make_unique<FolderSource>(path);
-  return std::make_unique<GgufSource>(path);
+/// A folder in Hugging Face layout, or a GGUF file. Weights may be quantized to the formats of the
+/// list and kept in them; a GGUF tensor of another type is decoded to float, a packed weight of a
+/// folder in another format is refused. Throws IoError or FormatError.
+template <class Formats = AllFormats>
+std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
+  const WeightFormats& formats = weight_formats<Formats>;
+  if (std::filesystem::is_directory(path)) return std::make_unique<FolderSource>(path, formats);
+  return std::make_unique<GgufSource>(path, formats);
 }
 
 /// Throws NumericError that names the first weight of rows [first_row, ...) that is not finite.
@@ -82,11 +90,7 @@ inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaCo
   if (options.format == "as-is") return load_as_is(source, name, rows, cols, options);
   RowMatrixXf dense = load_weights(source, name, rows, cols);
   if (options.format == "float") return AnyLinear<float>(std::move(dense));
-  AnyLinear<float> linear;
-  visit_format(options.format, options.block_size, [&]<class Format>() {
-    linear = AnyLinear<float>(quantize<Format>(dense, {.block_size = options.block_size}));
-  });
-  return linear;
+  return source.formats().quantize(options.format, options.block_size, dense);
 }
 
 namespace detail {
@@ -165,6 +169,12 @@ inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& opt
   decoded.tell(source.name(), options.warn);
   model.finish();
   return model;
+}
+
+/// Opens and loads; only the formats of the list are compiled. Throws as both do.
+template <class Formats = AllFormats>
+Llama<float> load_llama(const std::filesystem::path& path, const LoadOptions& options = {}) {
+  return load_llama(*open_model<Formats>(path), options);
 }
 
 }  // namespace qlora

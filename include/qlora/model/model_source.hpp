@@ -18,6 +18,8 @@
 
 namespace qlora {
 
+struct WeightFormats;
+
 /// A weight's element type and its bytes in the file, scales and tables included.
 struct StoredWeight {
   std::string type;
@@ -28,7 +30,11 @@ struct StoredWeight {
 /// changes after the constructor.
 class ModelSource {
  public:
+  /// The formats that packed weights may be in and that weights may be quantized to. They must live
+  /// as long as the source.
+  explicit ModelSource(const WeightFormats& formats) : formats_(&formats) {}
   virtual ~ModelSource() = default;
+  const WeightFormats& formats() const { return *formats_; }
 
   /// The file or folder, for messages.
   virtual const std::string& name() const = 0;
@@ -58,6 +64,9 @@ class ModelSource {
   virtual std::vector<std::span<const std::byte>> files() const = 0;
   /// Gives mapped pages back to the system.
   virtual void release_pages() const = 0;
+
+ private:
+  const WeightFormats* formats_;
 };
 
 namespace detail {
