@@ -128,7 +128,7 @@ std::optional<AnyLinear<float>> read_gguf_by_type(std::uint32_t type,
                                                   std::span<const std::byte> bytes, Index rows,
                                                   Index cols, const RowSource& source) {
   std::optional<AnyLinear<float>> linear;
-  format_list_of<Formats>::any([&]<class Entry>() {
+  Formats::any([&]<class Entry>() {
     using F = typename listed<Entry>::type;
     if constexpr (GgufFormat<F>) {
       if (GgufTypeOf<F>::id == type) linear = gguf_linear<F>(bytes, rows, cols, source);

@@ -11,21 +11,14 @@
 ///     qlora::visit_format<Own>("int4", 128, visit);
 #pragma once
 
-#include <array>
 #include <string>
 #include <string_view>
-#include <type_traits>
-#include <utility>
 
 #include "qlora/core/error.hpp"
+#include "qlora/quant/format_list.hpp"
 #include "qlora/quant/named_formats.hpp"
 
 namespace qlora {
-
-/// The name of a format on a command line and in files. Specialize it for a format of your own
-/// before it is put into a FormatList; names in one list must differ.
-template <class F>
-inline constexpr std::string_view format_name{};
 
 template <>
 inline constexpr std::string_view format_name<Nf4> = "nf4";
@@ -74,113 +67,15 @@ inline constexpr std::string_view format_name<Q8_0> = "q8_0";
 template <>
 inline constexpr std::string_view format_name<Iq4Nl> = "iq4_nl";
 
-namespace detail {
-template <class F>
-struct with_dynamic_size;
-template <class C, int B, class S, class N>
-struct with_dynamic_size<BlockFormat<C, B, S, N>> {
-  using type = BlockFormat<C, Dynamic, S, N>;
-};
-}  // namespace detail
-
-/// The format F with the block size left to each matrix.
-template <class F>
-using WithDynamicSize = typename detail::with_dynamic_size<F>::type;
-
-/// In a FormatList: F, and F with every other block size from 32 to 4096 that is a power of two.
-template <class F>
-struct AnyBlockSize {};
-
-/// In a FormatList: a format that files may hold but no command line names.
-template <class F>
-struct Unnamed {};
-
-/// The formats that a program knows at run time. An element is a format that has a `format_name`,
-/// or one in AnyBlockSize or Unnamed.
-template <class... Formats>
-struct FormatList {};
-
-/// NF4 or FP4 with another table of values than its own, as some files of bitsandbytes have it.
+/// NF4 or FP4 with another table of values than its own, as some files of bitsandbytes have it. It
+/// has no name.
 using TableFormat = BlockFormat<Learned<4>, Dynamic, FloatScale<float>>;
 
 /// Every named format of the library.
 using AllFormats = FormatList<AnyBlockSize<Nf4>, AnyBlockSize<Nf4Dq>, Nf4Dq2, AnyBlockSize<Fp4>,
                               AnyBlockSize<Fp4Dq>, Fp4E2M1, Fp4E3M0, AnyBlockSize<Int4Block>,
                               Int4Full, Af4, Bof4, Bof4S, Bof4SOpq, Learned4, Nf3, Nf2, Nf8, MxFp4,
-                              NvFp4, Q4_0, Q4_1, Q8_0, Iq4Nl, Unnamed<TableFormat>>;
-
-namespace detail {
-
-// What an element of a FormatList stands for.
-template <class F>
-struct listed {
-  static_assert(!format_name<F>.empty(),
-                "FormatList: each format needs a name, by a specialization of qlora::format_name "
-                "before the list is used; or put it into qlora::Unnamed");
-  using type = F;
-  static constexpr std::string_view name = format_name<F>;
-  static constexpr bool any_size = false;
-};
-template <class F>
-struct listed<AnyBlockSize<F>> : listed<F> {
-  static constexpr bool any_size = true;
-};
-template <class F>
-struct listed<Unnamed<F>> {
-  using type = F;
-  static constexpr std::string_view name = {};
-  static constexpr bool any_size = false;
-};
-
-template <class F, class Entry>
-constexpr bool is_listed_as() {
-  using E = listed<Entry>;
-  if constexpr (E::any_size) {
-    return std::is_same_v<F, typename E::type> ||
-           std::is_same_v<F, WithDynamicSize<typename E::type>>;
-  } else {
-    return std::is_same_v<F, typename E::type>;
-  }
-}
-template <class F, class Formats>
-inline constexpr bool is_in = false;
-template <class F, class... Entries>
-inline constexpr bool is_in<F, FormatList<Entries...>> = (is_listed_as<F, Entries>() || ...);
-
-template <class... Entries>
-constexpr auto names_in(FormatList<Entries...>) {
-  std::array<std::string_view, ((listed<Entries>::name.empty() ? 0 : 1) + ... + 0)> names;
-  std::size_t count = 0;
-  const auto add = [&](std::string_view name) {
-    if (!name.empty()) names[count++] = name;
-  };
-  (add(listed<Entries>::name), ...);
-  return names;
-}
-
-template <class List>
-struct format_list_of {
-  static_assert(!std::is_same_v<List, List>,
-                "visit_format<Formats>: Formats must be a qlora::FormatList<...>");
-};
-template <class... Entries>
-struct format_list_of<FormatList<Entries...>> {
-  /// Calls `visit.template operator()<Entry>()` for each until one says true.
-  template <class Visit>
-  static bool any(Visit&& visit) {
-    return (visit.template operator()<Entries>() || ...);
-  }
-};
-
-}  // namespace detail
-
-/// Whether a format is in a list, with this block size.
-template <class F, class Formats>
-concept ListedFormat = detail::is_in<F, Formats>;
-
-/// The names in a list, in its order.
-template <class Formats>
-inline constexpr auto format_names_of = detail::names_in(Formats{});
+                              NvFp4, Q4_0, Q4_1, Q8_0, Iq4Nl, TableFormat>;
 
 /// The names that visit_format knows, for help texts.
 inline constexpr auto format_names = format_names_of<AllFormats>;
@@ -191,10 +86,12 @@ inline constexpr auto format_names = format_names_of<AllFormats>;
 /// FormatError for a name that is not in the list or for another size.
 template <class Formats = AllFormats, class Visit>
 void visit_format(std::string_view name, Index block_size, Visit&& visit) {
-  const bool found = detail::format_list_of<Formats>::any([&]<class Entry>() {
+  static_assert(detail::is_format_list<Formats>,
+                "visit_format<Formats>: Formats must be a qlora::FormatList");
+  const bool found = Formats::any([&]<class Entry>() {
     using Listed = detail::listed<Entry>;
     using F = typename Listed::type;
-    if (Listed::name.empty() || Listed::name != name) return false;
+    if (format_name<F>.empty() || format_name<F> != name) return false;
     if constexpr (Listed::any_size) {
       require<FormatError>(
           block_size == 0 ||

@@ -1,0 +1,113 @@
+/// Lists of formats: those that a program knows at run time.
+///
+///     using Own = qlora::FormatList<qlora::Nf4Dq, qlora::AnyBlockSize<qlora::Int4Block>>;
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+#include "qlora/quant/block_format.hpp"
+
+namespace qlora {
+
+/// The name of a format on a command line and in files; empty where it has none. Specialize it for
+/// a format of your own before that is put into a list; names in one list must differ.
+template <class F>
+inline constexpr std::string_view format_name{};
+
+namespace detail {
+template <class F>
+struct with_dynamic_size;
+template <class C, int B, class S, class N>
+struct with_dynamic_size<BlockFormat<C, B, S, N>> {
+  using type = BlockFormat<C, Dynamic, S, N>;
+};
+}  // namespace detail
+
+/// The format F with the block size left to each matrix.
+template <class F>
+using WithDynamicSize = typename detail::with_dynamic_size<F>::type;
+
+/// In a FormatList: F, and F with every other block size from 32 to 4096 that is a power of two.
+template <class F>
+struct AnyBlockSize {};
+
+namespace detail {
+
+// What an element of a FormatList stands for.
+template <class F>
+struct listed {
+  using type = F;
+  static constexpr bool any_size = false;
+};
+template <class F>
+struct listed<AnyBlockSize<F>> {
+  using type = F;
+  static constexpr bool any_size = true;
+};
+
+template <class F, class Entry>
+constexpr bool is_listed_as() {
+  using E = listed<Entry>;
+  if constexpr (E::any_size) {
+    return std::is_same_v<F, typename E::type> ||
+           std::is_same_v<F, WithDynamicSize<typename E::type>>;
+  } else {
+    return std::is_same_v<F, typename E::type>;
+  }
+}
+
+}  // namespace detail
+
+/// The formats that a program knows at run time. Each element is a BlockFormat or one that wraps
+/// it, or such a format in AnyBlockSize. Those without a `format_name` are found by type only.
+template <class... Entries>
+struct FormatList {
+  static_assert((Format<typename detail::listed<Entries>::type> && ...),
+                "FormatList: every element must be a format, such as a BlockFormat");
+  static constexpr std::size_t count = sizeof...(Entries);
+
+  /// Calls `visit.template operator()<Entry>()` for each element until one returns true. Returns
+  /// whether one did.
+  template <class Visit>
+  static bool any(Visit&& visit) {
+    return (visit.template operator()<Entries>() || ...);
+  }
+};
+
+namespace detail {
+template <class F, class Formats>
+inline constexpr bool is_in = false;
+template <class F, class... Entries>
+inline constexpr bool is_in<F, FormatList<Entries...>> = (is_listed_as<F, Entries>() || ...);
+
+template <class... Entries>
+constexpr auto names_in(FormatList<Entries...>) {
+  constexpr auto name = []<class Entry>() { return format_name<typename listed<Entry>::type>; };
+  std::array<std::string_view, ((name.template operator()<Entries>().empty() ? 0 : 1) + ... + 0)>
+      names;
+  std::size_t count = 0;
+  const auto add = [&](std::string_view each) {
+    if (!each.empty()) names[count++] = each;
+  };
+  (add(name.template operator()<Entries>()), ...);
+  return names;
+}
+
+template <class List>
+inline constexpr bool is_format_list = false;
+template <class... Entries>
+inline constexpr bool is_format_list<FormatList<Entries...>> = true;
+}  // namespace detail
+
+/// Whether a format is in a list, with this block size.
+template <class F, class Formats>
+concept ListedFormat = detail::is_in<F, Formats>;
+
+/// The names in a list, in its order.
+template <class Formats>
+inline constexpr auto format_names_of = detail::names_in(Formats{});
+
+}  // namespace qlora
