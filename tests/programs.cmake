@@ -12,10 +12,6 @@ foreach(name finetune chat perplexity evaluate memory_report datatype_study quan
   add_test(NAME "programs: ${name}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/${name}_test.py)
   set_tests_properties("programs: ${name}" PROPERTIES TIMEOUT 300)
 endforeach()
-add_test(NAME "programs: the page about the library compiles" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/snippets_test.py
-  ${CMAKE_CXX_COMPILER} ${EIGEN3_INCLUDE_DIR})
-set_tests_properties("programs: the page about the library compiles" PROPERTIES TIMEOUT 600)
-
 # Known faults: what public reports of other programs' bugs look like here; each file is one kind.
 file(GLOB faults CONFIGURE_DEPENDS faults/*_test.py)
 foreach(path ${faults})
@@ -35,10 +31,14 @@ add_test(NAME "house: includes go only up the list of folders"
 add_test(NAME "house: clang-format leaves every file as it is"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/format.py ${PROJECT_SOURCE_DIR})
 set_tests_properties("house: clang-format leaves every file as it is" PROPERTIES SKIP_RETURN_CODE 77)
-add_test(NAME "house: examples in headers compile"
-  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/examples/headers.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} -std=c++20
-    -fsyntax-only -w -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen_include})
-set_tests_properties("house: examples in headers compile" PROPERTIES TIMEOUT 900)
+add_test(NAME "house: examples in headers and documents compile"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/examples/headers.py ${PROJECT_SOURCE_DIR} host ${CMAKE_CXX_COMPILER} -std=c++20
+    -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen_include})
+add_test(NAME "house: examples for a device compile"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/examples/headers.py ${PROJECT_SOURCE_DIR} device nvcc -std=c++20
+    --expt-relaxed-constexpr -arch=sm_90 -c -I${PROJECT_SOURCE_DIR}/include -I${eigen_include})
+set_tests_properties("house: examples in headers and documents compile" "house: examples for a device compile"
+  PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 
 # Code that must not compile, with the sentence it must give; each file has the sentence in its first line.
 file(GLOB refused CONFIGURE_DEPENDS compile_fail/*.cpp)
@@ -76,9 +76,6 @@ endforeach()
 add_test(NAME "cuda: no host function calls one of the device"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/host_side_test.py ${PROJECT_BINARY_DIR})
 set_tests_properties("cuda: no host function calls one of the device" PROPERTIES SKIP_RETURN_CODE 77)
-add_test(NAME "cuda: snippets of the documents compile"
-  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/snippets_test.py ${PROJECT_SOURCE_DIR})
-set_tests_properties("cuda: snippets of the documents compile" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 add_test(NAME "cuda: no product of decode fuses with a caller's sum"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile.py ${CMAKE_CURRENT_SOURCE_DIR}/cuda/rounded_apart.cu
     ${PROJECT_SOURCE_DIR}/include --rounded-apart 80 90)

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <ratio>
 #include <span>
 #include <string>
@@ -69,6 +70,8 @@ extern QuantizedMatrix<Nf4Dq> w;
 extern std::uint8_t* codes;
 
 // Tokens and texts.
+extern nlohmann::ordered_json messages_json;
+extern nlohmann::ordered_json tools_json;
 extern std::string text;
 extern std::filesystem::path directory;
 extern std::filesystem::path path;

@@ -2,10 +2,10 @@
 /// record them and let them fail; memory that is released by itself; launches.
 ///
 ///     qlora::cuda::Device device(qlora::cuda::CudaRuntime{});
-///     qlora::cuda::Buffer<float> x(device, count);
-///     x.upload(host.data());
+///     qlora::cuda::Buffer<float, qlora::cuda::CudaRuntime> x(device);
+///     x.upload(host.data(), count);        // waits until it is read
 ///     device.launch(kernel);               // never waits
-///     x.download(host.data());             // waits
+///     x.download(host.data(), count);      // waits
 ///
 /// Every call's code is checked; a failure is a DeviceError with the call's name.
 #pragma once
