@@ -79,8 +79,9 @@ def kind_and_name(head):
     if match := re.match(r"(concept|using|typedef)\s+(\w+)", head):
         return match[1], match[2]
     before = head.split("=")[0] if not re.search(r"operator\s*[=<>!+\-*/]*=", head) else head
-    if match := re.search(r"(operator\s*\S+?|\w+)\s*\(", before):
-        return None if match[1].startswith("operator") else ("function", match[1])
+    if match := re.search(r"(operator\s*\S+?|[\w:]+)\s*\(", before):
+        # Members that are defined outside of their class have their comment in it.
+        return None if match[1].startswith("operator") or "::" in match[1] else ("function", match[1])
     match = re.search(r"(\w+)\s*(?:\[[^\]]*\])*\s*$", before)
     return ("variable", match[1]) if match else None
 
@@ -214,6 +215,7 @@ inline constexpr int eight = 8;  ///< beside
 
 inline constexpr int nine{9};
 bool operator==(Told, Told);
+inline int Told::g() { return 1; }
 namespace detail { void hidden(); }
 }  // namespace a
 """

@@ -28,6 +28,8 @@ get_target_property(eigen_include Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
 
 add_test(NAME "house: includes go only up the list of folders"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/include_direction.py ${PROJECT_SOURCE_DIR}/include/qlora)
+add_test(NAME "house: public declarations have doc comments"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/documented.py ${PROJECT_SOURCE_DIR}/include/qlora)
 add_test(NAME "house: clang-format leaves every file as it is"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/format.py ${PROJECT_SOURCE_DIR})
 set_tests_properties("house: clang-format leaves every file as it is" PROPERTIES SKIP_RETURN_CODE 77)

@@ -254,6 +254,7 @@ struct SignedBlockOptimal {
   static constexpr auto values = detail::make_block_optimal<Bits>(BlockSize, Measure, true);
 };
 
+/// The paper's names for 4 bits and the mean squared error; BOF4S for signed scales.
 template <int BlockSize>
 using BOF4 = BlockOptimal<BlockSize>;
 template <int BlockSize>

@@ -97,8 +97,8 @@ concept RuntimeCodebook = requires(const typename C::Storage& storage,
         typename C::View>&& std::copyable<typename C::Storage>&& std::
         default_initializable<typename C::Storage>;
 
-/// A RuntimeCodebook whose values `quantize` finds by itself: `count` ascending numbers a table in
-/// its Storage's `values`, in units of a block's largest weight.
+/// A RuntimeCodebook whose values `quantize` finds by itself: `count` ascending numbers per table
+/// in its Storage's `values`, in units of a block's largest weight.
 template <class C>
 concept LearnedCodebook = RuntimeCodebook<C> && requires {
   requires C::is_learned;
@@ -116,8 +116,8 @@ requires(Codebook<C> || RuntimeCodebook<C>) inline constexpr int code_bits = [] 
   }
 }();
 
-/// The value of largest magnitude with its sign, the positive one of equals: what a block's signed
-/// extreme maps to.
+/// The value of largest magnitude with its sign; of two equal magnitudes the positive one. A
+/// block's signed extreme maps to it.
 template <Codebook C>
 inline constexpr float extreme_value = [] {
   float extreme = 0;
@@ -230,8 +230,8 @@ QLORA_TABLE auto decode_table = detail::make_decode_table<C>();
 template <class C>
 QLORA_TABLE auto sorted_codes = detail::make_sorted_codes<C>();
 
-/// What separates neighbouring values, ascending: their float32 mid-points, unless the codebook
-/// says otherwise.
+/// The thresholds between neighbouring values, ascending: their float32 mid-points, unless the
+/// codebook has `thresholds` of its own.
 template <class C>
 QLORA_TABLE auto thresholds = detail::make_thresholds<C>();
 
@@ -265,7 +265,8 @@ QLORA_HD constexpr float decode(std::uint8_t code) {
 
 namespace detail {
 
-/// How a matrix finds the values of its codes: a Codebook has nothing to carry.
+/// What a matrix stores to find the values of its codes. A Codebook's values are in its type, so
+/// nothing is stored.
 template <class C>
 struct codebook_parts {
   struct View {

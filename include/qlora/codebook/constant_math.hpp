@@ -1,4 +1,4 @@
-/// Mathematics at compile time, in double: what codebooks are derived with. Series stop before
+/// Functions for compile time, in double, from which codebooks are derived. Series stop before
 /// their terms underflow, which nvcc refuses in a constant expression.
 ///
 ///     static_assert(qlora::detail::normal_quantile(0.5) == 0);

@@ -52,7 +52,7 @@ struct SmallFloat {
 using E2M1 = SmallFloat<2, 1>;
 /// Powers of two: 0, 0.25, 0.5, ..., 16.
 using E3M0 = SmallFloat<3, 0>;
-/// OCP's FP8 types; finite values only (E4M3 has one NaN a sign, E5M2 four codes of infinity and
+/// OCP's FP8 types; finite values only (E4M3 has one NaN per sign, E5M2 four codes of infinity and
 /// NaN).
 using E4M3 = SmallFloat<4, 3, 127>;
 using E5M2 = SmallFloat<5, 2, 124>;

@@ -48,6 +48,7 @@ struct UInt {
   }();
 };
 
+/// The 15 values -7/7 to 7/7.
 using Int4 = Int<4>;
 
 }  // namespace qlora

@@ -13,6 +13,7 @@
 
 namespace qlora {
 
+/// A number and how often it counts.
 struct WeightedPoint {
   double position = 0, weight = 0;
 };

@@ -17,10 +17,10 @@
 
 namespace qlora {
 
-/// How far a table of learned values reaches.
+/// Whether a matrix has one table of learned values or each of its rows has one.
 enum class one_table { per_matrix, per_row };
 
-/// What separates two neighbouring values.
+/// The threshold between two neighbouring values.
 QLORA_HD constexpr float mid_point(float low, float high) {
   return static_cast<float>((static_cast<double>(low) + static_cast<double>(high)) / 2);
 }
@@ -55,7 +55,7 @@ struct Learned {
   };
 
   struct Storage {
-    std::vector<float> values;  ///< 2^Bits a table, in code order
+    std::vector<float> values;  ///< 2^Bits per table, in code order
     View view() const& { return {values.data()}; }
     View view() const&& = delete;
     Index bytes() const { return static_cast<Index>(values.size() * sizeof(float)); }
@@ -73,8 +73,9 @@ struct Learned {
   };
 };
 
-/// Sums of weighted numbers in [-1, 1] by `bins` equal bins, from which k_means finds values;
-/// adding histograms in a fixed order gives the same bits for any number of threads.
+/// Sums weighted numbers in [-1, 1] in `bins` equal bins, from which k_means finds values. One
+/// thread fills an object at a time; adding the threads' histograms in a fixed order gives the same
+/// bits for any number of threads.
 class WeightHistogram {
  public:
   explicit WeightHistogram(std::size_t bins) : weight_(bins, 0.0), sum_(bins, 0.0) {}
@@ -105,7 +106,8 @@ class WeightHistogram {
   std::vector<double> weight_, sum_;
 };
 
-/// The rule of Learned's View with the mid-points of one table, whose values ascend, computed once.
+/// Finds the code of a number as Learned's View does, for one table, whose values must ascend. The
+/// mid-points are computed once. Several threads may call one object.
 class TableEncoder {
  public:
   explicit TableEncoder(std::span<const float> table) {

@@ -1,5 +1,5 @@
-/// What the compiler and its flags chose for the translation unit that asks, and in words where a
-/// slow path is in use.
+/// Says what the compiler and its flags chose for the translation unit that asks, and names each
+/// slow path in use.
 ///
 ///     std::cout << qlora::to_string(qlora::build_info());
 ///     for (const std::string& sentence : qlora::build_info().slow) print(sentence);
@@ -22,6 +22,7 @@
 
 namespace qlora {
 
+/// What one translation unit was compiled with. A plain value: several threads may read one object.
 struct BuildInfo {
   std::string version;            ///< of this library
   std::string eigen;              ///< Eigen's version
@@ -33,8 +34,8 @@ struct BuildInfo {
   std::vector<std::string> slow;  ///< sentences, one for each slow path in use
 };
 
-/// Throws FormatError if OMP_NUM_THREADS is set to what is no number of threads. Safe to call from
-/// several threads.
+/// What was chosen here. Throws FormatError if OMP_NUM_THREADS is set to anything but a number of
+/// threads. Safe to call from several threads.
 [[maybe_unused]] static BuildInfo build_info() {
   BuildInfo info{.version = QLORA_VERSION,
                  .eigen = {},
@@ -84,7 +85,7 @@ struct BuildInfo {
   return info;
 }
 
-/// What stands in `info`, a line for each thing. Safe to call from several threads.
+/// Writes `info` as text, one line per field. Safe to call from several threads.
 inline std::string to_string(const BuildInfo& info) {
   std::string text =
       message("qlora ", info.version, "\nEigen ", info.eigen, "\nHighway ",

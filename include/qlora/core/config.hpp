@@ -1,5 +1,5 @@
-/// What the compiler and the machine's libraries offer, found by the compiler itself: no build
-/// system is needed.
+/// Finds out what the compiler and the machine's libraries offer. The compiler itself looks, so no
+/// build system is needed.
 ///
 /// `QLORA_HD` marks functions that run on the host and on a CUDA device, `QLORA_DEVICE` bodies of
 /// kernels; `QLORA_TABLE` declares a look-up table that both can index at run time.

@@ -1,4 +1,5 @@
 /// Errors that bad input causes. The message names the place, what was expected and what was found.
+/// As with every exception of the standard library, several threads may read one object.
 ///
 ///     throw qlora::IoError("model.gguf: expected the magic 'GGUF', found 'PK'");
 #pragma once

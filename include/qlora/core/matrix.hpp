@@ -14,17 +14,21 @@ namespace qlora {
 template <class T>
 concept Scalar = std::floating_point<T>;
 
+/// A matrix that owns its numbers, row by row.
 template <class T>
 using RowMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using RowMatrixXf = RowMatrix<float>;
 using RowMatrixXd = RowMatrix<double>;
 
+/// A column of numbers.
 template <class T>
 using Vector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
-/// A row-major matrix by reference, blocks of rows or columns included, without a copy.
+/// A row-major matrix, or a block of its rows or columns, by reference. It is read without a copy;
+/// an argument of another layout is copied into a temporary.
 template <class T>
 using ConstMatrixRef = Eigen::Ref<const RowMatrix<T>, 0, Eigen::OuterStride<>>;
+/// The same to write to; the caller has given it its size.
 template <class T>
 using MatrixRef = Eigen::Ref<RowMatrix<T>, 0, Eigen::OuterStride<>>;
 

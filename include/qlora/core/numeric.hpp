@@ -182,8 +182,8 @@ struct e4m3 {
   }
 };
 
-/// Whether the value is neither NaN nor infinite; holds under any flags because it looks at the
-/// bits.
+/// Whether the value is neither NaN nor infinite. It looks at the bits, so it holds under any
+/// compiler flags.
 QLORA_HD constexpr bool is_finite(float value) {
   return (__builtin_bit_cast(std::uint32_t, value) & 0x7f800000u) != 0x7f800000u;
 }
@@ -196,8 +196,8 @@ QLORA_HD constexpr float magnitude(float value) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, value) & 0x7fffffffu);
 }
 
-/// The largest magnitude of some numbers, NaN counting as larger than infinity. Magnitudes are
-/// compared by their bits, which compilers do by vectors.
+/// The largest magnitude among `count` numbers; NaN counts as larger than infinity. Magnitudes are
+/// compared by their bits, which compilers turn into vector code.
 constexpr float largest_magnitude(const float* x, std::ptrdiff_t count) {
   std::uint32_t largest = 0;
   for (std::ptrdiff_t i = 0; i < count; ++i) {
@@ -207,7 +207,7 @@ constexpr float largest_magnitude(const float* x, std::ptrdiff_t count) {
   return __builtin_bit_cast(float, largest);
 }
 
-/// Whether none of some numbers is NaN or infinite.
+/// Whether all of `count` numbers are finite.
 constexpr bool all_finite(const float* x, std::ptrdiff_t count) {
   return is_finite(largest_magnitude(x, count));
 }

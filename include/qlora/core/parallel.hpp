@@ -49,7 +49,7 @@ inline std::atomic<int>& thread_setting() {
 }  // namespace detail
 
 /// The number of threads that a loop started here may use: 1 inside another loop. Throws
-/// FormatError if OMP_NUM_THREADS is set to what is no number of threads. Safe to call from
+/// FormatError if OMP_NUM_THREADS is set to anything but a number of threads. Safe to call from
 /// several threads.
 inline int thread_count() {
   return detail::inside_loop ? 1 : detail::thread_setting().load(std::memory_order_relaxed);
@@ -88,8 +88,8 @@ void parallel_for(Index count, Body&& body) {
   for (Index i = 0; i < count; ++i) body(i);
 }
 
-/// Calls `body(begin, end)` for consecutive ranges of `grain` that cover [0, count); otherwise as
-/// parallel_for.
+/// Calls `body(begin, end)` for consecutive ranges of length `grain` that cover [0, count); the
+/// last one may be shorter. Everything else is as for parallel_for.
 template <class Body>
 void parallel_ranges(Index count, Index grain, Body&& body) {
   const Index ranges = (count + grain - 1) / grain;
@@ -99,8 +99,8 @@ void parallel_ranges(Index count, Index grain, Body&& body) {
   });
 }
 
-/// A range length, a multiple of `smallest`, that gives each thread about `per_thread` ranges.
-/// Safe to call from several threads.
+/// A length for parallel_ranges: a multiple of `smallest` that gives each thread about `per_thread`
+/// ranges. Safe to call from several threads.
 inline Index grain_for(Index count, Index smallest, Index per_thread = 1) {
   const Index wanted = thread_count() * per_thread;
   const Index even = (count + wanted - 1) / wanted;

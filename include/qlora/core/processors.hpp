@@ -1,4 +1,4 @@
-/// The processors that this process may use: those of its affinity, at most as many as the CPU
+/// Counts the processors that this process may use: those of its affinity, but no more than the CPU
 /// quota of its cgroup pays for.
 ///
 ///     const int threads = qlora::usable_processors();

@@ -50,14 +50,15 @@ QLORA_HD constexpr float uniform01(std::uint64_t key, std::uint64_t position) {
   return static_cast<float>(random_bits(key, position) >> 8) * 5.9604644775390625e-8f;
 }
 
-/// A key of its own for part `part` of what `key` seeds: layers, steps and epochs get independent
-/// streams.
+/// Makes a new key from `key` for its part number `part`, so that layers, steps and epochs get
+/// independent streams.
 QLORA_HD constexpr std::uint64_t derive_key(std::uint64_t key, std::uint64_t part) {
   const PhiloxBlock block = philox(key, part, 0x9d5c1f2ba75e3c41u);
   return (std::uint64_t{block.word[1]} << 32) | block.word[0];
 }
 
-/// A whole number in [0, bound) without bias worth a name: 64 bits times the bound, upper half.
+/// A whole number in [0, bound): the upper half of 64 random bits times the bound. Its bias is
+/// below bound / 2^64.
 QLORA_HD constexpr std::uint64_t uniform_below(std::uint64_t key, std::uint64_t position,
                                                std::uint64_t bound) {
   const PhiloxBlock block = philox(key, position, 1);

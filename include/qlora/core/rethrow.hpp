@@ -1,4 +1,5 @@
-/// An error with more said about it and its kind kept, so that who catches an IoError still does.
+/// Adds words to an error and keeps its kind, so that code that catches an IoError still catches
+/// it.
 ///
 ///     try { work(); }
 ///     catch (const qlora::Error& failure) {

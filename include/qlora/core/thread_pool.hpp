@@ -24,10 +24,12 @@
 
 #include "qlora/core/config.hpp"
 
-// OpenMP's, where a program is linked with it: Eigen splits products over its threads in programs
-// compiled for it, which must not happen inside a loop that has threads already. Names of our own
-// for the assembler's names: compilers declare the functions differently.
+/// OpenMP's function, null unless the program is linked with OpenMP. Eigen splits products over
+/// OpenMP's threads in programs compiled for it, which must not happen inside a loop that has
+/// threads already. The name is our own and stands for the assembler's, because compilers declare
+/// the function differently.
 extern "C" void qlora_omp_set_num_threads(int) __asm__("omp_set_num_threads") __attribute__((weak));
+/// The same for the number that was set.
 extern "C" int qlora_omp_get_max_threads() __asm__("omp_get_max_threads") __attribute__((weak));
 
 namespace qlora::detail {

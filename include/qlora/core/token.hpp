@@ -5,6 +5,7 @@
 
 namespace qlora {
 
+/// From 0 to the vocabulary's size less 1.
 using Token = std::int32_t;
 
 }  // namespace qlora

@@ -43,7 +43,7 @@ T of_module(const ModulePattern<T>& pattern, const std::string& module, T otherw
 
 }  // namespace detail
 
-/// A plain value: different threads may read one object.
+/// The settings of an adapter. A plain value: several threads may read one object.
 struct AdapterConfig {
   Index rank = 16;
   double alpha = 32;

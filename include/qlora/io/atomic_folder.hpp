@@ -23,7 +23,7 @@
 
 namespace qlora {
 
-/// What is done about a folder of that name that holds something.
+/// What to do where a folder of that name holds something already.
 enum class Existing : std::uint8_t { refuse, replace };
 
 /// A folder that takes its place when it is committed. One thread uses an object at a time.

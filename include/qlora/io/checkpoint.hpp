@@ -20,7 +20,8 @@
 
 namespace qlora {
 
-/// Reading is thread-safe: nothing changes after the constructor.
+/// All tensors of one checkpoint. Several threads may read it at once: nothing changes after the
+/// constructor.
 class Checkpoint {
  public:
   /// Throws IoError for a missing file, FormatError for an index that does not fit the files.
@@ -51,7 +52,7 @@ class Checkpoint {
     return all;
   }
 
-  /// The first name in order that begins so.
+  /// The first name, in order, that begins with `prefix`.
   std::optional<std::string> first_with_prefix(const std::string& prefix) const {
     const auto place = place_.lower_bound(prefix);
     if (place == place_.end() || !place->first.starts_with(prefix)) return std::nullopt;

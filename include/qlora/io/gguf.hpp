@@ -27,7 +27,8 @@
 
 namespace qlora {
 
-/// A value of a key: whole numbers, floats, truth, text, or a list of one of them.
+/// A key's value: a whole number, a float, a bool, a text, or a list of values of one of these
+/// kinds.
 using GgufValue =
     std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
                  std::vector<double>, std::vector<std::string>>;

@@ -31,7 +31,7 @@ struct GgufId {
 };
 }  // namespace detail
 
-/// The type that a format has in GGUF; only its specializations exist.
+/// Maps a format to its type in GGUF. Only specializations exist.
 template <class F>
 struct GgufTypeOf;
 template <>
@@ -45,14 +45,14 @@ struct GgufTypeOf<Iq4Nl> : detail::GgufId<20> {};
 template <>
 struct GgufTypeOf<MxFp4> : detail::GgufId<39> {};
 
-/// A format with blocks of its own in GGUF.
+/// A format that GGUF has a block type for.
 template <class F>
 concept GgufFormat = requires {
   GgufTypeOf<F>::id;
 };
 
-/// Calls `visit.operator()<Format>()` for a GGUF type that is a format of this library; false for
-/// one that is none.
+/// Calls `visit.operator()<Format>()` with the Format of a GGUF type. Returns false if this library
+/// has no Format for the type.
 template <class Visit>
 bool visit_gguf_format(std::uint32_t id, Visit&& visit) {
   const auto offer = [&]<class F>() {

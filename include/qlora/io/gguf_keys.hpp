@@ -1,5 +1,5 @@
-/// The keys of a GGUF file that begin with one prefix, read by name; what nobody read is refused,
-/// as JsonKeys does it.
+/// Reads the keys of a GGUF file that begin with one prefix by their names, and refuses keys that
+/// nobody read, as JsonKeys does.
 ///
 ///     qlora::GgufKeys keys(gguf, "llama.");
 ///     const qlora::Index width = keys.size("embedding_length");
@@ -21,8 +21,8 @@
 
 namespace qlora {
 
-/// Reading changes what counts as read, so one thread uses an object at a time. The file must live
-/// as long as this.
+/// Reads keys of one file. Reading marks keys as read, so one thread uses an object at a time. The
+/// file must live as long as this.
 class GgufKeys {
  public:
   GgufKeys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {

@@ -20,17 +20,18 @@
 
 namespace qlora {
 
+/// How GGUF packs one of its types, and the function that decodes one block of it.
 struct GgufType {
   std::uint32_t id;
   const char* name;
-  Index block;  ///< weights a block
-  Index bytes;  ///< bytes a block
+  Index block;  ///< weights per block
+  Index bytes;  ///< bytes per block
   void (*decode)(const std::byte* block, float* out);
 };
 
 namespace detail {
 
-/// Code `i` of 32 codes of 4 bits, with an optional fifth bit a code.
+/// Code `i` of 32 codes of 4 bits, with an optional fifth bit per code.
 inline float nibble(const std::byte* codes, std::uint32_t fifth, int i) {
   const unsigned byte = std::to_integer<unsigned>(codes[i % 16]);
   return static_cast<float>((i < 16 ? byte & 15u : byte >> 4) | (((fifth >> i) & 1u) << 4));
@@ -111,14 +112,14 @@ inline constexpr std::array gguf_types{
 
 }  // namespace detail
 
-/// Null for a type that can't be decoded.
+/// Finds a type by its id; null if this library can't decode it.
 inline const GgufType* find_gguf_type(std::uint32_t id) {
   for (const GgufType& type : detail::gguf_types)
     if (type.id == id) return &type;
   return nullptr;
 }
 
-/// What a type is called and how its blocks lie, for copies of tensors that nobody decodes.
+/// The name and the block size of a type, enough to copy tensors without decoding them.
 struct GgufLayout {
   std::uint32_t id;
   const char* name;
@@ -141,7 +142,7 @@ inline constexpr std::array gguf_other_types{
 
 }  // namespace detail
 
-/// The layout of any type that is known, decoded or not; nothing for another one.
+/// The layout of a type, whether or not it can be decoded; nullopt for an unknown type.
 inline std::optional<GgufLayout> find_gguf_layout(std::uint32_t id) {
   if (const GgufType* type = find_gguf_type(id))
     return GgufLayout{type->id, type->name, type->block, type->bytes};
@@ -159,12 +160,13 @@ inline std::optional<GgufLayout> find_gguf_layout(std::string_view name) {
   return std::nullopt;
 }
 
-/// "Q4_0" of 2, "99" of a type that is not known.
+/// The name of a type: "Q4_0" for 2. An unknown type gets its number: "99".
 inline std::string gguf_type_name(std::uint32_t id) {
   const auto layout = find_gguf_layout(id);
   return layout ? layout->name : std::to_string(id);
 }
 
+/// The names of all types that can be decoded, with commas between.
 inline std::string gguf_type_names() {
   std::string names;
   for (const GgufType& type : detail::gguf_types)

@@ -25,7 +25,7 @@
 
 namespace qlora {
 
-/// Keys and tensors of one file. One thread uses an object at a time.
+/// Collects keys and tensors of one file and writes them. One thread uses an object at a time.
 class GgufWriter {
  public:
   /// Sets a key to a number, truth, text, or a list of texts or numbers, in place of what it was.
@@ -96,7 +96,7 @@ class GgufWriter {
     file_->write(head.data(), head.size());
   }
 
-  /// The next declared tensor. Throws FormatError unless it has the size declared.
+  /// Writes the next declared tensor. Throws FormatError unless it has the size declared.
   void write(std::span<const std::byte> bytes) {
     require<FormatError>(written_ < sizes_.size() && bytes.size() == sizes_[written_], path_,
                          ": tensor ", written_, ": expected ",

@@ -19,7 +19,7 @@
 
 namespace qlora {
 
-/// A whole file as text. Throws IoError.
+/// Reads a whole file as text. Throws IoError.
 inline std::string read_text_file(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   require<IoError>(stream.good() && !std::filesystem::is_directory(path), path.string(),
@@ -49,7 +49,7 @@ inline nlohmann::json parse_json(const std::string& where, std::string_view text
   }
 }
 
-/// A number of JSON as a size. `where` names it in messages. Throws FormatError for one that is
+/// Reads a JSON number as a size. `where` names it in messages. Throws FormatError for one that is
 /// negative, broken or too large.
 inline Index whole_number(const nlohmann::json& value, const std::string& where) {
   const bool whole = value.is_number_unsigned() || value.is_number_integer();
@@ -60,7 +60,7 @@ inline Index whole_number(const nlohmann::json& value, const std::string& where)
   return value.get<Index>();
 }
 
-/// A list of them.
+/// Reads a list of whole numbers, each as whole_number does.
 inline std::vector<Index> whole_numbers(const nlohmann::json& values, const std::string& where) {
   require<FormatError>(values.is_array(), where, ": expected a list of whole numbers, found ",
                        values.type_name());
@@ -70,7 +70,7 @@ inline std::vector<Index> whole_numbers(const nlohmann::json& values, const std:
   return numbers;
 }
 
-/// A JSON file. Throws IoError, or FormatError with the place.
+/// Reads a JSON file. Throws IoError, or FormatError with the place.
 inline nlohmann::json read_json_file(const std::filesystem::path& path) {
   return parse_json(path.string(), read_text_file(path));
 }

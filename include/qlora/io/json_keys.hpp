@@ -9,7 +9,7 @@
 ///     keys.changes_nothing({"transformers_version", "use_cache"});
 ///     keys.refuse_rest();
 ///
-/// A key whose value is null is as absent, as transformers and PEFT take it.
+/// A key whose value is null counts as absent, as in transformers and PEFT.
 #pragma once
 
 #include <cmath>
@@ -43,7 +43,7 @@ inline double checked_positive(double number, const std::string& where) {
   return number;
 }
 
-/// Reading changes what counts as read, so one thread uses an object at a time.
+/// Reads keys of one object. Reading marks keys as read, so one thread uses an object at a time.
 class JsonKeys {
  public:
   /// where: the file, for messages, and the path of an object inside it. The JSON must live as long
@@ -65,8 +65,8 @@ class JsonKeys {
     return place == json_.end() || place->is_null() ? nullptr : &*place;
   }
 
-  /// Whether the key is there, also with a null, which is not the same as absent where a default is
-  /// no null.
+  /// Whether the key is there, even with a null value. That differs from an absent key where the
+  /// default is not null.
   bool contains(const std::string& key) const { return json_.contains(key); }
 
   /// A size of 1 or more. Throws FormatError for another value, and for an absent key unless

@@ -20,7 +20,7 @@
 
 namespace qlora {
 
-/// Reading is thread-safe: nothing changes after the constructor.
+/// One mapped file. Several threads may read it at once: nothing changes after the constructor.
 class MappedFile {
  public:
   /// Throws IoError when the file is missing, no plain file, or can't be mapped.

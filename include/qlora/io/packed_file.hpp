@@ -24,7 +24,8 @@
 namespace qlora {
 
 namespace detail {
-/// Blocks of `size` that hold `count`, which may be as large as an Index.
+/// How many blocks of `size` hold `count` elements. No intermediate overflows, however large
+/// `count` is.
 constexpr Index block_count(Index count, Index size) {
   return count / size + (count % size != 0 ? 1 : 0);
 }
@@ -71,8 +72,8 @@ inline void read_shape(const nlohmann::json& json, const std::string& where, Pac
 
 }  // namespace detail
 
-/// What is said of a packed weight, or nothing when the tensor is none. Throws FormatError for a
-/// text that is malformed.
+/// The quantization state of `weight`, or nullopt if it is not packed. Throws FormatError for
+/// malformed JSON.
 inline std::optional<PackedState> find_packed_state(const Checkpoint& file,
                                                     const std::string& weight) {
   const std::string start = weight + ".quant_state.";
@@ -192,8 +193,8 @@ std::vector<std::string> packed_names(const std::string& weight, const std::stri
   return std::move(names.names);
 }
 
-/// Adds a weight's tensors to the file. format: the name to find its type by; dtype: what the
-/// weight was before.
+/// Adds the tensors of one packed weight to the file. `format` names the type for the reader;
+/// `dtype` is the weight's type before it was quantized.
 template <class F>
 void write_packed(SafetensorsWriter& file, const std::string& weight, const std::string& format,
                   const QuantizedMatrix<F>& w, const std::string& dtype = "float32") {
@@ -205,8 +206,8 @@ void write_packed(SafetensorsWriter& file, const std::string& weight, const std:
   detail::write_state(file, weight + ".quant_state.qlora__" + format, json);
 }
 
-/// The weight as it was written. Throws FormatError, naming file and tensor, when a part is missing
-/// or does not fit.
+/// Reads the weight as it was written. Throws FormatError, naming file and tensor, when a part is
+/// missing or does not fit.
 template <class F>
 QuantizedMatrix<F> read_packed(const Checkpoint& file, const PackedState& state) {
   using P = typename detail::packed_format<F>::type;

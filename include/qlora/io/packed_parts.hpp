@@ -140,7 +140,8 @@ class PartReader : public PartNaming<PartReader> {
   const nlohmann::json& numbers_;
 };
 
-/// What stands beside the codes of a matrix: the codebook's table, then the scales.
+/// Passes what a matrix stores beside its codes through the archive: the codebook's table, then the
+/// scales.
 template <class F, class Archive, class Codebook, class Scale>
 void describe_parts(Archive& archive, Codebook& codebook, Scale& scale, Index rows, Index blocks) {
   if constexpr (RuntimeCodebook<typename F::CodebookType>) {

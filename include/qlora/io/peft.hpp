@@ -21,6 +21,7 @@
 
 namespace qlora {
 
+/// What PEFT writes before the name of each tensor.
 inline constexpr const char* peft_prefix = "base_model.model.";
 
 /// Writes both files; parameters carry Hugging Face's names. Each file is whole or untouched.

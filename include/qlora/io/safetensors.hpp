@@ -26,6 +26,7 @@
 
 namespace qlora {
 
+/// One tensor of a file: its bytes stay in the file's map, which must live as long.
 struct SafeTensor {
   std::string dtype;
   std::vector<Index> shape;

@@ -42,7 +42,7 @@ inline constexpr std::string_view safetensors_dtype<std::uint8_t> = "U8";
 template <>
 inline constexpr std::string_view safetensors_dtype<std::uint32_t> = "U32";
 
-/// One thread writes at a time.
+/// Writes one file. One thread uses an object at a time.
 class SafetensorsWriter {
  public:
   using Metadata = std::map<std::string, std::string>;
@@ -65,8 +65,8 @@ class SafetensorsWriter {
     file_.write(space.data(), space.size());
   }
 
-  /// The next tensor's bytes. Throws FormatError for a name that was not announced or a size that
-  /// does not fit the shape, IoError when the disk is full.
+  /// Writes the bytes of one tensor. Throws FormatError for a name that was not announced or a size
+  /// that does not fit the shape, IoError when the disk is full.
   void add(const std::string& name, std::string_view dtype, const std::vector<Index>& shape,
            std::span<const std::byte> bytes) {
     const auto place = std::find(missing_.begin(), missing_.end(), name);

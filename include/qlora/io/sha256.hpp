@@ -14,6 +14,7 @@
 
 namespace qlora {
 
+/// The SHA-256 of the bytes as 64 small hexadecimal digits. Throws IoError where OpenSSL refuses.
 inline std::string sha256(std::span<const std::byte> bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;

@@ -1,4 +1,4 @@
-/// What a reader tells its caller and can go on with.
+/// Warnings: what a reader tells its caller before it goes on.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-/// Work that runs beside the caller, in order: what a pager brings in ahead and writes back behind.
+/// Runs work beside the caller, in order. Pagers use it to bring memory in ahead of time and to
+/// write it back.
 #pragma once
 
 #include <condition_variable>

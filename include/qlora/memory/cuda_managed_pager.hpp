@@ -33,6 +33,7 @@ concept ManagedRuntime = requires(R& runtime, void** place, void* at, std::size_
   { runtime.error_text(0) } -> std::convertible_to<const char*>;
 };
 
+/// The device that pages move to, and how many bytes may be pinned there.
 struct CudaManagedOptions {
   int device = 0;
   std::size_t budget = std::size_t{1} << 30;        ///< of device memory for pinned ranges
@@ -96,8 +97,8 @@ class CudaManagedPager {
     shared_->options = options;
   }
 
-  /// Zeroed memory that prefers the host; of 0 bytes it is one. Throws DeviceError; then nothing is
-  /// kept.
+  /// Zeroed memory that prefers the host; a request for 0 bytes gets 1. Throws DeviceError; then
+  /// nothing is kept.
   void* allocate(std::size_t bytes) {
     const std::scoped_lock lock(shared_->mutex);
     void* at = nullptr;

@@ -55,7 +55,7 @@ class FileStore {
       if (data_) munmap(data_, bytes_);
       if (file_ >= 0) close(file_);
     }
-    /// False with errno set where the system has no such map.
+    /// Returns false and sets errno where the system refuses the map.
     bool map(std::size_t bytes) {
       void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
       if (data == MAP_FAILED) return false;
@@ -80,7 +80,7 @@ class FileStore {
   /// Waits for the kernel's queue.
   void finish() { uring_.reset(); }
 
-  /// Whether the kernel's queue works beside the caller, and not a thread.
+  /// Whether io_uring does the work beside the caller; otherwise a thread does.
   bool uses_uring() const { return uring_ != nullptr; }
 
   Region reserve(std::size_t bytes) {
@@ -174,6 +174,7 @@ class FileStore {
   std::unique_ptr<Uring> uring_;
 };
 
+/// Where the files lie, and how much of them may be in memory.
 struct FilePagerOptions {
   std::filesystem::path directory;
   ResidentOptions resident = {};
@@ -204,7 +205,7 @@ class FilePager {
   void trim() { set_->trim(); }
   /// Waits until everything is on the disk. Throws IoError where it is not.
   void flush() { set_->flush(); }
-  /// Whether io_uring works beside the caller, and not a thread.
+  /// Whether io_uring does the work beside the caller; otherwise a thread does.
   bool uses_uring() const { return set_->store().uses_uring(); }
   std::size_t extent_bytes() const { return set_->options().extent_bytes; }
   std::size_t budget() const { return set_->options().budget; }

@@ -17,7 +17,7 @@
 
 namespace qlora {
 
-/// As safe between threads as its pager: any number may allocate at a time.
+/// Any number of threads may allocate at a time, as from its pager.
 template <class T, Pager P>
 class PagedAllocator {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>,

@@ -1,4 +1,4 @@
-/// Where large state lives. A Pager hands out memory that need not be resident all the time; who
+/// A Pager hands out memory for large state. The memory need not be resident all the time; whoever
 /// works on a range pins it first.
 ///
 ///     qlora::FilePager pager({.directory = "/scratch", .resident = {.budget = 256 << 20}});
@@ -25,10 +25,10 @@
 
 namespace qlora {
 
-/// What a pinned range is used for. What is only read need not be written back.
+/// What a pinned range is used for. A range that is only read need not be written back.
 enum class Access { read, write };
 
-/// Numbers of a pager since its beginning.
+/// What a pager has counted since it was made.
 struct PagerCounters {
   Index hits = 0;        ///< extents that a pin found resident
   Index faults = 0;      ///< extents that a pin had to bring in itself
@@ -45,7 +45,7 @@ struct PagerCounters {
   }
 };
 
-/// What hands out memory: pin and prefetch take a range of it and what it is used for.
+/// Hands out memory. `pin` and `prefetch` take a range of that memory and what it will be used for.
 template <class P>
 concept Pager = std::copyable<P> && std::equality_comparable<P> &&
     requires(P& pager, void* at, std::size_t bytes) {

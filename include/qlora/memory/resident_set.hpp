@@ -28,8 +28,9 @@
 
 namespace qlora {
 
-/// `Region` stands for one allocation, data() is its address. write_back may read an extent while
-/// the caller, who has pinned it anew, writes to it: what it stores then is written back again.
+/// Stores extents. `Region` stands for one allocation; data() is its address. write_back may read
+/// an extent while the caller, who has pinned it anew, writes to it: what it stores then is written
+/// back again.
 template <class S>
 concept PageStore = requires(S& store, typename S::Region& region, std::size_t bytes) {
   { store.reserve(bytes) } -> std::same_as<typename S::Region>;
@@ -40,6 +41,7 @@ concept PageStore = requires(S& store, typename S::Region& region, std::size_t b
   store.flush(region);
 };
 
+/// How much may be resident, and in what pieces.
 struct ResidentOptions {
   std::size_t budget = std::size_t{256} << 20;      ///< bytes that may be resident
   std::size_t extent_bytes = std::size_t{2} << 20;  ///< brought in and evicted together

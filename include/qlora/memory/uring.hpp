@@ -1,6 +1,6 @@
-/// The kernel's own queue of work (io_uring, through liburing) for what a pager does beside its
-/// caller. Used where QLORA_USE_URING is defined (qlora::memory in CMake, where liburing is found)
-/// and the kernel grants it; a thread serves elsewhere.
+/// The kernel's own queue of work (io_uring, through liburing), which a pager uses beside its
+/// caller. It is compiled in where QLORA_USE_URING is defined; qlora::memory defines it in CMake
+/// where liburing is found. Where the kernel refuses the queue, a thread does the work.
 #pragma once
 
 #include <functional>
@@ -34,7 +34,7 @@ class Uring {
   /// Hands what is prepared to the kernel, as io_uring_submit does.
   using Submit = int (*)(io_uring*);
 
-  /// Null where the kernel has no queue for this process.
+  /// Returns null where the kernel has no queue for this process.
   static std::unique_ptr<Uring> make(Submit submit = io_uring_submit) {
     auto made = std::unique_ptr<Uring>(new Uring(submit));
     if (io_uring_queue_init(entries, &made->ring_, 0) != 0) return nullptr;
@@ -163,7 +163,8 @@ class Uring {
 
 #else
 
-/// Never there.
+/// Stands in where io_uring is not compiled in: `make` always returns null. Any number of threads
+/// may call it.
 class Uring {
  public:
   using Done = std::function<void(int)>;

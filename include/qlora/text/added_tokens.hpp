@@ -80,7 +80,7 @@ class Trie {
 
 }  // namespace detail
 
-/// Thread safety: const members may be called from several threads at once.
+/// Finds added tokens in texts. Several threads may call its const members at once.
 class AddedTokens {
  public:
   explicit AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {

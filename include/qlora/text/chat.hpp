@@ -15,11 +15,13 @@
 
 namespace qlora {
 
+/// One message that has no more than a role and a text.
 struct ChatMessage {
   std::string role;  ///< system, user, assistant, or what the template knows beside
   std::string content;
 };
 
+/// A conversation with everything that a template may read.
 struct Chat {
   using Json = nlohmann::ordered_json;
 
@@ -31,6 +33,7 @@ struct Chat {
   bool is_trained(std::size_t message) const { return trains.empty() || trains.at(message); }
 };
 
+/// The same messages as a Chat; bytes that are no UTF-8 are replaced.
 inline Chat to_chat(const std::vector<ChatMessage>& messages) {
   Chat chat;
   for (const ChatMessage& message : messages)
@@ -46,6 +49,7 @@ enum class ChatPart : std::uint8_t {
   call,     ///< an assistant's calls of tools
   other     ///< names, ids and the like: plain text that does not count
 };
+/// The number of values that ChatPart has.
 inline constexpr int chat_parts = 4;
 
 /// The origin of texts in message number `message`.

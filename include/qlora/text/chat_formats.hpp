@@ -31,7 +31,7 @@ inline constexpr std::array<NamedChatTemplate, 2> named_chat_templates = {{
 
 }  // namespace detail
 
-/// "chatml, alpaca", for messages.
+/// The known names with commas between them, for messages: "chatml, alpaca".
 inline std::string chat_template_names() {
   std::string names;
   for (const auto& each : detail::named_chat_templates)

@@ -20,6 +20,8 @@
 
 namespace qlora {
 
+/// Turns conversations into tokens by one template. Several threads may call its const members at
+/// once. The tokenizer must outlive it.
 class ChatTemplate {
  public:
   /// The template of the tokenizer's file. Throws FormatError without one, and for one that does

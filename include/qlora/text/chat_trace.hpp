@@ -29,7 +29,8 @@ struct SpecialMatch {
   Token id = 0;
 };
 
-/// Finds special tokens in text, the longest first.
+/// Finds special tokens in text, the longest first. Several threads may call its const members at
+/// once.
 class SpecialTokens {
  public:
   void add(const std::string& text, Token id) {
@@ -64,6 +65,7 @@ struct RoleMarks {
   std::vector<Token> ends;  ///< special tokens that follow the content
 };
 
+/// Which part of one rendered text belongs to which message. One thread uses an object at a time.
 class ChatTrace {
  public:
   /// `text` must live as long as this.

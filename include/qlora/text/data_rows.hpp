@@ -1,7 +1,7 @@
 /// Rows of training data in the forms that are in use, read from JSON objects: chats (messages,
 /// ShareGPT's conversations, Alpaca's instructions), prompts with their completions, and texts.
-/// docs/data.md shows each. Every key is used, known to say nothing of the text, or refused by
-/// name.
+/// docs/data.md shows each. Every key is either used, or known not to change the text, or refused
+/// by name.
 ///
 ///     for (const qlora::DataRow& row : qlora::read_rows("train.jsonl")) row.kind, row.messages;
 #pragma once
@@ -21,6 +21,7 @@
 
 namespace qlora {
 
+/// What a row of training data is.
 enum class RowKind : std::uint8_t { chat, completion, text };
 
 /// One example of training data.

@@ -20,6 +20,8 @@
 
 namespace qlora {
 
+/// The examples of one file, and how many were cut or left out. Several threads may read one
+/// object.
 struct Dataset {
   std::vector<EncodedText> examples;
   Index truncated = 0;  ///< examples cut at the sequence length
@@ -85,8 +87,8 @@ inline EncodedText encode_row(const DataRow& row, const Tokenizer& tokenizer,
 
 }  // namespace detail
 
-/// The chats of a file of rows. Throws IoError, or FormatError that names the file and the line,
-/// also for rows that are no chats or hold what a ChatMessage can't.
+/// Reads the chats of a file of rows. Throws IoError, or FormatError that names the file and the
+/// line; rows that are not chats, or that have more than roles and texts, are refused too.
 inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::path& path) {
   std::vector<std::vector<ChatMessage>> chats;
   for (const DataRow& row : rows_of_text(path.string(), read_data_text(path))) {
@@ -101,8 +103,8 @@ inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::p
   return chats;
 }
 
-/// Consecutive windows of `length` tokens; a last short one is dropped. Every token counts. Throws
-/// FormatError for a length below 1.
+/// Cuts ids into consecutive windows of `length` tokens and drops a last short one. Every token is
+/// trained on. Throws FormatError for a length below 1.
 inline std::vector<EncodedText> windows(const std::vector<Token>& ids, Index length) {
   require<FormatError>(length >= 1, "windows: expected a length of 1 or more, found ", length);
   std::vector<EncodedText> result;
@@ -114,11 +116,10 @@ inline std::vector<EncodedText> windows(const std::vector<Token>& ids, Index len
   return result;
 }
 
-/// The examples of a file. Rows (JSON lines or one JSON list) become an example each; anything else
-/// that is text is cut into windows. `chat`: null where the model has no template, which only chats
-/// need. `length`: tokens an example at most; longer ones are cut. Throws IoError, or FormatError
-/// that names the file, and the line where there is one; a file without a single example is an
-/// error.
+/// Reads the examples of a file. Each row (of JSON lines or of one JSON list) becomes one example;
+/// any other text is cut into windows. `chat` may be null; only chats need a template. `length` is
+/// the most tokens per example; longer ones are cut. Throws IoError, or FormatError that names the
+/// file, and the line where there is one; a file without a single example is an error.
 inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& tokenizer,
                             const ChatTemplate* chat, Index length,
                             TrainOn train_on = TrainOn::answers) {

@@ -19,7 +19,7 @@ struct EncodedText {
   }
 };
 
-/// What of a chat is trained on: assistants' messages, or users' as well.
+/// Which messages of a chat are trained on: assistants' only, or users' too.
 enum class TrainOn : std::uint8_t { answers, questions_and_answers };
 
 }  // namespace qlora

@@ -27,6 +27,7 @@ inline std::tm local_time() {
   return time;
 }
 
+/// What a rendering reads from outside, and what it may cost.
 struct RenderOptions {
   std::function<std::tm()> now = local_time;  ///< what strftime_now writes
   Limits limits;

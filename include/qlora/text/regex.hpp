@@ -20,8 +20,8 @@
 
 namespace qlora {
 
-/// Thread safety: all const members may be called from several threads at once; what a match needs
-/// to write belongs to the call.
+/// A compiled pattern. Several threads may call its const members at once; whatever a match writes
+/// belongs to the call.
 class Regex {
  public:
   /// `^` and `$` match at the ends of lines too. Throws FormatError for a pattern that does not

@@ -53,7 +53,7 @@ inline const std::vector<NamedSplit>& named_splits() {
   return all;
 }
 
-/// The split of that name; nothing where the name is not understood.
+/// Finds a split by its name; nullopt for an unknown name.
 inline std::optional<NamedSplit> find_split(std::string_view name) {
   for (const NamedSplit& each : named_splits())
     if (each.name == name) return each;

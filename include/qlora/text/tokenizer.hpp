@@ -30,7 +30,7 @@
 
 namespace qlora {
 
-/// Thread safety: const members may be called from several threads at once.
+/// Turns texts into ids and back. Several threads may call its const members at once.
 class Tokenizer {
  public:
   /// Throws FormatError for a merge whose parts are not in the vocabulary, an added token that is
@@ -59,10 +59,9 @@ class Tokenizer {
   Index size() const { return static_cast<Index>(pieces_.size()); }
   std::optional<Token> end_of_sequence() const { return end_; }
 
-  /// Whether an answer ends with this id: the end of the sequence and every other id that the
-  /// model's files name as an end.
+  /// Whether this id ends an answer: it ends the sequence, or the model's files name it as an end.
   bool is_end(Token id) const { return std::find(ends_.begin(), ends_.end(), id) != ends_.end(); }
-  /// Those ids.
+  /// All ids for which is_end holds.
   const std::vector<Token>& ends() const { return ends_; }
   /// What encode_document puts before a text and after it; mostly nothing, or the token that begins
   /// a sequence.
@@ -76,7 +75,7 @@ class Tokenizer {
                          "', found none");
     return place->second;
   }
-  /// False for an id without a token.
+  /// Whether the id is a special token; false for an id without a token.
   bool is_special(Token id) const {
     return id >= 0 && id < size() && is_special_[static_cast<std::size_t>(id)];
   }
@@ -98,8 +97,8 @@ class Tokenizer {
     return ids;
   }
 
-  /// The bytes a token stands for; none for an id beyond the tokens, which models with a padded
-  /// vocabulary may give. Throws ShapeError for a negative id.
+  /// The bytes that a token stands for. An id beyond the last token, which models with a padded
+  /// vocabulary may produce, gives an empty text. Throws ShapeError for a negative id.
   const std::string& piece(Token id) const {
     static const std::string nothing;
     require<ShapeError>(id >= 0, "tokenizer: expected an id of 0 or more, found ", id);

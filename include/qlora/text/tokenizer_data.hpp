@@ -1,4 +1,4 @@
-/// What a byte-level BPE tokenizer is made of, whatever file it comes from.
+/// The parts of a byte-level BPE tokenizer, whatever file they come from.
 ///
 ///     qlora::TokenizerData data = qlora::tokenizer_data(gguf);          // tokenizer_gguf.hpp
 ///     data = qlora::read_tokenizer_folder("SmolLM2-135M");              // tokenizer_json.hpp
@@ -18,6 +18,7 @@
 
 namespace qlora {
 
+/// A tokenizer's parts as its file has them. Several threads may read one object.
 struct TokenizerData {
   std::string name;                 ///< the file, for messages
   std::vector<std::string> tokens;  ///< by id; bytes as GPT-2's printable stand-ins, added tokens
@@ -33,7 +34,7 @@ struct TokenizerData {
   std::vector<std::pair<std::string, std::string>> other_templates;  ///< by name
   std::vector<std::string> warnings;  ///< what a user should hear about the file
 
-  /// The added token of an id; nothing where it has none.
+  /// The added token of an id; null if it has none.
   const AddedToken* find_added(Token id) const {
     const auto place =
         std::lower_bound(added.begin(), added.end(), id,
@@ -57,7 +58,7 @@ inline std::pair<std::string, std::string> split_merge(const std::string& file,
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
-/// What stands in files where an id has no token.
+/// The text that files have where an id has no token.
 inline std::string unused_name(std::size_t id) { return message("[unused", id, "]"); }
 
 /// Adds an id to those that end an answer, once.

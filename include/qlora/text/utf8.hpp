@@ -1,7 +1,7 @@
 /// UTF-8: repair of invalid bytes as Python's errors='replace' does it, and where a text may be
 /// cut.
 ///
-///     qlora::repair_utf8("a\xff");   // "a\xef\xbf\xbd": one U+FFFD a maximal invalid part
+///     qlora::repair_utf8("a\xff");   // "a\xef\xbf\xbd": one U+FFFD per maximal invalid part
 #pragma once
 
 #include <cstddef>
@@ -43,7 +43,7 @@ inline Utf8Step utf8_step(std::string_view text) {
 
 }  // namespace detail
 
-/// The text with every maximal invalid part replaced by U+FFFD.
+/// Replaces every maximal invalid part of the text by U+FFFD.
 inline std::string repair_utf8(std::string_view text) {
   std::string repaired;
   while (!text.empty()) {
@@ -54,8 +54,8 @@ inline std::string repair_utf8(std::string_view text) {
   return repaired;
 }
 
-/// How many bytes at the start are whole or hopeless: what a stream may print before the rest of a
-/// character comes.
+/// How many bytes at the start form whole characters or can never become one. A stream may print
+/// these before the rest of the last character arrives.
 inline std::size_t utf8_complete_prefix(std::string_view text) {
   std::size_t done = 0;
   while (done < text.size()) {

@@ -1,4 +1,5 @@
-/// Arguments of a call, and what built-ins need of the evaluator.
+/// Arguments of a call, and what built-ins need of the evaluator. All of it belongs to one
+/// rendering and to its thread.
 #pragma once
 
 #include <initializer_list>
@@ -13,6 +14,7 @@
 
 namespace qlora::jinja {
 
+/// What a call passes, as it stands in the template.
 struct Arguments {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;

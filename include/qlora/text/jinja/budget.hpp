@@ -7,6 +7,7 @@
 
 namespace qlora::jinja {
 
+/// The most that one rendering may use.
 struct Limits {
   std::size_t steps = 5'000'000;              ///< evaluations, and 16 bytes of text each
   std::size_t bytes = std::size_t{16} << 20;  ///< of one text
@@ -14,6 +15,7 @@ struct Limits {
   int depth = 400;  ///< of calls, blocks and expressions within each other
 };
 
+/// Counts what one rendering uses. It belongs to that rendering's thread.
 class Budget {
  public:
   explicit Budget(const Limits& limits) : limits_(limits), left_(limits.steps) {}

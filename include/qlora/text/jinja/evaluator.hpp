@@ -19,6 +19,7 @@
 
 namespace qlora::jinja {
 
+/// One rendering of one template. It belongs to one thread; other threads make their own.
 class Evaluator : public Machine {
  public:
   /// `now` gives the time that strftime_now writes.

@@ -19,6 +19,7 @@ struct TupleRules {
   bool in_parentheses = false;  ///< may be empty
 };
 
+/// The part of Parser that reads expressions. One thread uses an object at a time.
 class ExpressionParser {
  protected:
   explicit ExpressionParser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}

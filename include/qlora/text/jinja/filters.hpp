@@ -461,6 +461,7 @@ inline const std::unordered_map<std::string_view, FilterFunction>& all_filters()
 
 }  // namespace detail
 
+/// Whether apply_filter knows the name.
 inline bool knows_filter(std::string_view name) { return detail::all_filters().contains(name); }
 
 /// `subject|name(arguments)`. Throws Failure for a filter that is not known.

@@ -22,6 +22,7 @@ inline void set_attribute(Namespace& space, const std::string& name, const Value
   space.set(name, value);
 }
 
+/// The functions of one rendering. It belongs to that rendering's thread.
 class Globals {
  public:
   /// `now` gives the time that strftime_now writes.

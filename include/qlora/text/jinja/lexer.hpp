@@ -16,6 +16,7 @@
 
 namespace qlora::jinja {
 
+/// A piece of a template's source, and the line it stands on.
 struct Token {
   enum class Type : std::uint8_t {
     data,
@@ -37,6 +38,7 @@ struct Token {
   double real = 0;
 };
 
+/// Cuts one template's source into tokens. One thread uses an object at a time.
 class Lexer {
  public:
   explicit Lexer(std::string_view source) : source_(normal_newlines(repair_utf8(source))) {

@@ -12,6 +12,7 @@
 
 namespace qlora::jinja {
 
+/// One run of one `for`. It belongs to its rendering's thread.
 class Loop {
  public:
   /// `wanted` chooses items; without it all are.

@@ -13,6 +13,7 @@
 
 namespace qlora::jinja {
 
+/// Makes statements of one template's tokens. One thread uses an object at a time.
 class Parser : private ExpressionParser {
  public:
   explicit Parser(std::vector<Token> tokens) : ExpressionParser(std::move(tokens)) {}

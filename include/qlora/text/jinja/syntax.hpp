@@ -13,11 +13,13 @@
 namespace qlora::jinja {
 
 struct Expression;
+/// An expression that its parent owns.
 using ExpressionPtr = std::unique_ptr<Expression>;
 
 /// Expressions nest at most this deep.
 inline constexpr int most_depth = 200;
 
+/// A node of the tree of expressions. Nothing changes it after parsing.
 struct Expression {
   enum class Type : std::uint8_t {
     constant,
@@ -62,6 +64,7 @@ struct Expression {
 };
 
 struct Statement;
+/// Statements that run one after the other.
 using Body = std::vector<Statement>;
 
 /// The parameters of a macro or of a call block; defaults belong to the last of them.
@@ -74,6 +77,7 @@ struct Macro {
   bool takes_caller = false;                     ///< the body reads caller
 };
 
+/// A statement with the bodies in it. Nothing changes it after parsing.
 struct Statement {
   enum class Type : std::uint8_t {
     data,

@@ -29,6 +29,7 @@ struct Span {
 /// The origin of what a `{% generation %}` block wrote; it lies over other spans.
 inline constexpr int generation_origin = std::numeric_limits<int>::max();
 
+/// A text and, for its parts, the origin each came from.
 struct Text {
   std::string bytes;        ///< valid UTF-8
   std::vector<Span> spans;  ///< may overlap; what no span covers is the template's own
@@ -95,6 +96,7 @@ struct Character {
   std::size_t length = 1;
 };
 
+/// The character that begins at byte `at` of valid UTF-8.
 inline Character character_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) -> std::uint32_t {
     return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0;
@@ -118,6 +120,7 @@ inline std::string utf8_of(std::uint32_t point) {
           byte(0x80 | (point >> 6 & 0x3f)), byte(0x80 | (point & 0x3f))};
 }
 
+/// Whether the byte is one of a character's later ones in UTF-8.
 inline bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
 
 /// How many characters a valid text has.

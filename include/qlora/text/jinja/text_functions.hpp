@@ -12,8 +12,11 @@
 
 namespace qlora::jinja {
 
+/// Whether the byte is a letter of ASCII.
 inline bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+/// The capital of a small letter of ASCII; other bytes stay as they are.
 inline char upper_letter(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+/// The small letter of a capital of ASCII; other bytes stay as they are.
 inline char lower_letter(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 /// Throws Failure for a text with letters beyond ASCII that have case.
@@ -37,12 +40,15 @@ Text changed_case(Text text, std::string_view function, Change change) {
   }
   return text;
 }
+/// Python's str.upper, of texts that require_simple_case takes; so are the next ones.
 inline Text upper(Text text) {
   return changed_case(std::move(text), "upper", [](char c, char) { return upper_letter(c); });
 }
+/// Python's str.lower.
 inline Text lower(Text text) {
   return changed_case(std::move(text), "lower", [](char c, char) { return lower_letter(c); });
 }
+/// Python's str.capitalize.
 inline Text capitalize(Text text) {
   return changed_case(std::move(text), "capitalize", [first = true](char c, char) mutable {
     return std::exchange(first, false) ? upper_letter(c) : lower_letter(c);
@@ -59,6 +65,7 @@ inline Text title(Text text, bool filter) {
   });
 }
 
+/// Python's strip, lstrip and rstrip: removes white space, or the characters of the first argument.
 inline Text strip(const Text& text, const Given& given, bool left, bool right) {
   if (!given.has_value(0)) {
     const auto [begin, end] = stripped(text.bytes, nullptr, left, right);
@@ -162,6 +169,7 @@ inline std::vector<Value> split(const Text& text, const Text* separator, std::in
   return parts;
 }
 
+/// Python's str.splitlines.
 inline std::vector<Text> split_lines(const Text& text, bool keep_ends) {
   std::vector<Text> lines;
   std::size_t begin = 0;
@@ -179,6 +187,7 @@ inline std::vector<Text> split_lines(const Text& text, bool keep_ends) {
   return lines;
 }
 
+/// The items as texts, with `between` between them. Throws Failure beyond the budget.
 inline Text join(const std::vector<Value>& items, const Text& between, Budget& budget) {
   Text result;
   for (std::size_t i = 0; i < items.size(); ++i) {

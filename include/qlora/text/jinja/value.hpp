@@ -23,13 +23,15 @@
 
 namespace qlora::jinja {
 
-/// What goes wrong while a template is parsed or evaluated; Template gives it name and line.
+/// What goes wrong while a template is parsed or evaluated; Template adds the template's name and
+/// the line. Several threads may read one object.
 class Failure : public std::runtime_error {
  public:
   explicit Failure(const std::string& what, int at = 0) : std::runtime_error(what), line(at) {}
   int line;  ///< 0: not known yet
 };
 
+/// Throws Failure with the parts as its message unless `condition` holds.
 template <class... Parts>
 void expect(bool condition, const Parts&... parts) {
   if (!condition) throw Failure(message(parts...));
@@ -44,6 +46,7 @@ struct Callable;
 struct Macro;
 struct Scope;
 
+/// What a Value holds.
 enum class Kind : std::uint8_t {
   undefined,
   none,
@@ -62,11 +65,14 @@ enum class Kind : std::uint8_t {
 struct Undefined {
   std::shared_ptr<const std::string> why;
 };
+/// Python's None.
 struct None {};
 
 /// Values nest at most this deep.
 inline constexpr int most_nesting = 200;
 
+/// A value of Jinja's. Copies share lists, dictionaries and texts. A template's constants may be
+/// read by several threads; every other value belongs to the thread of the rendering that made it.
 class Value {
  public:
   Value() : storage_(Undefined{}) {}
@@ -145,6 +151,7 @@ class Value {
 /// What a sequence is in Python; an iterator is always true, has no length and is read once.
 enum class Flavour : std::uint8_t { list, tuple, range, keys, values, items, iterator };
 
+/// A sequence: which one of Python's, its flavour says.
 struct List {
   std::vector<Value> items;
   Flavour flavour = Flavour::list;
@@ -154,6 +161,7 @@ struct List {
   std::size_t left() const { return items.size() - taken; }
 };
 
+/// A dictionary; keys are looked for one after the other.
 struct Dict {
   std::vector<std::pair<Value, Value>> entries;  ///< in order of insertion
   int nesting = 1;
@@ -166,6 +174,7 @@ struct Dict {
   }
 };
 
+/// Jinja's namespace(): the one value whose attributes a template may set.
 struct Namespace {
   std::vector<std::pair<std::string, Value>> attributes;
 
@@ -195,6 +204,7 @@ struct Callable {
   std::weak_ptr<Scope> scope;
 };
 
+/// How deep values nest in this one: 0 for one that holds no other.
 inline int nesting_of(const Value& value) {
   if (value.is(Kind::list)) return value.list().nesting;
   if (value.is(Kind::dict)) return value.dict().nesting;
@@ -202,6 +212,7 @@ inline int nesting_of(const Value& value) {
   return 0;
 }
 
+/// A sequence of the items. Throws Failure where it would nest deeper than most_nesting.
 inline Value make_list(std::vector<Value> items, Flavour flavour) {
   auto list = std::make_shared<List>();
   for (const Value& item : items) list->nesting = std::max(list->nesting, 1 + nesting_of(item));
@@ -220,7 +231,8 @@ inline Value Value::iterator(std::vector<Value> items) {
   return make_list(std::move(items), Flavour::iterator);
 }
 
-/// A dictionary; a key that comes again replaces the value and keeps its place.
+/// Makes a dictionary; a key that comes again replaces the value and keeps its place. One thread
+/// uses an object at a time.
 class DictBuilder {
  public:
   void set(const Value& key, Value value) {

@@ -78,6 +78,7 @@ inline Text text_repr(const Text& text) {
   return result;
 }
 
+/// The value as Python's repr writes it.
 inline Text repr(const Value& value);
 
 namespace detail {
