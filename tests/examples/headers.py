@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 # How many there are of each kind. May grow, and is raised then; may not fall.
-FEWEST = {"headers": 122, "fragments": 2, "programs": 2, "device": 15}
+FEWEST = {"headers": 122, "fragments": 6, "programs": 3, "device": 15}
 
 root, side, command = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 here = pathlib.Path(__file__).parent
