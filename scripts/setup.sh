@@ -83,14 +83,13 @@ build_release() {
   cmake --build build
 }
 
-# A build of some folders' tests, run at once: NAME FOLDERS CMAKE_OPTIONS...
+# A build of some folders' tests, run at once: PRESET FOLDERS. The presets say what is special (CMakePresets.json).
 build_and_test() {
-  local name=$1 folders=$2
-  shift 2
-  step "build the tests of $folders: $name"
-  cmake -S . -B "build/$name" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DQLORA_BUILD_EXAMPLES=OFF -DQLORA_BUILD_BENCH=OFF \
-    -DQLORA_TEST_FOLDERS="$folders" "$@" >"build/$name-configure.log"
-  cmake --build "build/$name"
-  step "test $folders: $name"
-  ctest --test-dir "build/$name" --output-on-failure -j "$(nproc)"
+  local preset=$1 folders=$2
+  step "build the tests of $folders: $preset"
+  cmake --preset "$preset" -DQLORA_TEST_FOLDERS="$folders" >"build/$preset-configure.log" 2>&1 ||
+    { cat "build/$preset-configure.log" >&2; false; }
+  cmake --build --preset "$preset"
+  step "test $folders: $preset"
+  ctest --preset "$preset" -j "$(nproc)"
 }

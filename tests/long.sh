@@ -18,16 +18,14 @@ for part in $parts; do
   case $part in
     clang)
       step "build everything with clang 16, warnings are errors"
-      cmake -S . -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++-16 \
-        -DCMAKE_CXX_FLAGS=-Werror >build/clang-configure.log
-      cmake --build build/clang
+      cmake --preset clang >build/clang-configure.log
+      cmake --build --preset clang
       step "test with clang 16"
-      ctest --test-dir build/clang --output-on-failure -j "$(nproc)"
+      ctest --preset clang -j "$(nproc)"
       ;;
     tidy)
       step "clang-tidy"
-      cmake -S . -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++-16 \
-        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >build/clang-configure.log
+      cmake --preset clang >build/clang-configure.log
       printf '%s\n' examples/*.cpp bench/*/*.cpp | xargs -n 1 -P "$(nproc)" clang-tidy-16 --quiet -p build/clang
       ;;
     laws)
@@ -62,12 +60,11 @@ for part in $parts; do
       done
       ;;
     formats)
-      build_and_test v3-all "quant;linalg;memory;nn;optim" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
-      build_and_test plain-all "quant;linalg;nn;optim" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_NO_HIGHWAY"
+      build_and_test v3-all "quant;linalg;memory;nn;optim"
+      build_and_test plain-all "quant;linalg;nn;optim"
       ;;
     sanitize)
-      build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval" \
-        -DQLORA_SANITIZE=address,undefined -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
+      build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval"
       ;;
     cuda)
       step "every format's kernels for every architecture, and the tests for a device"

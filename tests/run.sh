@@ -21,22 +21,18 @@ if command -v nvcc >/dev/null && ! command -v nvdisasm >/dev/null; then
   "$data/venv/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 fi
 
-build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=ON
+# Warnings are errors here and in the presets below.
+build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=ON -DQLORA_WERROR=ON
 
-few="-O1 -g1 -DQLORA_TEST_FEW_FORMATS"
-build_and_test asan "quant;linalg;memory" -DQLORA_SANITIZE=address,undefined \
-  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
-# What the kernel orders for io_uring looks like races to the thread sanitizer.
-build_and_test tsan "core;memory;optim" -DCMAKE_CXX_COMPILER=clang++-16 -DQLORA_NO_URING=ON -DQLORA_SANITIZE=thread \
-  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
-build_and_test v3 "quant;linalg" -DQLORA_ARCH=x86-64-v3 -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
-build_and_test plain "quant;linalg" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few -DQLORA_NO_HIGHWAY"
-# The tests of memory for x86-64-v3 are run here: valgrind knows no AVX-512, and waits for ever where a thread waits in io_uring.
-build_and_test valgrind "memory" -DQLORA_ARCH=x86-64-v3 -DQLORA_NO_URING=ON -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="$few"
+build_and_test asan "quant;linalg;memory"
+build_and_test tsan "core;memory;optim"
+build_and_test v3 "quant;linalg"
+build_and_test plain "quant;linalg"
+build_and_test valgrind "memory"
 step "paged memory under valgrind"
 QLORA_LAW_MS=200 valgrind -q --error-exitcode=9 --fair-sched=yes --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite build/valgrind/tests/test_memory '~"resident memory stays below*"~[fork]'
-build_and_test fuzz "fuzz" -DCMAKE_CXX_COMPILER=clang++-16
+build_and_test fuzz "fuzz"
 
 step "test everything"
 ctest --test-dir build --output-on-failure -j "$(nproc)"
