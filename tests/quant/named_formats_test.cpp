@@ -43,6 +43,40 @@ float widest_error(const qlora::QuantizedMatrix<F>& w) {
   return widest;
 }
 
+// What storing the scale of a block may lose: `absmax` is the block's largest magnitude, `spread`
+// the matrix's.
+template <class Scale>
+struct ScaleLoss {  // half an ulp of a float16, or of its smallest number
+  static float of(float absmax, float) { return absmax * 2e-3f + 1e-7f; }
+};
+template <qlora::round_scale Rounding>
+struct ScaleLoss<qlora::PowerOfTwoScale<Rounding>> {  // rounded down, a quarter saturates
+  static float of(float absmax, float) { return absmax / 4; }
+};
+template <class T>
+struct ScaleLoss<qlora::TwoLevelScale<T>> {  // half an ulp of an E4M3, or of its smallest number
+  static float of(float absmax, float spread) { return absmax / 16 + spread / 448 / 512; }
+};
+template <class Map, int BlockSize, class Inner>
+struct ScaleLoss<qlora::DoubleQuant<Map, BlockSize, Inner>> {  // half a gap of the 8-bit map
+  static float of(float, float spread) { return spread * 0.9f / 64; }
+};
+template <class Inner>
+struct ScaleLoss<qlora::SignBit<Inner>> : ScaleLoss<Inner> {};
+
+// Whether blocks have a minimum, from which codes count upwards.
+template <class Scale>
+inline constexpr bool has_minimum = false;
+template <class T>
+inline constexpr bool has_minimum<qlora::AffineScale<T>> = true;
+
+template <class Scale>
+inline constexpr bool stores_halves = false;
+template <>
+inline constexpr bool stores_halves<qlora::FloatScale<qlora::float16>> = true;
+template <>
+inline constexpr bool stores_halves<qlora::AffineScale<qlora::float16>> = true;
+
 // Weights of a law's matrix. Scales in half precision get full blocks: that of a short one may be
 // so small that it underflows, where the laws do not hold.
 template <class F>
@@ -50,11 +84,10 @@ Index drawn_size(std::uint16_t drawn, Index most) {
   if constexpr (requires { typename F::wraps_a_format; }) {
     return drawn_size<typename F::wraps_a_format>(drawn, most);
   } else {
-    using Scale = typename F::ScaleType;
     const Index size = drawn % most + 1;
-    constexpr bool half = std::is_same_v<Scale, qlora::FloatScale<qlora::float16>> ||
-                          std::is_same_v<Scale, qlora::AffineScale<qlora::float16>>;
-    return half ? (size + F::block_size - 1) / F::block_size * F::block_size : size;
+    return stores_halves<typename F::ScaleType>
+               ? (size + F::block_size - 1) / F::block_size * F::block_size
+               : size;
   }
 }
 
@@ -92,22 +125,16 @@ TEST_CASE("every weight comes back within its codebook's gap times its scale, in
       const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 900), seed, 0.02);
       const auto whole = qlora::quantize<F>(x);
       const auto& w = packed(whole);
-      using P = typename std::remove_cvref_t<decltype(w)>::FormatType;
+      using Scale = typename std::remove_cvref_t<decltype(w)>::FormatType::ScaleType;
       const RowMatrixXf back = qlora::dequantize(whole);
       const auto view = w.view();
-      const float widest = std::is_same_v<F, qlora::Q4_1> ? 0.5f : widest_error(w);
+      const float widest = has_minimum<Scale> ? 0.5f : widest_error(w);
       for (Index begin = 0; begin < x.cols(); begin += F::block_size) {
         const Index n = std::min<Index>(F::block_size, x.cols() - begin);
         const float absmax = x.row(0).segment(begin, n).cwiseAbs().maxCoeff();
         const float stored = size_of(view.scale()(begin / F::block_size));
-        // What the scale lost counts fully at the codebook's end: nested scales lose up to a gap
-        // of the 8-bit map, halves and E4M3 an ulp; a power of two may saturate a quarter.
-        const float spread = x.cwiseAbs().maxCoeff();
-        constexpr bool nested = P::ScaleType::bits_per_scale < 16 && F::block_size == 64;
-        const float lost = std::is_same_v<F, qlora::MxFp4>   ? absmax / 4
-                           : std::is_same_v<F, qlora::NvFp4> ? absmax / 16 + spread / 448 / 512
-                           : nested                          ? spread * 0.9f / 64
-                                                             : absmax * 2e-3f + 1e-7f;
+        // What the scale lost counts fully at the codebook's end.
+        const float lost = ScaleLoss<Scale>::of(absmax, x.cwiseAbs().maxCoeff());
         RC_ASSERT((x - back).row(0).segment(begin, n).cwiseAbs().maxCoeff() <=
                   widest * stored + lost);
       }

@@ -3,15 +3,18 @@
 //
 //   law("the code of a decoded value is the code", [](std::uint8_t code) { RC_ASSERT(...); });
 //
-// QLORA_LAW_MS in the environment sets the budget of one law in milliseconds (500): when it is
-// spent the remaining cases of the law pass at once. RC_PARAMS sets RapidCheck's own numbers, such
-// as seed and max_success.
+// A law runs RapidCheck's 100 cases, or as many as its budget of 500 ms allows, but at least 10: a
+// slow machine makes a test longer and never weaker. QLORA_LAW_MS in the environment sets another
+// budget in milliseconds; one below 500 allows a single case too (valgrind, an emulator). Each law
+// prints how many cases ran. RC_PARAMS sets RapidCheck's own numbers, such as seed and max_success.
 #pragma once
 
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <iostream>
 #include <string>
 #include <utility>
 
@@ -19,18 +22,36 @@
 
 namespace test {
 
-inline std::chrono::milliseconds law_budget() {
-  const char* text = std::getenv("QLORA_LAW_MS");
-  return std::chrono::milliseconds(text ? std::atol(text) : 500);
+inline constexpr long usual_law_ms = 500;
+
+// How long a law goes on beyond its fewest cases, and how many those are.
+struct LawBudget {
+  std::chrono::milliseconds time{usual_law_ms};
+  int fewest = 10;
+};
+
+inline LawBudget law_budget() {
+  LawBudget budget;
+  if (const char* text = std::getenv("QLORA_LAW_MS")) {
+    const long ms = std::atol(text);
+    budget.time = std::chrono::milliseconds(ms);
+    if (ms < usual_law_ms) budget.fewest = 1;
+  }
+  budget.fewest = std::min(budget.fewest, rc::detail::configuration().testParams.maxSuccess);
+  return budget;
 }
 
 namespace detail {
 
+// Counts the cases that `ran`; those beyond the budget pass at once.
 template <class... Arguments, class Body>
-auto within_budget(void (Body::*)(Arguments...) const, Body body) {
-  const auto end = std::chrono::steady_clock::now() + law_budget();
-  return [body, end](Arguments... arguments) {
-    if (std::chrono::steady_clock::now() < end) body(std::move(arguments)...);
+auto within_budget(void (Body::*)(Arguments...) const, Body body, const LawBudget& budget,
+                   int& ran) {
+  const auto end = std::chrono::steady_clock::now() + budget.time;
+  return [body, end, fewest = budget.fewest, &ran](Arguments... arguments) {
+    if (ran >= fewest && std::chrono::steady_clock::now() >= end) return;
+    body(std::move(arguments)...);
+    ++ran;  // a case that RC_PRE discards or that fails is none
   };
 }
 
@@ -39,7 +60,9 @@ auto within_budget(void (Body::*)(Arguments...) const, Body body) {
 // `body` takes what RapidCheck makes; it draws the rest with `*rc::gen::...`.
 template <class Body>
 void law(const std::string& name, Body body) {
-  auto bounded = detail::within_budget(&Body::operator(), body);
+  const LawBudget budget = law_budget();
+  int ran = 0;
+  auto bounded = detail::within_budget(&Body::operator(), body, budget, ran);
   const auto result =
       rc::detail::checkTestable(std::move(bounded), rc::detail::TestMetadata{name, name},
                                 rc::detail::configuration().testParams);
@@ -47,6 +70,8 @@ void law(const std::string& name, Body body) {
   rc::detail::printResultMessage(result, text);
   INFO(name << ": " << text.str());
   REQUIRE(result.template is<rc::detail::SuccessResult>());
+  std::cout << "law '" << name << "': " << ran << " cases\n";
+  REQUIRE(ran >= budget.fewest);
 }
 
 }  // namespace test
