@@ -30,6 +30,8 @@ add_test(NAME "house: includes go only up the list of folders"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/include_direction.py ${PROJECT_SOURCE_DIR}/include/qlora)
 add_test(NAME "house: public declarations have doc comments"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/documented.py ${PROJECT_SOURCE_DIR}/include/qlora)
+add_test(NAME "house: what documents point to is there"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/documents.py ${PROJECT_SOURCE_DIR})
 add_test(NAME "house: clang-format leaves every file as it is"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/format.py ${PROJECT_SOURCE_DIR})
 set_tests_properties("house: clang-format leaves every file as it is" PROPERTIES SKIP_RETURN_CODE 77)
@@ -51,12 +53,16 @@ foreach(source ${refused})
     ${source} ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen_include})
 endforeach()
 
-# How others build with the library: the bare compiler, find_package, FetchContent, and what CMake says where something lacks.
+# How others build with the library: the bare compiler without a warning, find_package, FetchContent, and what CMake says where something lacks.
 foreach(way bare installed fetched configured)
   add_test(NAME "consumer: ${way}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/consumer/consumer.py ${way}
     ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
   set_tests_properties("consumer: ${way}" PROPERTIES TIMEOUT 600)
 endforeach()
+
+add_test(NAME "consumer: names beside Eigen's" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/consumer/names.py
+  ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
+set_tests_properties("consumer: names beside Eigen's" PROPERTIES TIMEOUT 600)
 
 add_test(NAME "consumer: the same bits whatever the compiler and its flags" COMMAND ${python}
   ${CMAKE_CURRENT_SOURCE_DIR}/consumer/same_bits.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})

@@ -3,6 +3,7 @@
     consumer.py bare|installed|fetched|configured REPOSITORY COMPILER EIGEN_INCLUDE_FOLDER
 """
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,10 @@ def fake_eigen(version):
 
 def check_configuring():
     said = install()
+    run("cmake", "-S", repository, "-B", folder / "kept", *generator, *nothing_built, "-DQLORA_INSTALL=OFF",
+        f"-DCMAKE_INSTALL_PREFIX={folder / 'nothing'}")
+    run("cmake", "--install", folder / "kept")
+    expect(not (folder / "nothing").exists(), "QLORA_INSTALL=OFF to install nothing", list((folder / "nothing").rglob("*")))
     expect("CMAKE_BUILD_TYPE is empty: Release is taken" in said, "a line about the empty build type", said)
     cache = (folder / "build/CMakeCache.txt").read_text()
     expect("CMAKE_BUILD_TYPE:STRING=Release\n" in cache, "the build type Release", cache)
@@ -85,9 +90,11 @@ with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     programs = []
     if way == "bare":
-        # No build system, and no library to link: io and text cost nothing that is not used.
-        run(compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-I", repository / "include", "-isystem", eigen,
-            source / "matrix.cpp", "-o", folder / "matrix")
+        # No build system, and no library to link: io and text cost nothing that is not used. No warning either, whatever is asked for.
+        strict = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-I", repository / "include", "-isystem", eigen)
+        run(compiler, "-std=c++20", "-O1", *strict, source / "matrix.cpp", "-o", folder / "matrix")
+        if clang := shutil.which("clang++-16") or shutil.which("clang++"):
+            run(clang, "-std=c++20", "-fsyntax-only", *strict, source / "matrix.cpp")
         programs = [folder / "matrix"]
     elif way == "configured":
         check_configuring()

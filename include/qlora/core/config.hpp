@@ -16,6 +16,11 @@
 #include "qlora needs C++20"  // is not there, which ends the compilation before pages of errors
 #endif
 
+#if !defined(__cpp_exceptions) && !defined(__EXCEPTIONS) && !defined(__CUDACC__)
+#error "qlora reports bad input by exceptions: compile without -fno-exceptions"
+#include "qlora needs exceptions"  // is not there, as above
+#endif
+
 #if defined(__FAST_MATH__) && !defined(QLORA_ALLOW_FAST_MATH)
 #error \
     "qlora: -ffast-math changes the bits of decoded weights; define QLORA_ALLOW_FAST_MATH to accept that"

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "qlora/core/config.hpp"
+
 namespace qlora {
 
 /// The base of everything this library throws on bad input.
