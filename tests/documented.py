@@ -1,9 +1,9 @@
 """Public declarations have a doc comment: every class, struct, enum, concept, function, alias and variable that stands in a namespace
-without "detail" in its name, in the folders that must be clean. Every public class says in its comment, or in the one that opens its
-header, what threads may do with it.
+without "detail" in its name, and every public member function of those classes, in the folders that must be clean. Every public class
+says in its comment, or in the one that opens its header, what threads may do with it.
 
-One comment serves overloads of one name, and aliases or variables of a group, that follow it without an empty line. Forward
-declarations, specializations, deduction guides, operators and friends need none.
+One comment serves overloads of one name, aliases or variables of a group, and members, that follow it without an empty line. Forward
+declarations, specializations, deduction guides, constructors, operators, overriders and friends need none.
 
     documented.py include/qlora [FOLDER ...]
 """
@@ -147,6 +147,43 @@ def declarations(source):
     return found
 
 
+def members(source, line):
+    """(name, first line, last line) of the public member functions of the class whose brace is on that line."""
+    code, found = blanked(source), []
+    at = code.index("{", sum(len(text) + 1 for text in source.splitlines()[:line - 1])) + 1
+    public = re.search(r"\b(class|struct)\b[^{;]*$", code[:at - 1])[1] == "struct"
+    start, round_depth = at, 0
+
+    def record(end):
+        head = code[start:end]
+        plain = without_templates(head)
+        known = kind_and_name(head) if public and "(" in plain else None
+        if known and known[0] == "function" and not re.search(r"=\s*(default|delete)\s*$|~|\(\*\w+\)|\bfriend\b|\boverride\b", head) and \
+                not re.match(r"(class|struct|enum|using|static_assert)\b", plain):
+            found.append((known[1], code.count("\n", 0, end - len(head.lstrip())) + 1, code.count("\n", 0, end) + 1))
+
+    while code[at] != "}":
+        letter = code[at]
+        round_depth += (letter in "([") - (letter in ")]")
+        if (access := re.match(r"(public|private|protected)\s*:(?!:)", code[at:])) and not re.match(r"[\w]", code[at - 1]):
+            public, at = access[1] == "public", at + access.end()
+            start = at
+            continue
+        if letter == "{":
+            end = group_end(code, at, "{", "}")
+            # A member that is initialized in a constructor's list has a comma or another brace behind its own.
+            if round_depth == 0 and code[end:].lstrip()[:1] not in (",", "{"):
+                record(at)
+                start = code.index(";", end) + 1 if code[end:].lstrip()[:1] == ";" else end
+            at = max(start, end)
+            continue
+        if letter == ";" and round_depth == 0:
+            record(at)
+            start = at + 1
+        at += 1
+    return found
+
+
 def opening_of(lines):
     return " ".join(line for line in lines[:next((i for i, line in enumerate(lines) if not line.startswith("///")), len(lines))])
 
@@ -166,8 +203,9 @@ def comment_above(lines, first):
 def problems_of(source):
     """(line, sentence) of what lacks, and how many declarations were looked at."""
     lines, problems, documented = source.splitlines(), [], set()
-    before = None
-    for kind, name, first, last, definition in (all_of_it := declarations(source)):
+    before, count = None, 0
+    for kind, name, first, last, definition in declarations(source):
+        count += 1
         comment = comment_above(lines, first)
         beside = any("///<" in line for line in lines[first - 1:last])
         group = before and before[2] and not any(not line.strip() for line in lines[before[3]:first - 1]) and \
@@ -179,9 +217,17 @@ def problems_of(source):
             problems.append((first, f"{kind} {name} has no doc comment"))
         if kind == "class" and not re.search(r"\bthread", comment + opening_of(lines), re.IGNORECASE):
             problems.append((first, f"class {name}: its comment does not say what threads may do with it"))
-        end = last
-        before = (kind, name, fine, end)
-    return problems, len(all_of_it)
+        before = (kind, name, fine, last)
+        if kind in ("class", "struct") and definition:
+            above = None
+            for member, begin, end in (all_members := members(source, last)):
+                follows = above and all(text.strip() for text in lines[above - 1:begin - 1])
+                if member != name and not comment_above(lines, begin) and not any("///<" in text for text in lines[begin - 1:end]) and not follows:
+                    problems.append((begin, f"{name}::{member} has no doc comment"))
+                elif member != name:
+                    above = end
+            count += len(all_members)
+    return problems, count
 
 
 SAMPLE = """/// Opens.
@@ -190,7 +236,25 @@ namespace a {
 class Known;
 struct Bare { int x; };
 /// Threads may share it.
-class Told : public Known { public: int f() { return 1; } };
+class Told : public Known {
+ public:
+  Told() : a_{1}, b_(2) {}
+  /// Known.
+  int f() { return 1; }
+  int g() const { return a_; }
+
+  int h(int x = 3) const;
+  template <class T>
+  void i(T t) {
+    if (t) j();
+  }
+  int value_ = {3};
+  void (*pointer)(int);
+
+ private:
+  void j();
+  int a_, b_;
+};
 /// Says nothing of them.
 class Untold {};
 /// One.
@@ -222,8 +286,8 @@ namespace detail { void hidden(); }
 
 
 def check_itself():
-    found = [sentence.split(":")[0].replace(" has no doc comment", "") for _, sentence in problems_of(SAMPLE)[0]]
-    expected = ["struct Bare", "class Untold", "function two", "function three", "concept Four", "using Seven", "variable nine"]
+    found = [re.sub(r": its comment.*| has no doc comment", "", sentence) for _, sentence in problems_of(SAMPLE)[0]]
+    expected = ["struct Bare", "Told::h", "Told::i", "class Untold", "function two", "function three", "concept Four", "using Seven", "variable nine"]
     assert found == expected, f"expected {expected}, found {found}"
 
 

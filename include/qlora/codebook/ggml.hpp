@@ -54,6 +54,7 @@ struct GgmlInt8 {
     return table;
   }();
   static constexpr float largest = 127;
+  /// Half-way between two codes, the one further from zero.
   static constexpr bool tie_goes_up(int lower, int) { return lower >= 128; }
 };
 

@@ -80,6 +80,7 @@ class WeightHistogram {
  public:
   explicit WeightHistogram(std::size_t bins) : weight_(bins, 0.0), sum_(bins, 0.0) {}
 
+  /// Adds a number in [-1, 1] with its weight; numbers outside count in the outermost bins.
   void add(float position, double weight) {
     const auto bins = static_cast<double>(weight_.size());
     const double place = (static_cast<double>(position) + 1) / 2 * bins;
@@ -87,6 +88,7 @@ class WeightHistogram {
     weight_[bin] += weight;
     sum_[bin] += weight * static_cast<double>(position);
   }
+  /// Adds another histogram, which must have as many bins.
   void add(const WeightHistogram& other) {
     for (std::size_t i = 0; i < weight_.size(); ++i) {
       weight_[i] += other.weight_[i];

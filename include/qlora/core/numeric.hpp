@@ -68,6 +68,7 @@ struct bfloat16 {
   QLORA_HD constexpr operator float() const {
     return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
   }
+  /// The number that has these bits.
   static QLORA_HD constexpr bfloat16 from_bits(std::uint16_t bits) {
     bfloat16 value;
     value.bits = bits;
@@ -126,6 +127,7 @@ struct float16 {
     return detail::float_from_float16_bits(bits);
 #endif
   }
+  /// The number that has these bits.
   static QLORA_HD constexpr float16 from_bits(std::uint16_t bits) {
     float16 value;
     value.bits = bits;
@@ -142,6 +144,7 @@ struct e8m0 {
     if (bits == 255) return __builtin_bit_cast(float, 0x7fc00000u);
     return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 23);
   }
+  /// The number that has these bits.
   static QLORA_HD constexpr e8m0 from_bits(std::uint8_t bits) { return {bits}; }
 };
 
@@ -175,6 +178,7 @@ struct e4m3 {
     const float value = rounded_product(static_cast<float>(size), 0.001953125f);
     return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, value));
   }
+  /// The number that has these bits.
   static QLORA_HD constexpr e4m3 from_bits(std::uint8_t bits) {
     e4m3 value;
     value.bits = bits;

@@ -60,6 +60,7 @@ struct AdapterConfig {
   Index rank_of(const std::string& module) const {
     return detail::of_module(rank_pattern, module, rank);
   }
+  /// The alpha of a module, likewise.
   double alpha_of(const std::string& module) const {
     return detail::of_module(alpha_pattern, module, alpha);
   }

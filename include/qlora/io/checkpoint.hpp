@@ -42,9 +42,11 @@ class Checkpoint {
     }
   }
 
+  /// The path, for messages.
   const std::string& name() const { return name_; }
   /// In order of their names.
   const std::vector<SafetensorsFile>& files() const { return files_; }
+  /// The names of all tensors, in order.
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     all.reserve(place_.size());
@@ -58,15 +60,19 @@ class Checkpoint {
     if (place == place_.end() || !place->first.starts_with(prefix)) return std::nullopt;
     return place->first;
   }
+  /// Whether there is a tensor of that name.
   bool has(const std::string& name) const { return place_.contains(name); }
   /// Throws FormatError when there is no such tensor.
   const SafeTensor& tensor(const std::string& name) const { return file_of(name).tensor(name); }
+  /// A matrix of F32, F16 or BF16 as floats; a vector is one row. Throws FormatError for another
+  /// tensor.
   RowMatrixXf dense(const std::string& name) const { return file_of(name).dense(name); }
   /// The file that holds a tensor and the tensor's name, for messages.
   std::string where(const std::string& name) const {
     return file_of(name).name() + ": tensor '" + name + "'";
   }
 
+  /// Gives the pages of all files back to the system.
   void release_pages() const {
     for (const auto& file : files_) file.file().release_pages();
   }

@@ -39,6 +39,7 @@ struct GgufTensor {
   std::uint32_t type = 0;
   std::span<const std::byte> bytes;
 
+  /// Rows of the matrix [rows, cols] that the tensor is read as, its columns, and their product.
   Index rows() const { return shape.size() < 2 ? 1 : size() / shape.back(); }
   Index cols() const { return shape.empty() ? 1 : shape.back(); }
   Index size() const {
@@ -114,6 +115,7 @@ class GgufFile {
     read_other_parts(path);
   }
 
+  /// The path of the first file, for messages.
   const std::string& name() const { return name_; }
   /// The file, or the files of a split model in order.
   const std::vector<MappedFile>& files() const { return files_; }
@@ -121,6 +123,7 @@ class GgufFile {
   void release_pages() const {
     for (const MappedFile& file : files_) file.release_pages();
   }
+  /// All tensors by name, of all files.
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
   /// Each key's kind and value as the bytes in the file, for copies that lose nothing. The keys
   /// that tell how a model was split are not among them.
@@ -165,6 +168,7 @@ class GgufFile {
   /// All keys and what kind of value each has.
   const std::map<std::string, GgufValue>& values() const { return values_; }
 
+  /// Whether there is a tensor of that name.
   bool has(const std::string& tensor) const { return tensors_.contains(tensor); }
 
   /// Throws FormatError when there is no such tensor.

@@ -68,6 +68,7 @@ class GgufKeys {
             *value),
         where(key));
   }
+  /// A number that is no truth value.
   double number(const std::string& key, std::optional<double> otherwise = {}) {
     const GgufValue* value = find_or_require(key, otherwise.has_value());
     if (!value) return *otherwise;
@@ -81,6 +82,7 @@ class GgufKeys {
         },
         *value);
   }
+  /// A text.
   std::string text(const std::string& key, std::optional<std::string> otherwise = {}) {
     const GgufValue* value = find_or_require(key, otherwise.has_value());
     if (!value) return *std::move(otherwise);

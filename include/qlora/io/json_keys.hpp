@@ -54,6 +54,7 @@ class JsonKeys {
       if (!value.is_null()) unread_.insert(key);
   }
 
+  /// The place of the object, for messages.
   const std::string& where() const { return where_; }
   /// The place of a key, for messages: "config.json: hidden_size".
   std::string where(std::string_view key) const { return where_ + ": " + std::string(key); }
@@ -75,18 +76,21 @@ class JsonKeys {
     const auto* value = find_or_require(key, otherwise.has_value());
     return value ? checked_size(whole_number(*value, where(key)), where(key)) : *otherwise;
   }
+  /// A number.
   double number(const std::string& key, std::optional<double> otherwise = {}) {
     const auto* value = find_or_require(key, otherwise.has_value());
     if (!value) return *otherwise;
     expect(value->is_number(), key, "a number", *value);
     return value->get<double>();
   }
+  /// True or false.
   bool flag(const std::string& key, std::optional<bool> otherwise = {}) {
     const auto* value = find_or_require(key, otherwise.has_value());
     if (!value) return *otherwise;
     expect(value->is_boolean(), key, "true or false", *value);
     return value->get<bool>();
   }
+  /// A text.
   std::string text(const std::string& key, std::optional<std::string> otherwise = {}) {
     const auto* value = find_or_require(key, otherwise.has_value());
     if (!value) return *otherwise;

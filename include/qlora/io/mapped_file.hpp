@@ -47,6 +47,7 @@ class MappedFile {
     if (data_) ::munmap(data_, size_);
   }
 
+  /// The whole file; valid as long as this object.
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
 
   /// Gives the pages back to the system; touching them reads the file again.

@@ -41,6 +41,7 @@ struct PackedState {
   std::string dtype = {};  ///< of the weight before: float32, bfloat16 or float16
   nlohmann::json json;     ///< all of it
 
+  /// The number of blocks that the weight has.
   Index blocks() const { return detail::block_count(rows * cols, block_size); }
 };
 

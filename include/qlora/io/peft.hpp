@@ -66,6 +66,7 @@ struct AdapterPair {
   RowMatrixXf b;      ///< [out, rank]
   std::string where;  ///< file and name of A, for messages
 
+  /// The rank of the adapter.
   Index rank() const { return a.rows(); }
 };
 

@@ -86,9 +86,12 @@ class SafetensorsFile {
     parse();
   }
 
+  /// All tensors by name.
   const std::map<std::string, SafeTensor>& tensors() const { return tensors_; }
+  /// The texts of `__metadata__`.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
+  /// Throws FormatError when there is no such tensor.
   const SafeTensor& tensor(const std::string& name) const {
     const auto place = tensors_.find(name);
     require<FormatError>(place != tensors_.end(), name_, ": expected the tensor '", name,
@@ -96,6 +99,7 @@ class SafetensorsFile {
     return place->second;
   }
 
+  /// Whether there is a tensor of that name.
   bool has(const std::string& name) const { return tensors_.contains(name); }
 
   /// A matrix of F32, F16 or BF16 as floats; a vector is one row.
@@ -103,7 +107,9 @@ class SafetensorsFile {
     return dense_of(tensor(name), name_ + ": tensor '" + name + "'");
   }
 
+  /// The path, for messages.
   const std::string& name() const { return name_; }
+  /// The map that the tensors' bytes are in.
   const MappedFile& file() const { return file_; }
 
  private:

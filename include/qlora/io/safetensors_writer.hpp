@@ -85,11 +85,13 @@ class SafetensorsWriter {
     end_ += size;
   }
 
+  /// The same for numbers, whose type says the dtype.
   template <class T>
   void add(const std::string& name, const std::vector<Index>& shape, std::span<const T> values) {
     static_assert(!safetensors_dtype<T>.empty(), "safetensors: this type has no name there");
     add(name, safetensors_dtype<T>, shape, std::as_bytes(values));
   }
+  /// The same for a matrix, as F32 [rows, cols].
   void add(const std::string& name, const RowMatrixXf& values) {
     add<float>(name, {values.rows(), values.cols()},
                {values.data(), static_cast<std::size_t>(values.size())});

@@ -18,6 +18,7 @@ class BackgroundThread {
  public:
   BackgroundThread() : thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
+  /// Adds a job behind those that are waiting.
   void submit(std::function<void()> job) {
     {
       const std::scoped_lock lock(mutex_);

@@ -114,6 +114,7 @@ class CudaManagedPager {
     }
     return at;
   }
+  /// Gives memory of `allocate` back; nothing of it may be pinned.
   void deallocate(void* at, std::size_t) noexcept {
     const std::scoped_lock lock(shared_->mutex);
     shared_->runtime.release(at);
@@ -147,6 +148,7 @@ class CudaManagedPager {
     ++shared_->counters.prefetched;
   }
 
+  /// The options, and what was counted so far.
   std::size_t extent_bytes() const { return shared_->options.extent_bytes; }
   std::size_t budget() const { return shared_->options.budget; }
   PagerCounters counters() const {

@@ -83,6 +83,7 @@ class FileStore {
   /// Whether io_uring does the work beside the caller; otherwise a thread does.
   bool uses_uring() const { return uring_ != nullptr; }
 
+  /// Reserves addresses and disk space. Throws IoError if the disk is full.
   Region reserve(std::size_t bytes) {
     std::string path = (directory_ / "qlora-paged-XXXXXX").string();
     const int file = mkostemp(path.data(), O_CLOEXEC);
@@ -102,6 +103,8 @@ class FileStore {
     return region;
   }
 
+  /// Reads an extent into memory. Throws IoError if the disk fails, now or in an earlier
+  /// write-back.
   void bring_in(const Region& region, std::size_t offset, std::size_t bytes, Access access) {
     // A write-back of these bytes that failed says so here.
     check(sync_file_range(region.file(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
@@ -144,6 +147,7 @@ class FileStore {
         });
   }
 
+  /// Begins to write an extent to the disk. Throws IoError if the system refuses.
   void write_back(const Region& region, std::size_t offset, std::size_t bytes) {
     check(sync_file_range(region.file(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
                           SYNC_FILE_RANGE_WRITE) == 0 ||
@@ -151,10 +155,12 @@ class FileStore {
           at(region, "write back", offset));
   }
 
+  /// Takes an extent's pages out of the process. Throws IoError if the system refuses.
   void drop(const Region& region, std::size_t offset, std::size_t bytes) {
     check(madvise(region.data() + offset, bytes, MADV_DONTNEED) == 0, at(region, "drop", offset));
   }
 
+  /// Waits until a region is on the disk. Throws IoError where it is not.
   void flush(const Region& region) {
     check(fdatasync(region.file()) == 0, "write back " + region.name());
   }
@@ -194,6 +200,7 @@ class FilePager {
     set_->deallocate(set_->allocate(1));
   }
 
+  /// These do what the members of ResidentSet do, and throw what they throw.
   void* allocate(std::size_t bytes) { return set_->allocate(bytes); }
   void deallocate(void* at, std::size_t) noexcept { set_->deallocate(at); }
   Pin pin(const void* at, std::size_t bytes, Access access = Access::write) {
@@ -207,6 +214,7 @@ class FilePager {
   void flush() { set_->flush(); }
   /// Whether io_uring does the work beside the caller; otherwise a thread does.
   bool uses_uring() const { return set_->store().uses_uring(); }
+  /// The options, and what was counted so far.
   std::size_t extent_bytes() const { return set_->options().extent_bytes; }
   std::size_t budget() const { return set_->options().budget; }
   std::size_t resident_bytes() const { return set_->resident_bytes(); }

@@ -46,6 +46,7 @@ class PagedAllocator {
       throw std::bad_array_new_length();
     return static_cast<T*>(pager_.allocate(count * sizeof(T)));
   }
+  /// Gives memory of `allocate` back.
   void deallocate(T* at, std::size_t count) noexcept { pager_.deallocate(at, count * sizeof(T)); }
 
   /// Fresh memory is zero already.
@@ -56,6 +57,7 @@ class PagedAllocator {
     ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
   }
 
+  /// The pager, which copies share.
   const P& pager() const { return pager_; }
   P& pager() { return pager_; }
 
@@ -73,6 +75,7 @@ template <Pager P>
 class PagerResource : public std::pmr::memory_resource {
  public:
   explicit PagerResource(P pager) : pager_(std::move(pager)) {}
+  /// The pager.
   const P& pager() const { return pager_; }
 
  private:

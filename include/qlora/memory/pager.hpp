@@ -39,6 +39,7 @@ struct PagerCounters {
   double stalled_seconds =
       0;  ///< time that pins waited, for prefetches and for what they brought in
 
+  /// The share of pins that found their extent resident; 1 before the first pin.
   double hit_rate() const {
     const Index all = hits + faults;
     return all > 0 ? static_cast<double>(hits) / static_cast<double>(all) : 1.0;
@@ -64,6 +65,7 @@ class HeapPager {
  public:
   struct Pin {};
 
+  /// What a Pager has to have, each as cheap as it can be. Throws std::bad_alloc.
   void* allocate(std::size_t bytes) {
     return std::memset(::operator new(bytes, alignment), 0, bytes);
   }

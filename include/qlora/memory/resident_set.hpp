@@ -119,15 +119,18 @@ class ResidentSet : public std::enable_shared_from_this<ResidentSet<Store>> {
   ResidentSet(const ResidentSet&) = delete;
   ResidentSet& operator=(const ResidentSet&) = delete;
 
+  /// What the set was made from.
   const ResidentOptions& options() const { return options_; }
   const Store& store() const { return store_; }
   /// Whether this is the process that made it.
   bool is_owner() const { return getpid() == owner_; }
+  /// What was counted so far.
   PagerCounters counters() const {
     require_owner();
     const std::scoped_lock lock(mutex_);
     return counters_;
   }
+  /// Bytes that are resident or on their way, in whole extents.
   std::size_t resident_bytes() const {
     require_owner();
     const std::scoped_lock lock(mutex_);
@@ -151,6 +154,7 @@ class ResidentSet : public std::enable_shared_from_this<ResidentSet<Store>> {
     return at;
   }
 
+  /// Gives memory of `allocate` back and waits for what the background does with it.
   void deallocate(void* at) noexcept {
     if (!is_owner()) return;
     std::unique_ptr<Region> gone;

@@ -168,6 +168,7 @@ class Uring {
 class Uring {
  public:
   using Done = std::function<void(int)>;
+  /// The same members, which do nothing.
   static std::unique_ptr<Uring> make() { return nullptr; }
   bool bring_in(int, std::size_t, void*, std::size_t, int, const Done&) { return false; }
   bool write_back(int, std::size_t, std::size_t, const Done&) { return false; }

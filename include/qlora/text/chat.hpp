@@ -30,6 +30,7 @@ struct Chat {
   Json variables = Json::object();  ///< more of what the template reads: enable_thinking, ...
   std::vector<bool> trains = {};    ///< by message, whether it may count; empty: all may
 
+  /// Whether message number `message` may be trained on.
   bool is_trained(std::size_t message) const { return trains.empty() || trains.at(message); }
 };
 

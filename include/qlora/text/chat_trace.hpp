@@ -33,6 +33,7 @@ struct SpecialMatch {
 /// once.
 class SpecialTokens {
  public:
+  /// Adds a token; an empty text, or one that is there already, changes nothing.
   void add(const std::string& text, Token id) {
     if (text.empty() || !ids_.emplace(text, id).second) return;
     auto& sizes = sizes_by_first_[text[0]];
@@ -110,8 +111,9 @@ class ChatTrace {
     return places_[message].range;
   }
 
-  /// Whether the template writes a message's calls of tools, and the tools themselves.
+  /// Whether the template writes a message's calls of tools.
   bool writes_calls(std::size_t message) const { return places_[message].calls; }
+  /// Whether the template writes the list of tools.
   bool writes_tools() const { return writes_tools_; }
 
   /// What stands between `at` and the messages before, and the messages behind; `message` itself

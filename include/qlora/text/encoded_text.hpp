@@ -13,6 +13,7 @@ struct EncodedText {
   std::vector<Token> ids;
   std::vector<std::uint8_t> counted;
 
+  /// Adds a token, and whether it is a target of the loss.
   void push(Token id, bool counts) {
     ids.push_back(id);
     counted.push_back(counts ? 1 : 0);

@@ -51,6 +51,7 @@ class Template {
     }
   }
 
+  /// What stands before the line in messages.
   const std::string& name() const { return name_; }
   /// Whether the template marks what the model wrote by `{% generation %}`.
   bool has_generation() const { return has_generation_; }

@@ -56,16 +56,18 @@ class Tokenizer {
     for (const auto& [left, right] : data.merges) add_merge(data.name, left, right);
   }
 
+  /// The number of ids, those without a token included.
   Index size() const { return static_cast<Index>(pieces_.size()); }
+  /// The token that ends a sequence, if the tokenizer has one.
   std::optional<Token> end_of_sequence() const { return end_; }
 
   /// Whether this id ends an answer: it ends the sequence, or the model's files name it as an end.
   bool is_end(Token id) const { return std::find(ends_.begin(), ends_.end(), id) != ends_.end(); }
   /// All ids for which is_end holds.
   const std::vector<Token>& ends() const { return ends_; }
-  /// What encode_document puts before a text and after it; mostly nothing, or the token that begins
-  /// a sequence.
+  /// What encode_document puts before a text; mostly nothing, or the token that begins a sequence.
   const std::vector<Token>& before_text() const { return before_; }
+  /// What encode_document puts after a text; mostly nothing.
   const std::vector<Token>& after_text() const { return after_; }
 
   /// The id of a special token. Throws FormatError when there is none of that text.

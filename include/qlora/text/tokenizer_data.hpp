@@ -41,6 +41,7 @@ struct TokenizerData {
                          [](const AddedToken& token, Token wanted) { return token.id < wanted; });
     return place != added.end() && place->id == id ? &*place : nullptr;
   }
+  /// Whether the id is an added token that is special.
   bool is_special(Token id) const {
     const AddedToken* token = find_added(id);
     return token != nullptr && token->special;

@@ -41,6 +41,7 @@ class Given {
     }
   }
 
+  /// Whether the parameter was given, and whether it is something else than none.
   bool has(std::size_t i) const { return values_[i].has_value(); }
   bool has_value(std::size_t i) const { return has(i) && !values_[i]->is(Kind::none); }
 
@@ -49,6 +50,8 @@ class Given {
     expect(has(i), "'", function_, "': the argument '", parameters_[i], "' is missing");
     return *values_[i];
   }
+  /// The parameter as true or false, a whole number or a text, if it was given. Throws Failure for
+  /// another kind.
   bool flag(std::size_t i, bool otherwise) const { return has(i) ? value(i).truth() : otherwise; }
   std::int64_t whole(std::size_t i, std::int64_t otherwise) const {
     if (!has(i)) return otherwise;
@@ -77,6 +80,7 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
   virtual ~Machine() = default;
 
+  /// What the rendering may still use, and filters and tests by their names.
   virtual Budget& budget() = 0;
   virtual Value filter(const std::string& name, const Value& subject, const Arguments& rest) = 0;
   virtual bool test(const std::string& name, const Value& subject, const Arguments& rest) = 0;

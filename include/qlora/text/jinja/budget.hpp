@@ -37,6 +37,7 @@ class Budget {
            " items");
     spend(size * count);
   }
+  /// The limits that it was made with.
   const Limits& limits() const { return limits_; }
 
  private:

@@ -49,6 +49,7 @@ class Globals {
     return Value::undefined(message("'", name, "' is undefined"));
   }
 
+  /// What the function of that name returns. Throws Failure for wrong arguments.
   Value call(const std::string& name, const Arguments& arguments) {
     if (name == "range") return range(Given(arguments, name, {"start", "stop", "step"}));
     if (name == "raise_exception")

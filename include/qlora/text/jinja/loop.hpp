@@ -27,6 +27,7 @@ class Loop {
     ++index_;
     return true;
   }
+  /// The item that the loop is at.
   const Value& current() const { return *current_; }
   /// The number of the current item, from 0.
   std::size_t index() const { return index_ - 1; }

@@ -16,12 +16,14 @@ struct Scope {
   std::shared_ptr<Scope> outer;
   std::vector<std::pair<std::string, Value>> variables;
 
+  /// The variable of that name, of this block or of one around it; null without one.
   Value* find(std::string_view name) {
     for (Scope* scope = this; scope != nullptr; scope = scope->outer.get())
       for (auto& [known, value] : scope->variables)
         if (known == name) return &value;
     return nullptr;
   }
+  /// Sets a variable of this block.
   void set(const std::string& name, Value value) {
     for (auto& [known, old] : variables)
       if (known == name) {

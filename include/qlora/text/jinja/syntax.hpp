@@ -54,6 +54,7 @@ struct Expression {
   std::vector<std::string> names;  ///< keywords belong to the last parts
   ExpressionPtr spread, spread_named;
 
+  /// Adds a part.
   void add(ExpressionPtr part) {
     if (part) {
       depth = std::max(depth, part->depth + 1);

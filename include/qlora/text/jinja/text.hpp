@@ -47,6 +47,7 @@ struct Text {
     return result;
   }
 
+  /// Bytes, and whether there are none.
   std::size_t size() const { return bytes.size(); }
   bool empty() const { return bytes.empty(); }
 
@@ -81,6 +82,7 @@ struct Text {
     bytes += other;
   }
 
+  /// Says that bytes [begin, end) came from `origin`.
   void mark(std::size_t begin, std::size_t end, int origin) {
     if (!spans.empty() && spans.back().origin == origin && spans.back().end == begin) {
       spans.back().end = end;

@@ -90,6 +90,7 @@ class Value {
   Value(std::shared_ptr<Loop> loop) : storage_(std::move(loop)) {}
   Value(std::shared_ptr<const Callable> callable) : storage_(std::move(callable)) {}
 
+  /// Values that no constructor makes.
   static Value undefined(std::string why) {
     Value value;
     value.storage_ = Undefined{std::make_shared<const std::string>(std::move(why))};
@@ -100,12 +101,14 @@ class Value {
   static Value tuple(std::vector<Value> items);
   static Value iterator(std::vector<Value> items);
 
+  /// What the value is; booleans count as numbers, as in Python.
   Kind kind() const { return static_cast<Kind>(storage_.index()); }
   bool is(Kind kind) const { return this->kind() == kind; }
   bool is_text() const { return is(Kind::text); }
   bool is_number() const { return is(Kind::boolean) || is(Kind::integer) || is(Kind::real); }
   bool is_whole() const { return is(Kind::boolean) || is(Kind::integer); }
 
+  /// What the value holds, which must be of that kind.
   bool boolean() const { return std::get<bool>(storage_); }
   const Text& text() const { return *std::get<std::shared_ptr<const Text>>(storage_); }
   const List& list() const { return *std::get<std::shared_ptr<const List>>(storage_); }
@@ -119,9 +122,11 @@ class Value {
   std::int64_t whole() const {
     return is(Kind::boolean) ? (boolean() ? 1 : 0) : std::get<std::int64_t>(storage_);
   }
+  /// Any number as a double.
   double real() const {
     return is(Kind::real) ? std::get<double>(storage_) : static_cast<double>(whole());
   }
+  /// The address of what copies share; null where nothing is shared.
   const void* identity() const {
     return std::visit(
         [](const auto& stored) -> const void* {
@@ -137,6 +142,7 @@ class Value {
     return text ? *text : "a value is undefined";
   }
 
+  /// Python's truth of the value.
   bool truth() const;
   /// Python's name of the type.
   std::string type() const;
@@ -158,6 +164,7 @@ struct List {
   mutable std::size_t taken = 0;  ///< of an iterator
   int nesting = 1;
 
+  /// How many items an iterator has not given yet.
   std::size_t left() const { return items.size() - taken; }
 };
 
@@ -166,6 +173,7 @@ struct Dict {
   std::vector<std::pair<Value, Value>> entries;  ///< in order of insertion
   int nesting = 1;
 
+  /// The value of a key; null without it.
   const Value* find(const Value& key) const;
   const Value* find(std::string_view key) const {
     for (const auto& [name, value] : entries)
@@ -178,11 +186,13 @@ struct Dict {
 struct Namespace {
   std::vector<std::pair<std::string, Value>> attributes;
 
+  /// The value of an attribute; null without it.
   const Value* find(std::string_view name) const {
     for (const auto& [key, value] : attributes)
       if (key == name) return &value;
     return nullptr;
   }
+  /// Sets an attribute.
   void set(const std::string& name, Value value) {
     for (auto& [key, old] : attributes)
       if (key == name) {
@@ -235,6 +245,8 @@ inline Value Value::iterator(std::vector<Value> items) {
 /// uses an object at a time.
 class DictBuilder {
  public:
+  /// Adds a key, or sets it anew. Throws Failure for a key that is no text, number or none, and
+  /// beyond most_nesting.
   void set(const Value& key, Value value) {
     expect(key.is_text() || key.is_number() || key.is(Kind::none), "a ", key.type(),
            " as a key is not supported");
@@ -247,9 +259,11 @@ class DictBuilder {
       }
     dict_->entries.emplace_back(key, std::move(value));
   }
+  /// The number of keys, and the dictionary, after which this is empty.
   std::size_t size() const { return dict_->entries.size(); }
   Value value() { return Value(std::shared_ptr<const Dict>(std::move(dict_))); }
 
+  /// Whether Python takes two keys for the same.
   static bool same(const Value& a, const Value& b) {
     if (a.is_text() && b.is_text()) return a.text().bytes == b.text().bytes;
     if (a.is_number() && b.is_number()) {
