@@ -60,12 +60,11 @@ int main(int argc, char** argv) {
     const std::vector<float> ones(static_cast<std::size_t>(cols), 1.f);
     x.upload(ones.data(), cols);
     const auto product = [&] {
+      using qlora::cuda::Gemv, qlora::cuda::Reads;
       if (qlora::cuda::reads_by_words(w.view())) {
-        device.launch(
-            qlora::cuda::Gemv<Format, float, float, 1, true>{w.view(), x.data(), y.data()});
+        device.launch(Gemv<Format, float, float, 1, Reads::words>{w.view(), x.data(), y.data()});
       } else {
-        device.launch(
-            qlora::cuda::Gemv<Format, float, float, 1, false>{w.view(), x.data(), y.data()});
+        device.launch(Gemv<Format, float, float, 1, Reads::weights>{w.view(), x.data(), y.data()});
       }
     };
     product();

@@ -30,11 +30,11 @@ devices = {"A100": (80, 108, 1.41, 2039, 312), "H100": (90, 132, 1.83, 3350, 989
 packed = 4 + 8 / 64 + 32 / (64 * 256)  # bits a weight of nf4-dq
 ours = {
     "dequantize": (r"run<Dequantize<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16", 256, 8, r"STG\.E\.128", 2),
-    "gemv, 1 row": (r"run<Gemv<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 1, true", 128, 64, "FFMA", 0),
-    "gemv, 8 rows": (r"run<Gemv<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 8, true", 128, 64, "FFMA", 0),
-    "gemm, 128 x 128": (r"run<PackedProduct<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 128, 128, true, false", 256,
+    "gemv, 1 row": (r"run<Gemv<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 1, \(Reads\)0", 128, 64, "FFMA", 0),
+    "gemv, 8 rows": (r"run<Gemv<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 8, \(Reads\)0", 128, 64, "FFMA", 0),
+    "forward product, 128 x 128": (r"run<detail::PackedProduct<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 128, 128, \(Reads\)0, \(Side\)0", 256,
                         16, "HMMA", 0),
-    "gemm transposed": (r"run<PackedProduct<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 128, 128, true, true", 256,
+    "backward product": (r"run<detail::PackedProduct<BlockFormat<NormalFloat<4.*DoubleQuant.*bfloat16, bfloat16, 128, 128, \(Reads\)0, \(Side\)1", 256,
                         16, "HMMA", 0),
 }
 # A thread of kDequantizeBlockwise<T, 512, 64, 8> stores weight by weight; one of gemm_4bit_simt 32 codes; the 128 x 128 x 64 product has
@@ -43,7 +43,7 @@ theirs = {
     "dequantize": (r"kDequantizeBlockwise<__nv_bfloat16, 512, 64, 8, 2>", 64, 1, "STG", 2),
     "gemv, 1 row": (r"gemm_4bit_simt<__nv_bfloat16, 1>", 128, 32, "HFMA2", 0),
     "gemv, 8 rows": (r"gemm_4bit_simt<__nv_bfloat16, 8>", 128, 32, "HFMA2", 0),
-    "gemm, 128 x 128": (r"gemm_4bit_sm80_m16n8k16<__nv_bfloat16, 128, 128, 64>", 256, 32, "HMMA", 0),
+    "forward product, 128 x 128": (r"gemm_4bit_sm80_m16n8k16<__nv_bfloat16, 128, 128, 64>", 256, 32, "HMMA", 0),
 }
 
 
@@ -101,10 +101,10 @@ def bound(device, what, m, rows, cols, tokens):
     _, multiprocessors, clock, bandwidth, flops = devices[device]
     weights = rows * cols
     memory = weights * (packed / 8 + m["beside"]) / bandwidth / 1e3
-    repeats = max(1, tokens // 128) if "gemm" in what else 1
+    repeats = max(1, tokens // 128) if "product" in what else 1
     issue = weights * repeats * m["instructions"] / 32 / (4 * multiprocessors * clock * 1e3)
     needs = {"memory": memory, "instructions": issue}
-    if "gemm" in what:
+    if "product" in what:
         needs["tensor cores"] = 2 * weights * tokens / flops / 1e6
     most = max(needs, key=needs.get)
     return needs[most], most

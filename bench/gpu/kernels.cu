@@ -111,15 +111,15 @@ void products(Report& report, const char* format, const Turns<F>& w, Index rows,
   const auto run = [&](auto small, auto large) {
     tokens <= 32 ? device.launch(small) : device.launch(large);
   };
-  report.time("gemm", what, bytes, flops, [&](int i) {
+  report.time("forward product", what, bytes, flops, [&](int i) {
     const Output<X> out{y.data(), tokens, rows};
-    run(Gemm<F, X, X, 32, 64, true>{w[i], x.data(), out, forward},
-        Gemm<F, X, X, 128, 128, true>{w[i], x.data(), out, forward});
+    run(ForwardProduct<F, X, X, 32, 64, Reads::words>{w[i], x.data(), out, forward},
+        ForwardProduct<F, X, X, 128, 128, Reads::words>{w[i], x.data(), out, forward});
   });
-  report.time("gemm transposed", what, bytes, flops, [&](int i) {
+  report.time("backward product", what, bytes, flops, [&](int i) {
     const Output<X> out{dx.data(), tokens, cols};
-    run(GemmTransposed<F, X, X, 32, 64, true>{w[i], dy.data(), out, backward},
-        GemmTransposed<F, X, X, 128, 128, true>{w[i], dy.data(), out, backward});
+    run(BackwardProduct<F, X, X, 32, 64, Reads::words>{w[i], dy.data(), out, backward},
+        BackwardProduct<F, X, X, 128, 128, Reads::words>{w[i], dy.data(), out, backward});
   });
 }
 
@@ -136,10 +136,10 @@ void weights(Report& report, const char* format, Index rows, Index cols) {
   const auto x = uniform<bfloat16>(device, 8 * cols, 1, 2);
   bench::Buffer<bfloat16> y(device, 8 * rows);
   report.time("gemv", shape_text(format, rows, cols, 1), w.bytes(), 2 * size, [&](int i) {
-    device.launch(Gemv<F, bfloat16, bfloat16, 1, true>{w[i], x.data(), y.data()});
+    device.launch(Gemv<F, bfloat16, bfloat16, 1, Reads::words>{w[i], x.data(), y.data()});
   });
   report.time("gemv", shape_text(format, rows, cols, 8), w.bytes(), 16 * size, [&](int i) {
-    device.launch(Gemv<F, bfloat16, bfloat16, 8, true>{w[i], x.data(), y.data()});
+    device.launch(Gemv<F, bfloat16, bfloat16, 8, Reads::words>{w[i], x.data(), y.data()});
   });
   const std::vector<Index> all{16, 64, 256, 2048}, few{32};
   for (const Index tokens : report.options.small ? few : all)

@@ -74,16 +74,16 @@ def kernels(path):
             flops = 2 * size * tokens
             case = f"{name}, {tokens} tokens"
             us = microseconds(lambda i: bnb.matmul_4bit(x, packed[i % turns][0].t(), quant_state=packed[i % turns][1]))
-            add(path, peer="bitsandbytes", kernel="gemv" if tokens <= 8 else "gemm", case=case, us=us, bytes=0, flops=flops)
+            add(path, peer="bitsandbytes", kernel="gemv" if tokens <= 8 else "forward product", case=case, us=us, bytes=0, flops=flops)
             if tokens > 8:
                 us = microseconds(lambda i: dy @ dequantize_4bit(*packed[i % turns]).to(dy.dtype))
-                add(path, peer="bitsandbytes", kernel="gemm transposed", case=case, us=us, bytes=0, flops=flops)
+                add(path, peer="bitsandbytes", kernel="backward product", case=case, us=us, bytes=0, flops=flops)
             copies = [dense.clone() for _ in range(max(1, int(256e6 / (2 * size)) + 1))]
             us = microseconds(lambda i: F.linear(x, copies[i % len(copies)]))
-            add(path, peer="torch bfloat16", kernel="gemv" if tokens <= 8 else "gemm", case=case, us=us, bytes=0, flops=flops)
+            add(path, peer="torch bfloat16", kernel="gemv" if tokens <= 8 else "forward product", case=case, us=us, bytes=0, flops=flops)
             if tokens > 8:
                 us = microseconds(lambda i: dy @ copies[i % len(copies)])
-                add(path, peer="torch bfloat16", kernel="gemm transposed", case=case, us=us, bytes=0, flops=flops)
+                add(path, peer="torch bfloat16", kernel="backward product", case=case, us=us, bytes=0, flops=flops)
             del copies
     for heads, kv_heads, width, tokens in ((32, 32, 128, 2048), (9, 3, 64, 2048)):
         q = torch.randn(1, heads, tokens, width, device="cuda", dtype=torch.bfloat16, requires_grad=True)

@@ -30,9 +30,9 @@ int main(int, char** argv) {
   else if (what == "encode")
     measured([&] { w = qlora::quantize<qlora::Nf4Dq>(dense); });
   else if (what == "gemv" || what == "y")
-    measured([&] { qlora::multiply_transposed<float>(x, w.view(), y); });
+    measured([&] { qlora::forward_product<float>(x, w.view(), y); });
   else if (what == "dx")
-    measured([&] { qlora::multiply<float>(dy, w.view(), dx); });
+    measured([&] { qlora::backward_product<float>(dy, w.view(), dx); });
   else
     return std::fprintf(stderr, "expected decode, encode, gemv, y or dx\n"), 2;
 }

@@ -44,8 +44,8 @@ int main() {
   for (const Index tokens : {1, 4, 16, 64}) {
     const RowMatrixXf x = RowMatrixXf::Random(tokens, size);
     RowMatrixXf y(tokens, size), z(tokens, size);
-    const double forward = least([&] { qlora::multiply_transposed<float>(x, view, y); });
-    const double backward = least([&] { qlora::multiply<float>(x, view, y); });
+    const double forward = least([&] { qlora::forward_product<float>(x, view, y); });
+    const double backward = least([&] { qlora::backward_product<float>(x, view, y); });
     const double dense_forward = least([&] {
       if (tokens == 1) {
         z.transpose().noalias() = dense * x.transpose();

@@ -62,12 +62,11 @@ void forward(benchmark::State& state) {
   const RowMatrixXf x = RowMatrixXf::Random(tokens, cols);
   RowMatrixXf y(tokens, rows);
   for (auto _ : state) {
-    if constexpr (way == Way::nested) qlora::multiply_transposed<float>(x, w.nested.view(), y);
-    if constexpr (way == Way::plain) qlora::multiply_transposed<float>(x, w.plain.view(), y);
+    if constexpr (way == Way::nested) qlora::forward_product<float>(x, w.nested.view(), y);
+    if constexpr (way == Way::plain) qlora::forward_product<float>(x, w.plain.view(), y);
     if constexpr (way == Way::rounded)
-      qlora::multiply_transposed<float>(x, w.nested.view(), y,
-                                        {.compute = qlora::Compute::bfloat16});
-    if constexpr (way == Way::dense) qlora::multiply_transposed<float>(x, w.dense, y);
+      qlora::forward_product<float>(x, w.nested.view(), y, {.compute = qlora::Compute::bfloat16});
+    if constexpr (way == Way::dense) qlora::forward_product<float>(x, w.dense, y);
     if constexpr (way == Way::eigen) y.noalias() = x * w.dense.transpose();
     benchmark::ClobberMemory();
   }
@@ -81,11 +80,12 @@ void backward(benchmark::State& state) {
   const RowMatrixXf dy = RowMatrixXf::Random(tokens, rows);
   RowMatrixXf dx(tokens, cols);
   for (auto _ : state) {
-    if constexpr (way == Way::nested) qlora::multiply<float>(dy, w.nested.view(), dx);
-    if constexpr (way == Way::plain) qlora::multiply<float>(dy, w.plain.view(), dx);
+    if constexpr (way == Way::nested) qlora::backward_product<float>(dy, w.nested.view(), dx);
+    if constexpr (way == Way::plain) qlora::backward_product<float>(dy, w.plain.view(), dx);
     if constexpr (way == Way::rounded)
-      qlora::multiply<float>(dy, w.nested.view(), dx, {.compute = qlora::Compute::bfloat16});
-    if constexpr (way == Way::dense) qlora::multiply<float>(dy, w.dense, dx);
+      qlora::backward_product<float>(dy, w.nested.view(), dx,
+                                     {.compute = qlora::Compute::bfloat16});
+    if constexpr (way == Way::dense) qlora::backward_product<float>(dy, w.dense, dx);
     if constexpr (way == Way::eigen) dx.noalias() = dy * w.dense;
     benchmark::ClobberMemory();
   }

@@ -6,6 +6,7 @@
 #include "support/law.hpp"
 
 using qlora::Index;
+using qlora::cuda::Reads;
 
 namespace {
 
@@ -50,24 +51,24 @@ void compare(const Case& c) {
         expected.require_near(y.data()[t * out + o], in + c.rank);
       }
   };
-  const auto both = [&]<bool ByWords>() {
+  const auto both = [&]<Reads How>() {
     product(
         c.cols, c.rows,
         [&](const X* x, const qlora::cuda::Output<Y>& out) {
-          return qlora::cuda::Gemm<F, X, Y, 32, 64, ByWords>{there.view, x, out};
+          return qlora::cuda::ForwardProduct<F, X, Y, 32, 64, How>{there.view, x, out};
         },
         [&](Index o, Index k) { return weight(o, k); });
     product(
         c.rows, c.cols,
         [&](const X* x, const qlora::cuda::Output<Y>& out) {
-          return qlora::cuda::GemmTransposed<F, X, Y, 32, 64, ByWords>{there.view, x, out};
+          return qlora::cuda::BackwardProduct<F, X, Y, 32, 64, How>{there.view, x, out};
         },
         [&](Index o, Index k) { return weight(k, o); });
   };
-  both.template operator()<false>();
+  both.template operator()<Reads::weights>();
   if constexpr (qlora::cuda::has_words<F>) {
     if (qlora::cuda::reads_by_words(there.view) && c.offset == 0 && c.rows % 8 == 0)
-      both.template operator()<true>();
+      both.template operator()<Reads::words>();
   }
 }
 
@@ -80,8 +81,8 @@ TEMPLATE_TEST_CASE("both products of packed weights, every format", "", QLORA_TE
 }
 
 TEST_CASE("products of random shapes, with and without words") {
-  test::law("gemm", [](std::uint8_t tokens, std::uint8_t rows, std::uint8_t cols,
-                       std::uint8_t more) {
+  test::law("products of packed weights", [](std::uint8_t tokens, std::uint8_t rows,
+                                             std::uint8_t cols, std::uint8_t more) {
     const bool by_words = more % 2 == 0;
     compare<qlora::Nf4Dq, qlora::bfloat16, float>({.tokens = tokens % 40,
                                                    .rows = by_words ? rows % 20 * 8 : rows % 90,
@@ -123,8 +124,8 @@ TEST_CASE("the large tiles give what the small ones do") {
   using B = qlora::bfloat16;
   const Output<float> forward{nullptr, 130, 256}, backward{nullptr, 130, 128};
   // Every number is summed in the same order whatever the tile.
-  REQUIRE(run(Gemm<F, B, float, 128, 128, true>{{}, nullptr, forward}, x) ==
-          run(Gemm<F, B, float, 32, 64, true>{{}, nullptr, forward}, x));
-  REQUIRE(run(GemmTransposed<F, B, float, 128, 128, true>{{}, nullptr, backward}, dy) ==
-          run(GemmTransposed<F, B, float, 32, 64, true>{{}, nullptr, backward}, dy));
+  REQUIRE(run(ForwardProduct<F, B, float, 128, 128, Reads::words>{{}, nullptr, forward}, x) ==
+          run(ForwardProduct<F, B, float, 32, 64, Reads::words>{{}, nullptr, forward}, x));
+  REQUIRE(run(BackwardProduct<F, B, float, 128, 128, Reads::words>{{}, nullptr, backward}, dy) ==
+          run(BackwardProduct<F, B, float, 32, 64, Reads::words>{{}, nullptr, backward}, dy));
 }

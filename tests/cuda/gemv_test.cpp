@@ -5,6 +5,7 @@
 #include "support/law.hpp"
 
 using qlora::Index;
+using qlora::cuda::Reads;
 
 namespace {
 
@@ -39,13 +40,13 @@ void compare(Index rows, Index cols, std::size_t offset, bool with_low_rank) {
     if constexpr (qlora::cuda::has_words<F>) {
       if (by_words)
         run(there.view, there.codes.span(),
-            qlora::cuda::Gemv<F, X, Y, Batch, true>{there.view, x.data(), y.data()});
+            qlora::cuda::Gemv<F, X, Y, Batch, Reads::words>{there.view, x.data(), y.data()});
     }
     run(there.view, there.codes.span(),
-        qlora::cuda::Gemv<F, X, Y, Batch, false>{there.view, x.data(), y.data()});
+        qlora::cuda::Gemv<F, X, Y, Batch, Reads::weights>{there.view, x.data(), y.data()});
   } else {
     run(w.view(), w.rest().codes(),
-        qlora::cuda::Gemv<F, X, Y, Batch, false>{w.view(), x.data(), y.data()});
+        qlora::cuda::Gemv<F, X, Y, Batch, Reads::weights>{w.view(), x.data(), y.data()});
   }
 }
 

@@ -21,13 +21,13 @@ using Ternary32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float
 #define QLORA_KERNEL(...) \
   template __global__ void qlora::cuda::run(const __grid_constant__ __VA_ARGS__);
 
-#define QLORA_PRODUCTS(Format, X, Y)                         \
-  QLORA_KERNEL(Gemv<Format, X, Y, 1, true>)                  \
-  QLORA_KERNEL(Gemv<Format, X, Y, 8, true>)                  \
-  QLORA_KERNEL(Gemm<Format, X, Y, 32, 64, true>)             \
-  QLORA_KERNEL(Gemm<Format, X, Y, 128, 128, true>)           \
-  QLORA_KERNEL(GemmTransposed<Format, X, Y, 32, 64, true>)   \
-  QLORA_KERNEL(GemmTransposed<Format, X, Y, 128, 128, true>) \
+#define QLORA_PRODUCTS(Format, X, Y)                                  \
+  QLORA_KERNEL(Gemv<Format, X, Y, 1, Reads::words>)                   \
+  QLORA_KERNEL(Gemv<Format, X, Y, 8, Reads::words>)                   \
+  QLORA_KERNEL(ForwardProduct<Format, X, Y, 32, 64, Reads::words>)    \
+  QLORA_KERNEL(ForwardProduct<Format, X, Y, 128, 128, Reads::words>)  \
+  QLORA_KERNEL(BackwardProduct<Format, X, Y, 32, 64, Reads::words>)   \
+  QLORA_KERNEL(BackwardProduct<Format, X, Y, 128, 128, Reads::words>) \
   QLORA_KERNEL(Dequantize<Format, X>)
 
 using namespace qlora::cuda;
@@ -36,10 +36,10 @@ using qlora::bfloat16, qlora::MxFp4, qlora::Nf4Dq;
 QLORA_PRODUCTS(Nf4Dq, bfloat16, bfloat16)
 QLORA_PRODUCTS(MxFp4, bfloat16, bfloat16)
 QLORA_PRODUCTS(Ternary32, bfloat16, bfloat16)
-QLORA_KERNEL(Gemm<Nf4Dq, float, float, 128, 128, true>)
-QLORA_KERNEL(Gemm<Nf4Dq, float, float, 32, 64, false>)
-QLORA_KERNEL(GemmTransposed<Nf4Dq, float, float, 32, 64, false>)
-QLORA_KERNEL(Gemv<Nf4Dq, float, float, 1, false>)
+QLORA_KERNEL(ForwardProduct<Nf4Dq, float, float, 128, 128, Reads::words>)
+QLORA_KERNEL(ForwardProduct<Nf4Dq, float, float, 32, 64, Reads::weights>)
+QLORA_KERNEL(BackwardProduct<Nf4Dq, float, float, 32, 64, Reads::weights>)
+QLORA_KERNEL(Gemv<Nf4Dq, float, float, 1, Reads::weights>)
 QLORA_KERNEL(EmbeddingForward<Nf4Dq>)
 QLORA_KERNEL(QuantizeBlocks<Nf4Dq, bfloat16>)
 QLORA_KERNEL(QuantizeBlocks<Ternary32, float>)

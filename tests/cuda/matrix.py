@@ -15,14 +15,14 @@ architectures = sys.argv[2:] or ["75", "80", "90", "100", "120"]
 formats = ["Nf4", "Nf4Dq", "Nf4Dq2", "Fp4", "Fp4Dq", "Fp4E2M1", "Fp4E3M0", "Int4Block", "Int4Full", "Af4", "Bof4", "Bof4S", "Bof4SOpq",
            "Learned4", "Nf3", "Nf2", "Nf8", "MxFp4", "NvFp4", "Q4_0", "Q4_1", "Q8_0", "Iq4Nl"]
 types = ["float", "qlora::float16", "qlora::bfloat16"]
-products = ["Gemv<F, T, T, 1, words>", "Gemv<F, T, T, 8, words>", "Gemm<F, T, T, 32, 64, words>", "Gemm<F, T, T, 128, 128, words>",
-            "GemmTransposed<F, T, T, 32, 64, words>", "GemmTransposed<F, T, T, 128, 128, words>", "Dequantize<F, T>"]
+products = ["Gemv<F, T, T, 1, reads>", "Gemv<F, T, T, 8, reads>", "ForwardProduct<F, T, T, 32, 64, reads>", "ForwardProduct<F, T, T, 128, 128, reads>",
+            "BackwardProduct<F, T, T, 32, 64, reads>", "BackwardProduct<F, T, T, 128, 128, reads>", "Dequantize<F, T>"]
 
 
 def source(name, number):
     lines = ["#include <qlora/cuda/dequantize.hpp>", "#include <qlora/cuda/gemm.hpp>", "#include <qlora/quant/named_formats.hpp>",
              "using namespace qlora::cuda;", f"using F = qlora::{name};", f"using T = {number};",
-             "inline constexpr bool words = has_words<F>;"]
+             "inline constexpr Reads reads = has_words<F> ? Reads::words : Reads::weights;"]
     lines += [f"template __global__ void qlora::cuda::run(const __grid_constant__ {product});" for product in products]
     return "\n".join(lines) + "\n"
 

@@ -34,20 +34,21 @@ TEMPLATE_TEST_CASE("products in tiles are as exact as float sums of rounded fact
     WARN("skipped: the system does not grant AMX");
     return;
   }
-  test::law("x Wᵀ and dy W", [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out,
-                                std::uint8_t in) {
-    const Index n = tokens % 70, rows = out % 200 + 1, cols = in % 200 + 1;
-    const test::PackedProducts<TestType> products(n, rows, cols, seed, 0.05,
-                                                  qlora::Compute::bfloat16);
-    const auto view = products.w.view();
-    const qlora::detail::WeightRef weight(view);
-    RowMatrixXf y(n, rows), dx(n, cols);
-    qlora::detail::blocked_multiply_transposed<qlora::detail::AmxBfloat16, float>(products.x,
-                                                                                  weight, y);
-    qlora::detail::blocked_multiply<qlora::detail::AmxBfloat16, float>(products.dy, weight, dx);
-    const auto error = products.error_of(y, dx);
-    if (!error.empty()) RC_FAIL(error);
-  });
+  test::law("x Wᵀ and dy W",
+            [](std::uint64_t seed, std::uint8_t tokens, std::uint8_t out, std::uint8_t in) {
+              const Index n = tokens % 70, rows = out % 200 + 1, cols = in % 200 + 1;
+              const test::PackedProducts<TestType> products(n, rows, cols, seed, 0.05,
+                                                            qlora::Compute::bfloat16);
+              const auto view = products.w.view();
+              const qlora::detail::WeightRef weight(view);
+              RowMatrixXf y(n, rows), dx(n, cols);
+              qlora::detail::blocked_forward_product<qlora::detail::AmxBfloat16, float>(products.x,
+                                                                                        weight, y);
+              qlora::detail::blocked_backward_product<qlora::detail::AmxBfloat16, float>(
+                  products.dy, weight, dx);
+              const auto error = products.error_of(y, dx);
+              if (!error.empty()) RC_FAIL(error);
+            });
 }
 
 TEST_CASE("a depth of several blocks of tiles, with everything that is added") {
@@ -61,7 +62,7 @@ TEST_CASE("a depth of several blocks of tiles, with everything that is added") {
   const RowMatrixXd expected =
       test::rounded_to_bfloat16(x) * test::rounded_to_bfloat16(qlora::dequantize(w)).transpose() +
       2 * y.cast<double>() + 0.5 * low.cast<double>() * b.transpose().cast<double>();
-  qlora::detail::blocked_multiply_transposed<qlora::detail::AmxBfloat16, float>(
+  qlora::detail::blocked_forward_product<qlora::detail::AmxBfloat16, float>(
       x, qlora::detail::WeightRef(view), y, {.beta = 2, .low_rank = {&low, &b, 0.5f}});
   REQUIRE((y.cast<double>() - expected).norm() < 1e-5 * expected.norm());
 }

@@ -68,7 +68,7 @@ TEST_CASE("NaN and infinity pass through bfloat16 products") {
     for (const float bad : {nan, infinity, -infinity}) {
       RowMatrixXf x = test::normal_matrix(tokens, 64, 2), y(tokens, 40);
       x(1, 63) = bad;
-      qlora::multiply_transposed<float>(x, w.view(), y, {.compute = Compute::bfloat16});
+      qlora::forward_product<float>(x, w.view(), y, {.compute = Compute::bfloat16});
       const RowMatrixXf dense = x * qlora::dequantize(w).transpose();
       for (Index i = 0; i < y.size(); ++i) {
         REQUIRE(std::isnan(y.data()[i]) == std::isnan(dense.data()[i]));
@@ -91,8 +91,8 @@ TEST_CASE("activations may be stored in bfloat16") {
       return numbers;
     };
     RowMatrixXf y(tokens, 70), dx(tokens, 90);
-    qlora::multiply_transposed<bfloat16>(stored(x), w.view(), y);
-    qlora::multiply<bfloat16>(stored(dy), w.view(), dx);
+    qlora::forward_product<bfloat16>(stored(x), w.view(), y);
+    qlora::backward_product<bfloat16>(stored(dy), w.view(), dx);
     REQUIRE(test::product_error(test::rounded_to_bfloat16(x), dense.transpose(), y) == "");
     REQUIRE(test::product_error(test::rounded_to_bfloat16(dy), dense, dx) == "");
   }

@@ -17,10 +17,10 @@ TEST_CASE("every dense product is what its formula says") {
                                 x = test::normal_matrix<double>(n, cols, seed + 1);
               const RowMatrixXd dy = test::normal_matrix<double>(n, rows, seed + 2);
               RowMatrixXd y(n, rows), dx(n, cols), more = dy, dmore = x, grad = w;
-              qlora::multiply_transposed<double>(x, w, y);
-              qlora::multiply<double>(dy, w, dx);
-              qlora::multiply_transposed<double>(x, w, more, {.beta = 0.5});
-              qlora::multiply<double>(dy, w, dmore, {.beta = 0.5});
+              qlora::forward_product<double>(x, w, y);
+              qlora::backward_product<double>(dy, w, dx);
+              qlora::forward_product<double>(x, w, more, {.beta = 0.5});
+              qlora::backward_product<double>(dy, w, dmore, {.beta = 0.5});
               qlora::accumulate_outer<double>(dy, x, grad, 0.5);
               const auto close = [](const RowMatrixXd& a, const RowMatrixXd& b) {
                 return (a - b).norm() <= 1e-12 * (1 + b.norm());
@@ -43,10 +43,10 @@ TEST_CASE("dense products in float are as exact as float sums are") {
         RowMatrixXf y(n, rows), dx(n, cols), more = RowMatrixXf::Zero(n, rows),
                                              dmore = RowMatrixXf::Zero(n, cols),
                                              grad = RowMatrixXf::Zero(rows, cols);
-        qlora::multiply_transposed<float>(x, w, y);
-        qlora::multiply<float>(dy, w, dx);
-        qlora::multiply_transposed<float>(x, w, more, {.beta = 1});
-        qlora::multiply<float>(dy, w, dmore, {.beta = 1});
+        qlora::forward_product<float>(x, w, y);
+        qlora::backward_product<float>(dy, w, dx);
+        qlora::forward_product<float>(x, w, more, {.beta = 1});
+        qlora::backward_product<float>(dy, w, dmore, {.beta = 1});
         qlora::accumulate_outer<float>(dy, x, grad, 0.5f);
         const RowMatrixXd wd = w.cast<double>(), xd = x.cast<double>(), dyd = dy.cast<double>();
         for (const auto& error :
@@ -60,7 +60,7 @@ TEST_CASE("dense products in float are as exact as float sums are") {
 TEST_CASE("sums are added to what was there, in parts of larger matrices") {
   const RowMatrixXf x = test::normal_matrix(70, 40, 1), w = test::normal_matrix(25, 40, 2);
   RowMatrixXf whole = RowMatrixXf::Ones(70, 60);
-  qlora::multiply_transposed<float>(x, w, whole.middleCols(20, 25), {.beta = 1});
+  qlora::forward_product<float>(x, w, whole.middleCols(20, 25), {.beta = 1});
   REQUIRE((whole.middleCols(20, 25) - RowMatrixXf::Ones(70, 25) - x * w.transpose()).norm() <
           1e-3f);
   REQUIRE(whole.leftCols(20) == RowMatrixXf::Ones(70, 20));
@@ -69,20 +69,20 @@ TEST_CASE("sums are added to what was there, in parts of larger matrices") {
 
 TEST_CASE("an empty depth gives zeros, and adds nothing") {
   RowMatrixXf y = RowMatrixXf::Ones(20, 30), dx = RowMatrixXf::Ones(20, 30);
-  qlora::multiply_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y, {.beta = 1});
-  qlora::multiply<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx, {.beta = 1});
+  qlora::forward_product<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y, {.beta = 1});
+  qlora::backward_product<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx, {.beta = 1});
   REQUIRE(y == RowMatrixXf::Ones(20, 30));
   REQUIRE(dx == RowMatrixXf::Ones(20, 30));
-  qlora::multiply_transposed<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y);
-  qlora::multiply<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx);
+  qlora::forward_product<float>(RowMatrixXf(20, 0), RowMatrixXf(30, 0), y);
+  qlora::backward_product<float>(RowMatrixXf(20, 0), RowMatrixXf(0, 30), dx);
   REQUIRE(y.isZero(0));
   REQUIRE(dx.isZero(0));
 }
 
 TEST_CASE("dense products refuse shapes that do not fit") {
   RowMatrixXf y(2, 3), w(3, 4), grad(3, 4);
-  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf(2, 5), w, y), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf(2, 4), w, y), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::forward_product<float>(RowMatrixXf(2, 5), w, y), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::backward_product<float>(RowMatrixXf(2, 4), w, y), qlora::ShapeError);
   REQUIRE_THROWS_AS(qlora::accumulate_outer<float>(RowMatrixXf(2, 3), RowMatrixXf(1, 4), grad, 1.f),
                     qlora::ShapeError);
 }
@@ -95,8 +95,8 @@ TEST_CASE("the order of sums does not depend on which thread runs what") {
                       dy = test::normal_matrix(90, rows, 3);
     const auto products = [&] {
       RowMatrixXf y(90, rows), dx(90, 130), grad = RowMatrixXf::Zero(rows, 130);
-      qlora::multiply_transposed<float>(x, w, y);
-      qlora::multiply<float>(dy, w, dx);
+      qlora::forward_product<float>(x, w, y);
+      qlora::backward_product<float>(dy, w, dx);
       qlora::accumulate_outer<float>(dy, x, grad, 1.f);
       RowMatrixXf all(y.size() + dx.size() + grad.size(), 1);
       all << y.reshaped<Eigen::RowMajor>(), dx.reshaped<Eigen::RowMajor>(),

@@ -29,8 +29,8 @@ TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are"
 TEST_CASE("empty matrices give empty or zero products") {
   const auto none = qlora::quantize<qlora::Nf4>(RowMatrixXf(0, 64));
   RowMatrixXf y(3, 0), dx = RowMatrixXf::Ones(3, 64);
-  qlora::multiply_transposed<float>(RowMatrixXf::Ones(3, 64), none.view(), y);
-  qlora::multiply<float>(RowMatrixXf(3, 0), none.view(), dx);
+  qlora::forward_product<float>(RowMatrixXf::Ones(3, 64), none.view(), y);
+  qlora::backward_product<float>(RowMatrixXf(3, 0), none.view(), dx);
   REQUIRE(dx.isZero(0));
 }
 
@@ -42,7 +42,7 @@ TEST_CASE("NaN and infinity in activations pass through as in the dense product"
     for (const float bad : {nan, infinity, -infinity}) {
       RowMatrixXf x = test::normal_matrix(tokens, 70, 2), y(tokens, 40);
       x(1, 69) = bad;
-      qlora::multiply_transposed<float>(x, w.view(), y);
+      qlora::forward_product<float>(x, w.view(), y);
       const RowMatrixXf dense = x * qlora::dequantize(w).transpose();
       for (Index i = 0; i < y.size(); ++i) {
         REQUIRE(std::isnan(y.data()[i]) == std::isnan(dense.data()[i]));
@@ -58,12 +58,12 @@ TEST_CASE("one and many threads give the same bits") {
                       dy = test::normal_matrix(tokens, 213, 3);
     const auto [y1, y4] = test::with_one_and_four_threads([&] {
       RowMatrixXf y(tokens, 213);
-      qlora::multiply_transposed<float>(x, w.view(), y);
+      qlora::forward_product<float>(x, w.view(), y);
       return y;
     });
     const auto [dx1, dx4] = test::with_one_and_four_threads([&] {
       RowMatrixXf dx(tokens, 190);
-      qlora::multiply<float>(dy, w.view(), dx);
+      qlora::backward_product<float>(dy, w.view(), dx);
       return dx;
     });
     REQUIRE(test::same_bits(y1, y4));
@@ -74,9 +74,9 @@ TEST_CASE("one and many threads give the same bits") {
 TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
   const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 16, 1));
   RowMatrixXf y = RowMatrixXf::Constant(2, 8, 3.f);
-  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(RowMatrixXf::Ones(2, 15), w.view(), y),
+  REQUIRE_THROWS_AS(qlora::forward_product<float>(RowMatrixXf::Ones(2, 15), w.view(), y),
                     qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::multiply<float>(RowMatrixXf::Ones(2, 8), w.view(), y),
+  REQUIRE_THROWS_AS(qlora::backward_product<float>(RowMatrixXf::Ones(2, 8), w.view(), y),
                     qlora::ShapeError);
   REQUIRE(y == RowMatrixXf::Constant(2, 8, 3.f));
 }
@@ -100,9 +100,10 @@ TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::Nf4, qlo
               dy(inputs.data(), size(tokens, rows)), y(size(tokens, rows)), dx(size(tokens, cols));
           using Map = Eigen::Map<RowMatrixXf>;
           Map y_map(y.data(), tokens, rows), dx_map(dx.data(), tokens, cols);
-          qlora::multiply_transposed<float>(Map(x.data(), tokens, cols), view, y_map,
-                                            {.compute = compute});
-          qlora::multiply<float>(Map(dy.data(), tokens, rows), view, dx_map, {.compute = compute});
+          qlora::forward_product<float>(Map(x.data(), tokens, cols), view, y_map,
+                                        {.compute = compute});
+          qlora::backward_product<float>(Map(dy.data(), tokens, rows), view, dx_map,
+                                         {.compute = compute});
           REQUIRE(y_map.allFinite());
           REQUIRE(dx_map.allFinite());
         }
@@ -114,8 +115,8 @@ TEST_CASE("the whole matrix is never dense in memory") {
   const auto w = qlora::quantize<qlora::Nf4>(RowMatrixXf::Ones(rows, cols));
   const RowMatrixXf x = RowMatrixXf::Ones(16, cols), dy = RowMatrixXf::Ones(16, rows);
   RowMatrixXf y = RowMatrixXf::Zero(16, rows), dx = RowMatrixXf::Zero(16, cols);
-  REQUIRE(test::peak_growth_mib([&] { qlora::multiply_transposed<float>(x, w.view(), y); }) < 16);
-  REQUIRE(test::peak_growth_mib([&] { qlora::multiply<float>(dy, w.view(), dx); }) < 16);
+  REQUIRE(test::peak_growth_mib([&] { qlora::forward_product<float>(x, w.view(), y); }) < 16);
+  REQUIRE(test::peak_growth_mib([&] { qlora::backward_product<float>(dy, w.view(), dx); }) < 16);
   REQUIRE(y(0, 0) == cols);
   REQUIRE(dx(0, 0) == rows);
 }

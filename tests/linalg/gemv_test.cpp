@@ -41,7 +41,7 @@ TEST_CASE("rows of x may stand apart in memory") {
   const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(10, 30, 1));
   const RowMatrixXf wide = test::normal_matrix(2, 90, 2);
   RowMatrixXf y(2, 10), expected(2, 10);
-  qlora::multiply_transposed<float>(wide.middleCols(30, 30), w.view(), y);
-  qlora::multiply_transposed<float>(RowMatrixXf(wide.middleCols(30, 30)), w.view(), expected);
+  qlora::forward_product<float>(wide.middleCols(30, 30), w.view(), y);
+  qlora::forward_product<float>(RowMatrixXf(wide.middleCols(30, 30)), w.view(), expected);
   REQUIRE(test::same_bits(y, expected));
 }

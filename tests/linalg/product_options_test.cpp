@@ -78,10 +78,10 @@ TEMPLATE_TEST_CASE("products add what was there, a bias and an adapter's share",
           compute == Compute::float32 || std::is_same_v<TestType, double> ? 1e-6 : 5e-3;
       Everything<TestType> packed(tokens), plain(tokens);
       const RowMatrixXd y = packed.expected_y(exact), dx = packed.expected_dx(exact);
-      qlora::multiply_transposed<TestType>(packed.x, w.view(), packed.y, packed.forward(compute));
-      qlora::multiply<TestType>(packed.dy, w.view(), packed.dx, packed.backward(compute));
-      qlora::multiply_transposed<TestType>(plain.x, dense, plain.y, plain.forward(compute));
-      qlora::multiply<TestType>(plain.dy, dense, plain.dx, plain.backward(compute));
+      qlora::forward_product<TestType>(packed.x, w.view(), packed.y, packed.forward(compute));
+      qlora::backward_product<TestType>(packed.dy, w.view(), packed.dx, packed.backward(compute));
+      qlora::forward_product<TestType>(plain.x, dense, plain.y, plain.forward(compute));
+      qlora::backward_product<TestType>(plain.dy, dense, plain.dx, plain.backward(compute));
       REQUIRE(close(packed.y, y, error));
       REQUIRE(close(packed.dx, dx, error));
       REQUIRE(close(plain.y, y, error));
@@ -96,8 +96,8 @@ TEST_CASE("without beta the output is not read") {
     const auto nan = std::numeric_limits<float>::quiet_NaN();
     RowMatrix<float> y = RowMatrix<float>::Constant(tokens, 64, nan),
                      dx = RowMatrix<float>::Constant(tokens, 128, nan);
-    qlora::multiply_transposed<float>(test::normal_matrix(tokens, 128, 2), w.view(), y);
-    qlora::multiply<float>(test::normal_matrix(tokens, 64, 3), w.view(), dx);
+    qlora::forward_product<float>(test::normal_matrix(tokens, 128, 2), w.view(), y);
+    qlora::backward_product<float>(test::normal_matrix(tokens, 64, 3), w.view(), dx);
     REQUIRE(y.allFinite());
     REQUIRE(dx.allFinite());
   }
@@ -109,10 +109,10 @@ TEST_CASE("what is added must fit") {
   const RowMatrix<float> x = RowMatrix<float>::Ones(2, 16), left = RowMatrix<float>::Ones(2, 3),
                          right = RowMatrix<float>::Ones(8, 4);
   const Vector<float> bias = Vector<float>::Ones(7);
-  REQUIRE_THROWS_AS(qlora::multiply_transposed<float>(x, w.view(), y, {.bias = &bias}),
+  REQUIRE_THROWS_AS(qlora::forward_product<float>(x, w.view(), y, {.bias = &bias}),
                     qlora::ShapeError);
   REQUIRE_THROWS_AS(
-      qlora::multiply_transposed<float>(x, w.view(), y, {.low_rank = {&left, &right, 1.f}}),
+      qlora::forward_product<float>(x, w.view(), y, {.low_rank = {&left, &right, 1.f}}),
       qlora::ShapeError);
   REQUIRE(y == RowMatrix<float>::Ones(2, 8));
 }

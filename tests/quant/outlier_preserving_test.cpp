@@ -69,7 +69,7 @@ TEST_CASE("single weights, ranges and products see the outliers") {
     }
   const RowMatrixXf a = test::normal_matrix(6, 37, 6);
   RowMatrixXf y(6, 13);
-  qlora::multiply_transposed<float>(a, w.view(), y);
+  qlora::forward_product<float>(a, w.view(), y);
   REQUIRE((y - a * back.transpose()).norm() < 1e-4f);
 }
 

@@ -136,8 +136,8 @@ TEST_CASE("a run-time codebook of the user's own: codes, decoding, products") {
   REQUIRE(w.bytes() == static_cast<Index>(w.codes().size()) + w.scale().bytes() + rows * 4);
   const RowMatrixXf input = test::normal_matrix(9, cols, 6);
   RowMatrixXf y(9, rows), dx(9, cols);
-  qlora::multiply_transposed<float>(input, view, y);
-  qlora::multiply<float>(y, view, dx);
+  qlora::forward_product<float>(input, view, y);
+  qlora::backward_product<float>(y, view, dx);
   REQUIRE((y - input * back.transpose()).norm() <= 1e-4f * y.norm());
   REQUIRE((dx - y * back).norm() <= 1e-4f * dx.norm());
   steps.step.pop_back();

@@ -27,12 +27,12 @@ struct PackedProducts {
 
   qlora::RowMatrixXf y() const {
     qlora::RowMatrixXf result(x.rows(), w.rows());
-    qlora::multiply_transposed<float>(x, w.view(), result, {.compute = compute});
+    qlora::forward_product<float>(x, w.view(), result, {.compute = compute});
     return result;
   }
   qlora::RowMatrixXf dx() const {
     qlora::RowMatrixXf result(dy.rows(), w.cols());
-    qlora::multiply<float>(dy, w.view(), result, {.compute = compute});
+    qlora::backward_product<float>(dy, w.view(), result, {.compute = compute});
     return result;
   }
 

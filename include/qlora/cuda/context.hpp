@@ -21,6 +21,11 @@ namespace qlora::cuda {
 
 inline constexpr int warp_size = 32;
 
+/// The numbers that kernels read and write in global memory.
+template <class T>
+concept DeviceNumber =
+    std::same_as<T, float> || std::same_as<T, float16> || std::same_as<T, bfloat16>;
+
 /// N numbers that move by one instruction: at most 16 bytes, aligned to their size.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {

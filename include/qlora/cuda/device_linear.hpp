@@ -48,11 +48,13 @@ class PackedLinear final : public DeviceLinear<R> {
     if constexpr (has_words<F>) {
       if (reads_by_words(w) && detail::is_aligned(x, 16)) {
         if (out.rows <= 32)
-          return device.launch(Gemm<F, float, float, 32, 64, true>{w, x, out, low_rank});
-        return device.launch(Gemm<F, float, float, 128, 128, true>{w, x, out, low_rank});
+          return device.launch(
+              ForwardProduct<F, float, float, 32, 64, Reads::words>{w, x, out, low_rank});
+        return device.launch(
+            ForwardProduct<F, float, float, 128, 128, Reads::words>{w, x, out, low_rank});
       }
     }
-    device.launch(Gemm<F, float, float, 32, 64, false>{w, x, out, low_rank});
+    device.launch(ForwardProduct<F, float, float, 32, 64, Reads::weights>{w, x, out, low_rank});
   }
   void backward(const Device<R>& device, const float* dy, const Output<float>& out,
                 const LowRank& low_rank, const Dropout& dropout) const override {
@@ -60,13 +62,14 @@ class PackedLinear final : public DeviceLinear<R> {
     if constexpr (has_words<F>) {
       if (reads_by_words(w) && w.rows() % 8 == 0 && detail::is_aligned(dy, 16)) {
         if (out.rows <= 32)
-          return device.launch(
-              GemmTransposed<F, float, float, 32, 64, true>{w, dy, out, low_rank, dropout});
-        return device.launch(
-            GemmTransposed<F, float, float, 128, 128, true>{w, dy, out, low_rank, dropout});
+          return device.launch(BackwardProduct<F, float, float, 32, 64, Reads::words>{
+              w, dy, out, low_rank, dropout});
+        return device.launch(BackwardProduct<F, float, float, 128, 128, Reads::words>{
+            w, dy, out, low_rank, dropout});
       }
     }
-    device.launch(GemmTransposed<F, float, float, 32, 64, false>{w, dy, out, low_rank, dropout});
+    device.launch(
+        BackwardProduct<F, float, float, 32, 64, Reads::weights>{w, dy, out, low_rank, dropout});
   }
   void rows_of(const Device<R>& device, const std::int32_t* ids, Index count,
                float* out) const override {

@@ -1,8 +1,8 @@
 /// Products with a packed matrix on tensor cores: y = x Wᵀ and dx = dy W from the same bytes, with
 /// LoRA's part as the start of the sums.
 ///
-///     qlora::cuda::Gemm<Nf4Dq, bfloat16, bfloat16, 128, 128, true> kernel{
-///         w, x, {y, tokens, w.rows()}};
+///     qlora::cuda::ForwardProduct<Nf4Dq, bfloat16, bfloat16, 128, 128, Reads::words>
+///         kernel{w, x, {y, tokens, w.rows()}};
 ///     qlora::cuda::run<<<kernel.blocks(), kernel.threads>>>(kernel);
 ///
 /// Activations come by asynchronous copies some steps ahead; weights are decoded once a block of
@@ -13,17 +13,30 @@
 
 namespace qlora::cuda {
 
-/// Turned is false: y = x Wᵀ, x: [tokens, in]. Turned is true: dx = dy W, dy: [tokens, out]. x is
-/// of float, float16 or bfloat16; float is rounded to bfloat16. A block gives TileRows x TileCols
-/// of the product, a warp half of the rows and 32 of the columns. ByWords: only where
-/// reads_by_words(w), w.rows() is a multiple of 8 if Turned, and x is aligned to 16 bytes.
-template <class F, class X, class Y, int TileRows, int TileCols, bool ByWords, bool Turned>
+namespace detail {
+
+/// Both products. x is of float, float16 or bfloat16; float is rounded to bfloat16. A block gives
+/// TileRows x TileCols of the result, a warp half of the rows and 32 of the columns. By words: only
+/// where reads_by_words(w), w.rows() is a multiple of 8 for the backward product, and x is aligned
+/// to 16 bytes.
+template <class F, class X, class Y, int TileRows, int TileCols, Reads How, Side Which>
 struct PackedProduct {
-  static_assert(TileRows % 16 == 0 && TileCols % 64 == 0);
+  static_assert(Format<F>, "a product of packed weights: the first argument must be a BlockFormat");
+  static_assert(DeviceNumber<X> && DeviceNumber<Y>,
+                "a product of packed weights: what it reads and writes must be float, float16 or "
+                "bfloat16");
+  static_assert(TileRows >= 16 && TileRows % 16 == 0,
+                "a product of packed weights: the rows of a tile must be a multiple of 16");
+  static_assert(TileCols >= 64 && TileCols % 64 == 0,
+                "a product of packed weights: the columns of a tile must be a multiple of 64");
+  static_assert(How == Reads::weights || has_words<F>,
+                "a product of packed weights: this format cannot be read by words; use "
+                "Reads::weights");
+  static constexpr bool backward = Which == Side::backward;
   static constexpr int threads = TileCols / 32 * 2 * warp_size;
-  static constexpr const char* name = Turned ? "gemm_transposed" : "gemm";
+  static constexpr const char* name = backward ? "backward_product" : "forward_product";
   /// Steps of activations on their way, of what 48 KiB hold.
-  static constexpr int slots = !ByWords ? 2 : TileRows > 64 ? 3 : 4;
+  static constexpr int slots = How == Reads::weights ? 2 : TileRows > 64 ? 3 : 4;
   QuantizedView<F> w;
   const X* x;
   Output<Y> out;
@@ -35,9 +48,9 @@ struct PackedProduct {
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     using T = Factor<X>;
-    using Weights = WeightTile<F, T, TileCols, threads, Turned, ByWords, Context>;
+    using Weights = WeightTile<F, T, TileCols, threads, Which, How, Context>;
     constexpr int row_tiles = TileRows / 16;
-    const Index length = Turned ? w.rows() : w.cols();
+    const Index length = backward ? w.rows() : w.cols();
     const Index row_blocks = (out.rows + TileRows - 1) / TileRows;
     const Index first_row = thread.block() % row_blocks * TileRows;
     const Index first_col = thread.block() / row_blocks * TileCols;
@@ -52,8 +65,8 @@ struct PackedProduct {
     begin_with(thread, low_rank, out.rows, out.cols, row_of, col_of, sum);
     if (dropout.acts()) drop(row_of, col_of(0), sum);
 
-    ActivationTile<X, TileRows, slots, threads, ByWords, Context> activations(thread, x, out.rows,
-                                                                              length, first_row);
+    ActivationTile<X, TileRows, slots, threads, How, Context> activations(thread, x, out.rows,
+                                                                          length, first_row);
     Weights weights(thread, w, first_col);
     const int steps = static_cast<int>((length + reduction - 1) / reduction);
     for (int s = 0; s < slots - 1; ++s) {
@@ -129,11 +142,14 @@ struct PackedProduct {
   }
 };
 
-/// y = x Wᵀ.
-template <class F, class X, class Y, int TileRows, int TileCols, bool ByWords>
-using Gemm = PackedProduct<F, X, Y, TileRows, TileCols, ByWords, false>;
-/// dx = dy W.
-template <class F, class X, class Y, int TileRows, int TileCols, bool ByWords>
-using GemmTransposed = PackedProduct<F, X, Y, TileRows, TileCols, ByWords, true>;
+}  // namespace detail
+
+/// y = x Wᵀ with x: [tokens, in] and y: [tokens, out].
+template <class F, class X, class Y, int TileRows, int TileCols, Reads How>
+using ForwardProduct = detail::PackedProduct<F, X, Y, TileRows, TileCols, How, Side::forward>;
+/// dx = dy W with dy: [tokens, out] and dx: [tokens, in]. By words only where w.rows() is a
+/// multiple of 8.
+template <class F, class X, class Y, int TileRows, int TileCols, Reads How>
+using BackwardProduct = detail::PackedProduct<F, X, Y, TileRows, TileCols, How, Side::backward>;
 
 }  // namespace qlora::cuda

@@ -1,7 +1,8 @@
 /// y = x Wᵀ for 1 to 8 rows of x: memory-bound, so packed weights are read 128 bits a lane and
 /// looked up in a table without bank conflicts; a run's sum is scaled once.
 ///
-///     qlora::cuda::Gemv<Nf4Dq, bfloat16, bfloat16, 1, true> kernel{.w = w, .x = x, .y = y};
+///     qlora::cuda::Gemv<Nf4Dq, bfloat16, bfloat16, 1, Reads::words> kernel{
+///         .w = w, .x = x, .y = y};
 ///     qlora::cuda::run<<<kernel.blocks(), kernel.threads>>>(kernel);
 #pragma once
 
@@ -46,11 +47,17 @@ QLORA_DEVICE void load_eight(Context& thread, const X* from, float (&to)[8]) {
 
 }  // namespace detail
 
-/// x: [Batch, in], y: [Batch, out], float, float16 or bfloat16. ByWords: only where
-/// reads_by_words(w) and x is aligned to 16 bytes. A warp takes two rows of w at once.
-template <class F, class X, class Y, int Batch, bool ByWords>
+/// The forward product of few rows. x: [Batch, in], y: [Batch, out], float, float16 or bfloat16. By
+/// words: only where reads_by_words(w) and x is aligned to 16 bytes. A warp takes two rows of w at
+/// once.
+template <class F, class X, class Y, int Batch, Reads How>
 struct Gemv {
-  static_assert(Batch >= 1 && Batch <= 8, "Gemv: 1 to 8 rows; Gemm takes more");
+  static_assert(Format<F>, "Gemv: the first argument must be a BlockFormat");
+  static_assert(DeviceNumber<X> && DeviceNumber<Y>,
+                "Gemv: what it reads and writes must be float, float16 or bfloat16");
+  static_assert(Batch >= 1 && Batch <= 8, "Gemv: 1 to 8 rows; ForwardProduct takes more");
+  static_assert(How == Reads::weights || has_words<F>,
+                "Gemv: this format cannot be read by words; use Reads::weights");
   static constexpr int threads = 128;
   static constexpr const char* name = "gemv";
   static constexpr int rows = 2;
@@ -65,7 +72,7 @@ struct Gemv {
   QLORA_DEVICE void operator()(Context& thread) const {
     const Index first = thread.first_warp() * rows, last = w.rows() - 1;
     float sum[rows][Batch] = {};
-    if constexpr (ByWords) {
+    if constexpr (How == Reads::words) {
       const ValueTable<F, Context> values(thread, w);
       if (first <= last) {
         for (Index k = run_size * thread.lane(); k < w.cols(); k += run_size * warp_size)

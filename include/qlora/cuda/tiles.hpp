@@ -10,6 +10,7 @@
 
 #include <type_traits>
 
+#include "qlora/core/side.hpp"
 #include "qlora/cuda/dropout.hpp"
 #include "qlora/cuda/gemv.hpp"
 
@@ -52,20 +53,23 @@ struct FetchedPlace {
 }  // namespace detail
 
 /// `Rows` rows of x, 32 columns at a time, in a ring of `Slots`. Steps come one after the other.
-template <class X, int Rows, int Slots, int Threads, bool ByWords, class Context>
+template <DeviceNumber X, int Rows, int Slots, int Threads, Reads How, ExecutionContext Context>
 class ActivationTile {
+  static_assert(Rows >= 1 && Slots >= 1, "ActivationTile: a ring has a row and a slot at least");
+  static_assert(Threads % 4 == 0,
+                "ActivationTile: the threads must be a multiple of 4, so that all pieces of a "
+                "thread have the same columns");
   using T = Factor<X>;
   using Array =
       decltype(std::declval<Context&>().template shared<T, Slots * Rows * reduction, 0>());
   static constexpr int pieces = Rows * reduction / 8, rounds = (pieces + Threads - 1) / Threads;
 
  public:
-  /// x: [rows, cols]. ByWords: cols is a multiple of 8 and x aligned to 16 bytes.
+  /// x: [rows, cols]. By words: cols is a multiple of 8 and x aligned to 16 bytes.
   QLORA_DEVICE ActivationTile(Context& thread, const X* x, Index rows, Index cols, Index first)
       : array_(thread.template shared<T, Slots * Rows * reduction, 0>()),
         x_(x),
         left_(cols - 8 * (thread.thread() % 4)) {
-    static_assert(Threads % 4 == 0, "a thread's pieces have the same columns");
     QLORA_UNROLL
     for (int i = 0; i < rounds; ++i) {
       const int piece = i * Threads + thread.thread();
@@ -82,12 +86,12 @@ class ActivationTile {
       const int piece = i * Threads + thread.thread();
       if (pieces % Threads != 0 && piece >= pieces) break;
       const int at = next_ * Rows * reduction + 8 * piece;
-      if constexpr (ByWords && std::is_same_v<X, T>) {
+      if constexpr (How == Reads::words && std::is_same_v<X, T>) {
         const bool there = there_[i] && left_ > 0;
         thread.template copy_async<8>(array_, at, there ? from_[i] : x_, there);
       } else {
         float number[8] = {};
-        if constexpr (ByWords) {
+        if constexpr (How == Reads::words) {
           if (there_[i] && left_ > 0) detail::load_eight(thread, from_[i], number);
         } else {
           QLORA_UNROLL
@@ -124,33 +128,37 @@ class ActivationTile {
   int next_ = 0;
 };
 
-/// `Outputs` outputs of a product (rows of w, or if Turned its columns), 32 places of the reduction
-/// at a time, decoded and rounded once a block of threads into a ring of two slots. Codes and
-/// scales come straight into registers a step ahead: fetch, then decode. ByWords: w reads_by_words.
-template <class F, class T, int Outputs, int Threads, bool Turned, bool ByWords, class Context>
+/// `Outputs` outputs of a product (rows of w for the forward product, columns for the backward
+/// one), 32 places of the reduction at a time, decoded and rounded once a block of threads into a
+/// ring of two slots. Codes and scales come straight into registers a step ahead: fetch, then
+/// decode. T is the type that tensor cores multiply.
+template <Format F, DeviceNumber T, int Outputs, int Threads, Side Which, Reads How,
+          ExecutionContext Context>
 class WeightTile {
-  static_assert(Outputs * reduction == 16 * Threads, "a thread decodes 16 weights of a tile");
-  static_assert(Outputs % 64 == 0);
+  static_assert(Outputs * reduction == 16 * Threads,
+                "WeightTile: each thread must decode 16 weights of a tile");
+  static_assert(Outputs % 64 == 0, "WeightTile: the outputs must be a multiple of 64");
   static constexpr int size = Outputs * reduction;
+  static constexpr bool backward = Which == Side::backward, by_words = How == Reads::words;
   using Array = decltype(std::declval<Context&>().template shared<T, 2 * size, 1>());
 
  public:
   QLORA_DEVICE WeightTile(Context& thread, const QuantizedView<F>& w, Index first)
       : array_(thread.template shared<T, 2 * size, 1>()), w_(w), first_(first), own_(thread, w) {
-    if constexpr (ByWords) {
-      // Turned: two rows, eight columns. Else: two neighbouring rows, eight places.
+    if constexpr (by_words) {
+      // Backward: two rows, eight columns. Forward: two neighbouring rows, eight places.
       const int g = thread.lane() / 4, t = thread.lane() % 4;
-      const Index row = Turned ? 8 * t + thread.warp() % 4 * 2
-                               : first + output(thread.warp() / 2, g, thread.warp() % 2 * 2);
-      const Index col = Turned ? first + thread.warp() / 4 * 64 + 8 * g : 8 * t;
+      const Index row = backward ? 8 * t + thread.warp() % 4 * 2
+                                 : first + output(thread.warp() / 2, g, thread.warp() % 2 * 2);
+      const Index col = backward ? first + thread.warp() / 4 * 64 + 8 * g : 8 * t;
       QLORA_UNROLL
       for (int i = 0; i < 2; ++i) {
-        const bool there = Turned ? col < w.cols() : row + i < w.rows();
+        const bool there = backward ? col < w.cols() : row + i < w.rows();
         const Index begin = there ? (row + i) * w.cols() + col : 0;
         own_.codes[i] = w.codes() + begin / 8 * F::code_bits;
         own_.block[i] = begin / w.block_size();
         own_.rest[i] = static_cast<unsigned>(begin % w.block_size());
-        own_.left[i] = !there ? 0 : Turned ? w.rows() - row - i : w.cols();
+        own_.left[i] = !there ? 0 : backward ? w.rows() - row - i : w.cols();
       }
     }
   }
@@ -158,7 +166,7 @@ class WeightTile {
   /// Which output, of the tile's, lane 4 g + t of the warp with 32 outputs number `part` has as its
   /// number q of 4.
   static QLORA_DEVICE int output(int part, int g, int q) {
-    return Turned ? part / 2 * 64 + 8 * g + part % 2 * 4 + q : part * 32 + 4 * g + q;
+    return backward ? part / 2 * 64 + 8 * g + part % 2 * 4 + q : part * 32 + 4 * g + q;
   }
   /// Both steps' fragments of 16 outputs, numbers 2 i and 2 i + 1 of each lane of `part`.
   QLORA_DEVICE void fragments(Context& thread, int slot, int part, int i,
@@ -173,7 +181,7 @@ class WeightTile {
   /// Reads what `decode` needs for the places [k, k + 32) of the reduction, which come one step
   /// after the other.
   QLORA_DEVICE void fetch(Context& thread, int k) {
-    if constexpr (ByWords) {
+    if constexpr (by_words) {
       QLORA_UNROLL
       for (int i = 0; i < 2; ++i) {
         const bool there = k < own_.left[i];
@@ -183,12 +191,12 @@ class WeightTile {
           own_.word[i] = load_group<F::code_bits>(thread, own_.codes[i], 0, true);
           const auto each = static_cast<unsigned>(w_.block_size());
           const Index block =
-              Turned ? own_.block[i]
-                     : own_.block[i] + (own_.rest[i] + static_cast<unsigned>(k)) / each;
+              backward ? own_.block[i]
+                       : own_.block[i] + (own_.rest[i] + static_cast<unsigned>(k)) / each;
           own_.scale[i] = w_.scale()(block);
         }
-        own_.codes[i] += (Turned ? w_.cols() : 1) * (reduction / 8 * F::code_bits);
-        if (Turned) own_.block[i] += w_.cols() * reduction / w_.block_size();
+        own_.codes[i] += (backward ? w_.cols() : 1) * (reduction / 8 * F::code_bits);
+        if (backward) own_.block[i] += w_.cols() * reduction / w_.block_size();
       }
     } else {
       own_.k = k;
@@ -202,19 +210,19 @@ class WeightTile {
     for (int i = 0; i < 2; ++i) {
       QLORA_UNROLL
       for (int k = 0; k < 8; ++k) {
-        if constexpr (ByWords) {
+        if constexpr (by_words) {
           v[i][k] = scaled(own_.values(own_.word[i], k), own_.scale[i]);
         } else {
-          const Index row = Turned
+          const Index row = backward
                                 ? own_.k + 8 * t + thread.warp() % 4 * 2 + i
                                 : first_ + output(thread.warp() / 2, g, thread.warp() % 2 * 2 + i);
           const Index col =
-              Turned ? first_ + thread.warp() / 4 * 64 + 8 * g + k : own_.k + 8 * t + k;
+              backward ? first_ + thread.warp() / 4 * 64 + 8 * g + k : own_.k + 8 * t + k;
           v[i][k] = row < w_.rows() && col < w_.cols() ? w_(row, col) : 0.f;
         }
       }
     }
-    if constexpr (Turned) {
+    if constexpr (backward) {
       // A pair of places for eight outputs: half of a lane's sixteen bytes in four fragments.
       const int pair = thread.warp() % 4;
       QLORA_UNROLL
@@ -250,11 +258,11 @@ class WeightTile {
   Array array_;
   const QuantizedView<F>& w_;
   Index first_;
-  std::conditional_t<ByWords, detail::FetchedWords<F, Context>, detail::FetchedPlace> own_;
+  std::conditional_t<by_words, detail::FetchedWords<F, Context>, detail::FetchedPlace> own_;
 };
 
-/// Where sums go: y = sum, or y += sum.
-template <class Y>
+/// Where sums go: y = sum, or with `accumulate` y += sum. y: [rows, cols].
+template <DeviceNumber Y>
 struct Output {
   Y* y;
   Index rows, cols;

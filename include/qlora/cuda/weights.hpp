@@ -1,4 +1,4 @@
-/// Packed weights in registers and shared memory: what dequantize, gemv and gemm read them by, for
+/// Packed weights in registers and shared memory: what dequantize and the products read them by, for
 /// use in one's own kernels as well.
 ///
 ///     const qlora::cuda::ValueTable<Format, Context> values(thread, w);
@@ -137,6 +137,12 @@ inline constexpr int scale_step = [] {
 /// Whether a format's matrices can be read by words, where their shape allows.
 template <class F>
 inline constexpr bool has_words = has_one_table<F>&& scale_step<F> != 0;
+
+/// How a product reads a packed matrix.
+enum class Reads {
+  words,   ///< 8 codes at a time; only where reads_by_words(w)
+  weights  ///< one at a time, which every matrix allows
+};
 
 /// Whether a matrix can be read by words: rows of whole runs, codes in 16-byte places, blocks of
 /// whole groups that end with every 32nd row at the latest. Kernels take others weight by weight.

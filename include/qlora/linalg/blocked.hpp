@@ -2,8 +2,8 @@
 /// then decoding is what other libraries' packing pass is, or dense; the arithmetic is that of
 /// micro_kernel.hpp, bfloat16.hpp or amx.hpp.
 ///
-///   blocked_multiply_transposed<Float32>(x, weight, y);   // y = x Wᵀ
-///   blocked_multiply<Float32>(dy, weight, dx);            // dx = dy W
+///   blocked_forward_product<Float32>(x, weight, y);   // y = x Wᵀ
+///   blocked_backward_product<Float32>(dy, weight, dx);            // dx = dy W
 ///
 /// For y, the rows of W are broadcast and vectors run along the tokens: a row decodes in its own
 /// order, nothing is transposed but x, once a call. For dx, vectors run along a row of W as it is.
@@ -45,8 +45,8 @@ inline const float* scaled_rows(const RowMatrixXf& m, float scale) {
 /// y = x Wᵀ and what `options` adds. x: [tokens, in] of float or bfloat16, w: [out, in], y:
 /// [tokens, out].
 template <class Arithmetic, class X>
-void blocked_multiply_transposed(const ConstMatrixRef<X>& x, const WeightRef& w, MatrixRef<float> y,
-                                 const ProductOptions<float>& options = {}) {
+void blocked_forward_product(const ConstMatrixRef<X>& x, const WeightRef& w, MatrixRef<float> y,
+                             const ProductOptions<float>& options = {}) {
   using Number = typename Arithmetic::Number;
   constexpr Index tile_width = Arithmetic::tile_width, block = block_rows<Arithmetic>;
   constexpr Index stride = panel_stride<Arithmetic>;
@@ -90,8 +90,8 @@ void blocked_multiply_transposed(const ConstMatrixRef<X>& x, const WeightRef& w,
 /// dx = dy W and what `options` adds. dy: [tokens, out] of float or bfloat16, w: [out, in], dx:
 /// [tokens, in].
 template <class Arithmetic, class X>
-void blocked_multiply(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
-                      const ProductOptions<float>& options = {}) {
+void blocked_backward_product(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
+                              const ProductOptions<float>& options = {}) {
   using Number = typename Arithmetic::Number;
   constexpr Index tile_width = Arithmetic::tile_width, block_depth = Arithmetic::block_depth;
   const LowRank<float>& low_rank = options.low_rank;

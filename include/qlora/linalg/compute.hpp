@@ -47,35 +47,36 @@ void with_arithmetic(Compute compute, Run&& run) {
 
 /// y = x Wᵀ and what `options` adds; x of float or bfloat16.
 template <class X>
-void multiply_transposed_by_kernels(const ConstMatrixRef<X>& x, const WeightRef& w,
-                                    MatrixRef<float> y, const ProductOptions<float>& options) {
+void forward_product_by_kernels(const ConstMatrixRef<X>& x, const WeightRef& w, MatrixRef<float> y,
+                                const ProductOptions<float>& options) {
   if constexpr (std::is_same_v<X, float>) {
     if (x.rows() <= few_tokens && !w.is_dense()) {
       if (resolved(options.compute) == Compute::bfloat16) {
-        gemv_transposed_bfloat16(x, w, options.beta, y);
+        gemv_forward_bfloat16(x, w, options.beta, y);
       } else {
-        gemv_transposed(x, w, options.beta, y);
+        gemv_forward(x, w, options.beta, y);
       }
-      return options.finish(y, true);
+      return options.finish(y, Side::forward);
     }
   }
   with_arithmetic(options.compute, [&]<class Arithmetic>() {
-    blocked_multiply_transposed<Arithmetic, X>(x, w, y, options);
+    blocked_forward_product<Arithmetic, X>(x, w, y, options);
   });
 }
 
 /// dx = dy W and what `options` adds; dy of float or bfloat16.
 template <class X>
-void multiply_by_kernels(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
-                         const ProductOptions<float>& options) {
+void backward_product_by_kernels(const ConstMatrixRef<X>& dy, const WeightRef& w,
+                                 MatrixRef<float> dx, const ProductOptions<float>& options) {
   if constexpr (std::is_same_v<X, float>) {
     if (dy.rows() <= few_tokens && resolved(options.compute) == Compute::float32 && can_fuse(w)) {
-      gemv(dy, w, options.beta, dx);
-      return options.finish(dx, false);
+      gemv_backward(dy, w, options.beta, dx);
+      return options.finish(dx, Side::backward);
     }
   }
-  with_arithmetic(options.compute,
-                  [&]<class Arithmetic>() { blocked_multiply<Arithmetic, X>(dy, w, dx, options); });
+  with_arithmetic(options.compute, [&]<class Arithmetic>() {
+    blocked_backward_product<Arithmetic, X>(dy, w, dx, options);
+  });
 }
 
 }  // namespace detail

@@ -1,7 +1,7 @@
 /// Dense products shaped like a linear layer's, split over threads the way that suits tall and
 /// narrow matrices. May be called by several threads at once, each with an output of its own.
 ///
-///     qlora::multiply_transposed<float>(x, a, low);            // low = x Aᵀ
+///     qlora::forward_product<float>(x, a, low);            // low = x Aᵀ
 ///     qlora::accumulate_outer<float>(dy, x, grad, 1.f);        // grad += dyᵀ x
 #pragma once
 
@@ -71,7 +71,7 @@ void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, T bet
   const ProductOptions<T> options{.beta = beta};
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>)
-    return blocked_multiply<Float32, float>(x, WeightRef(w), y, options);
+    return blocked_backward_product<Float32, float>(x, WeightRef(w), y, options);
 #endif
   options.begin(y);
   add_product<T>(x, w, y);
@@ -82,16 +82,16 @@ void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, T bet
 /// dx = dy W, and what `options` adds. dy: [tokens, out], w: [out, in], dx: [tokens, in]. Throws
 /// ShapeError when the shapes do not fit.
 template <class T>
-void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
-              const ProductOptions<T>& options = {}) {
-  require_shape("multiply: dy", dy, dy.rows(), w.rows());
-  require_shape("multiply: dx", dx, dy.rows(), w.cols());
-  options.require_shapes("multiply", dy.rows(), w.cols(), false);
+void backward_product(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
+                      const ProductOptions<T>& options = {}) {
+  require_shape("backward_product: dy", dy, dy.rows(), w.rows());
+  require_shape("backward_product: dx", dx, dy.rows(), w.cols());
+  options.require_shapes("backward_product", dy.rows(), w.cols(), Side::backward);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (dy.rows() > 1)
       return detail::run_kernel(dy, dx, options, [&](const auto& some, auto to, const auto& own) {
-        detail::multiply_by_kernels<float>(some, detail::WeightRef(w), to, own);
+        detail::backward_product_by_kernels<float>(some, detail::WeightRef(w), to, own);
       });
   }
 #endif
@@ -103,25 +103,25 @@ void multiply(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> d
       dx.middleRows(first, count).noalias() += dy.middleRows(first, count) * w;
     });
   }
-  options.finish(dx, false);
+  options.finish(dx, Side::backward);
 }
 
 /// y = x Wᵀ, and what `options` adds. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws
 /// ShapeError when the shapes do not fit.
 template <class T>
-void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
-                         const ProductOptions<T>& options = {}) {
-  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
-  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
-  options.require_shapes("multiply_transposed", x.rows(), w.rows(), true);
+void forward_product(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
+                     const ProductOptions<T>& options = {}) {
+  require_shape("forward_product: x", x, x.rows(), w.cols());
+  require_shape("forward_product: y", y, x.rows(), w.rows());
+  options.require_shapes("forward_product", x.rows(), w.rows(), Side::forward);
   // A few rows of W, as an adapter's A has: turning those is less than turning x.
   if (w.rows() <= detail::few_rows && x.rows() > w.rows() && !options.low_rank.present())
-    return multiply<T>(x, RowMatrix<T>(w.transpose()), y, options);
+    return backward_product<T>(x, RowMatrix<T>(w.transpose()), y, options);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (x.rows() > 1)
       return detail::run_kernel(x, y, options, [&](const auto& some, auto to, const auto& own) {
-        detail::multiply_transposed_by_kernels<float>(some, detail::WeightRef(w), to, own);
+        detail::forward_product_by_kernels<float>(some, detail::WeightRef(w), to, own);
       });
   }
 #endif
@@ -140,7 +140,7 @@ void multiply_transposed(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, Matr
       y.middleRows(first, count).noalias() += x.middleRows(first, count) * w.transpose();
     });
   }
-  options.finish(y, true);
+  options.finish(y, Side::forward);
 }
 
 /// grad += scale leftᵀ right, the gradient of a weight. left: [tokens, rows], right: [tokens,

@@ -37,9 +37,9 @@ struct PackedOperand {
   /// y = x * operand + beta y, decoded a panel at a time.
   void multiply_left(const ConstMatrixRef<T>& x, MatrixRef<T> y, T beta = 0) const {
     if constexpr (Transposed) {
-      multiply_transposed<T>(x, view, y, {.beta = beta});
+      forward_product<T>(x, view, y, {.beta = beta});
     } else {
-      multiply<T>(x, view, y, {.beta = beta});
+      backward_product<T>(x, view, y, {.beta = beta});
     }
   }
 

@@ -68,9 +68,8 @@ class RowScales {
 /// `Rows` rows at a time share the loads of x, their number a multiple of it and their blocks
 /// whole.
 template <int Tokens, int Rows>
-HWY_FLATTEN void fused_multiply_transposed(const float* x, const WeightRef& w, Index token,
-                                           Index first, Index last, float beta,
-                                           MatrixRef<float>& y) {
+HWY_FLATTEN void fused_forward_product(const float* x, const WeightRef& w, Index token, Index first,
+                                       Index last, float beta, MatrixRef<float>& y) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
   constexpr auto rows = std::make_integer_sequence<int, Rows>{};
@@ -142,14 +141,14 @@ void for_row_groups(const WeightRef& w, Index first, Index last, Some&& some) {
   if (last > middle) some.template operator()<1>(middle, last);
 }
 
-/// Tokens that fused_multiply takes at once: their sums stay in registers.
+/// Tokens that fused_backward_product takes at once: their sums stay in registers.
 inline constexpr int fused_tokens = float_lanes >= 16 ? 4 : 2;
 
 /// dx[t][col] += sum over rows of dy[t][row] W[row][col] for columns [begin, end), `Tokens` tokens
 /// from dy on; dx's columns lie in the order of for_fused_order.
 template <int Tokens>
-HWY_FLATTEN void fused_multiply(const float* dy, Index dy_stride, const WeightRef& w, Index begin,
-                                Index end, float* dx, Index dx_stride) {
+HWY_FLATTEN void fused_backward_product(const float* dy, Index dy_stride, const WeightRef& w,
+                                        Index begin, Index end, float* dx, Index dx_stride) {
   const FloatTag d;
   constexpr auto tokens = std::make_integer_sequence<int, Tokens>{};
   constexpr auto vectors = std::make_integer_sequence<int, fused_vectors>{};
@@ -201,7 +200,7 @@ inline void fused_bfloat16_order(const float* x, Index cols, bfloat16* to) {
       for (Index i = 0; i < bfloat16_step / 2; ++i) *to++ = bfloat16(x[step + 2 * i + nibble]);
 }
 
-/// fused_multiply_transposed in bfloat16; x rounded and in order.
+/// fused_forward_product in bfloat16; x rounded and in order.
 template <int Tokens, int Rows>
 HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index token, Index first,
                                 Index last, float beta, MatrixRef<float>& y) {

@@ -3,9 +3,9 @@
 /// dense product (double, or without Highway): the whole matrix never exists in dense form.
 ///
 ///     // the forward product of a linear layer, y = x Wᵀ
-///     qlora::multiply_transposed<float>(x, w.view(), y);
+///     qlora::forward_product<float>(x, w.view(), y);
 ///     // its backward product, dx = dy W
-///     qlora::multiply<float>(dy, w.view(), dx);
+///     qlora::backward_product<float>(dy, w.view(), dx);
 ///
 /// W: [out, in]; x, dx: [tokens, in]; y, dy: [tokens, out]. Threads own columns of the result, so
 /// the sums run in one order. ProductOptions add to the output, a bias or a LoRA adapter's share,
@@ -59,8 +59,8 @@ void decode_panel(const QuantizedView<F>& w, Index first, Index rows, Index colu
 
 /// y += x Wᵀ, a panel of W at a time, by Eigen.
 template <class T, class F>
-void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
-                                MatrixRef<T> y) {
+void forward_product_by_panels(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
+                               MatrixRef<T> y) {
   parallel_ranges(w.rows(), thread_part, [&](Index begin, Index end) {
     // Eigen sums the products of a few rows in an order that depends on the panel; row by row of W
     // it does not.
@@ -81,7 +81,8 @@ void multiply_panels_transposed(const ConstMatrixRef<T>& x, const QuantizedView<
 
 /// dx += dy W likewise.
 template <class T, class F>
-void multiply_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<T> dx) {
+void backward_product_by_panels(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w,
+                                MatrixRef<T> dx) {
   parallel_ranges(w.cols(), column_part<T>, [&](Index column, Index end) {
     const Index cols = end - column;
     const Index height = panel_rows(cols);
@@ -113,42 +114,42 @@ inline RowMatrixXf widened(const ConstMatrixRef<bfloat16>& x) {
 /// y = x Wᵀ, and what `options` adds. T: float, double, or bfloat16 with y in float. Throws
 /// ShapeError when the shapes do not fit.
 template <class T, class F>
-void multiply_transposed(const ConstMatrixRef<T>& x, const QuantizedView<F>& w,
-                         MatrixRef<SumOf<T>> y, const ProductOptions<SumOf<T>>& options = {}) {
-  require_shape("multiply_transposed: x", x, x.rows(), w.cols());
-  require_shape("multiply_transposed: y", y, x.rows(), w.rows());
-  options.require_shapes("multiply_transposed", x.rows(), w.rows(), true);
+void forward_product(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, MatrixRef<SumOf<T>> y,
+                     const ProductOptions<SumOf<T>>& options = {}) {
+  require_shape("forward_product: x", x, x.rows(), w.cols());
+  require_shape("forward_product: y", y, x.rows(), w.rows());
+  options.require_shapes("forward_product", x.rows(), w.rows(), Side::forward);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
-    return detail::multiply_transposed_by_kernels<T>(x, detail::WeightRef(w), y, options);
+    return detail::forward_product_by_kernels<T>(x, detail::WeightRef(w), y, options);
 #endif
   if constexpr (std::is_same_v<T, bfloat16>) {
-    multiply_transposed<float>(detail::widened(x), w, y, options);
+    forward_product<float>(detail::widened(x), w, y, options);
   } else {
     options.begin(y);
-    detail::multiply_panels_transposed<T>(x, w, y);
-    options.finish(y, true);
+    detail::forward_product_by_panels<T>(x, w, y);
+    options.finish(y, Side::forward);
   }
 }
 
 /// dx = dy W, and what `options` adds. T: float, double, or bfloat16 with dx in float. Throws
 /// ShapeError when the shapes do not fit.
 template <class T, class F>
-void multiply(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w, MatrixRef<SumOf<T>> dx,
-              const ProductOptions<SumOf<T>>& options = {}) {
-  require_shape("multiply: dy", dy, dy.rows(), w.rows());
-  require_shape("multiply: dx", dx, dy.rows(), w.cols());
-  options.require_shapes("multiply", dy.rows(), w.cols(), false);
+void backward_product(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w,
+                      MatrixRef<SumOf<T>> dx, const ProductOptions<SumOf<T>>& options = {}) {
+  require_shape("backward_product: dy", dy, dy.rows(), w.rows());
+  require_shape("backward_product: dx", dx, dy.rows(), w.cols());
+  options.require_shapes("backward_product", dy.rows(), w.cols(), Side::backward);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
-    return detail::multiply_by_kernels<T>(dy, detail::WeightRef(w), dx, options);
+    return detail::backward_product_by_kernels<T>(dy, detail::WeightRef(w), dx, options);
 #endif
   if constexpr (std::is_same_v<T, bfloat16>) {
-    multiply<float>(detail::widened(dy), w, dx, options);
+    backward_product<float>(detail::widened(dy), w, dx, options);
   } else {
     options.begin(dx);
-    detail::multiply_panels<T>(dy, w, dx);
-    options.finish(dx, false);
+    detail::backward_product_by_panels<T>(dy, w, dx);
+    options.finish(dx, Side::backward);
   }
 }
 

@@ -115,8 +115,8 @@ struct OrderedTokens;
 
 /// y = x Wᵀ + beta y, row by row of W; x holds numbers of bfloat16 if `rounded`, and W's are
 /// rounded to it.
-inline void dot_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, bool rounded,
-                           float beta, MatrixRef<float> y) {
+inline void dot_forward(const ConstMatrixRef<float>& x, const WeightRef& w, bool rounded,
+                        float beta, MatrixRef<float> y) {
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
     for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
       dot_rows<Tokens>(x, w, rounded, token, first, last, beta, y);
@@ -125,9 +125,9 @@ inline void dot_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, b
 }
 
 /// y = x Wᵀ + beta y.
-inline void gemv_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
-                            MatrixRef<float> y) {
-  if (!can_fuse(w)) return dot_transposed(x, w, false, beta, y);
+inline void gemv_forward(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
+                         MatrixRef<float> y) {
+  if (!can_fuse(w)) return dot_forward(x, w, false, beta, y);
   const Index cols = w.cols();
   float* ordered = scratch<OrderedTokens>(x.rows() * cols);
   for (Index token = 0; token < x.rows(); ++token) {
@@ -138,23 +138,22 @@ inline void gemv_transposed(const ConstMatrixRef<float>& x, const WeightRef& w, 
   parallel_ranges(w.rows(), grain_for(w.rows(), 16), [&](Index first, Index last) {
     for_tokens<4>(x.rows(), [&]<int Tokens>(Index token) {
       for_row_groups<Tokens>(w, first, last, [&]<int Rows>(Index from, Index to) {
-        fused_multiply_transposed<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta,
-                                                y);
+        fused_forward_product<Tokens, Rows>(ordered + token * cols, w, token, from, to, beta, y);
       });
     });
   });
 }
 
 /// dx = dy W + beta dx, for weights that can_fuse.
-inline void gemv(const ConstMatrixRef<float>& dy, const WeightRef& w, float beta,
-                 MatrixRef<float> dx) {
+inline void gemv_backward(const ConstMatrixRef<float>& dy, const WeightRef& w, float beta,
+                          MatrixRef<float> dx) {
   const Index cols = w.cols(), tokens = dy.rows();
   float* ordered = scratch<OrderedTokens>(tokens * cols);
   std::fill_n(ordered, tokens * cols, 0.f);
   parallel_ranges(cols, grain_for(cols, fused_step), [&](Index begin, Index end) {
     for_tokens<fused_tokens>(tokens, [&]<int Tokens>(Index token) {
-      fused_multiply<Tokens>(dy.data() + token * dy.outerStride(), dy.outerStride(), w, begin, end,
-                             ordered + token * cols, cols);
+      fused_backward_product<Tokens>(dy.data() + token * dy.outerStride(), dy.outerStride(), w,
+                                     begin, end, ordered + token * cols, cols);
     });
   });
   for (Index token = 0; token < tokens; ++token) {
@@ -169,9 +168,9 @@ inline void gemv(const ConstMatrixRef<float>& dy, const WeightRef& w, float beta
 struct OrderedBfloat16;
 struct RoundedTokens;
 
-/// gemv_transposed in bfloat16.
-inline void gemv_transposed_bfloat16(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
-                                     MatrixRef<float> y) {
+/// gemv_forward in bfloat16.
+inline void gemv_forward_bfloat16(const ConstMatrixRef<float>& x, const WeightRef& w, float beta,
+                                  MatrixRef<float> y) {
   const Index cols = w.cols();
 #if QLORA_HAS_BFLOAT16_DOT
   if (can_fuse(w, bfloat16_step)) {
@@ -193,7 +192,7 @@ inline void gemv_transposed_bfloat16(const ConstMatrixRef<float>& x, const Weigh
     keep_bfloat16(rounded + token * cols, cols);
   }
   const Eigen::Map<const RowMatrixXf> numbers(rounded, x.rows(), cols);
-  dot_transposed(numbers, w, true, beta, y);
+  dot_forward(numbers, w, true, beta, y);
 }
 
 }  // namespace qlora::detail

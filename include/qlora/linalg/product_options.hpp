@@ -1,13 +1,14 @@
 /// What a product may do besides multiplying, and in which arithmetic.
 ///
 ///     // y = x Wᵀ + y + s low Bᵀ, in one pass over y
-///     multiply_transposed<float>(x, w.view(), y, {.beta = 1, .low_rank = {&low, &b, s}});
+///     forward_product<float>(x, w.view(), y, {.beta = 1, .low_rank = {&low, &b, s}});
 #pragma once
 
 #include <string_view>
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/core/side.hpp"
 
 namespace qlora {
 
@@ -50,14 +51,14 @@ struct ProductOptions {
   LowRank<T> low_rank = {};            ///< added in T whatever `compute` says
   Compute compute = Compute::float32;  ///< counts where T is float
 
-  /// Throws ShapeError unless everything fits an output of [tokens, cols].
-  void require_shapes(const char* what, Index tokens, Index cols, bool transposed) const {
+  /// Throws ShapeError unless everything fits an output of [tokens, cols] of the product `side`.
+  void require_shapes(const char* what, Index tokens, Index cols, Side side) const {
     if (bias) require_shape(message(what, ": bias").c_str(), *bias, cols, 1);
     if (!low_rank.present()) return;
     const Index rank = low_rank.left->cols();
     require_shape(message(what, ": low_rank.left").c_str(), *low_rank.left, tokens, rank);
     require_shape(message(what, ": low_rank.right").c_str(), *low_rank.right,
-                  transposed ? cols : rank, transposed ? rank : cols);
+                  side == Side::forward ? cols : rank, side == Side::forward ? rank : cols);
   }
 
   /// Makes the output ready for a product to be added.
@@ -69,14 +70,14 @@ struct ProductOptions {
     }
   }
 
-  /// Adds bias and adapter to a finished product.
-  void finish(MatrixRef<T> y, bool transposed) const {
+  /// Adds bias and adapter to what the product `side` gave.
+  void finish(MatrixRef<T> y, Side side) const {
     if (bias) y.rowwise() += bias->transpose();
     if (!low_rank.present()) return;
     parallel_ranges(y.rows(), grain_for(y.rows(), 64), [&](Index first, Index last) {
       const Index count = last - first;
       const auto left = low_rank.scale * low_rank.left->middleRows(first, count);
-      if (transposed) {
+      if (side == Side::forward) {
         y.middleRows(first, count).noalias() += left * low_rank.right->transpose();
       } else {
         y.middleRows(first, count).noalias() += left * *low_rank.right;

@@ -21,23 +21,23 @@ template <Scalar T, class F>
 void linear_forward(const ConstMatrixRef<T>& x, const QuantizedMatrix<F>& w, MatrixRef<T> y,
                     const ProductOptions<T>& options = {}) {
   const auto view = w.view();
-  multiply_transposed<T>(x, view, y, options);
+  forward_product<T>(x, view, y, options);
 }
 template <Scalar T>
 void linear_forward(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
                     const ProductOptions<T>& options = {}) {
-  multiply_transposed<T>(x, w, y, options);
+  forward_product<T>(x, w, y, options);
 }
 template <Scalar T, class F>
 void linear_backward(const ConstMatrixRef<T>& dy, const QuantizedMatrix<F>& w, MatrixRef<T> dx,
                      const ProductOptions<T>& options = {}) {
   const auto view = w.view();
-  multiply<T>(dy, view, dx, options);
+  backward_product<T>(dy, view, dx, options);
 }
 template <Scalar T>
 void linear_backward(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
                      const ProductOptions<T>& options = {}) {
-  multiply<T>(dy, w, dx, options);
+  backward_product<T>(dy, w, dx, options);
 }
 template <Scalar T, class F>
 RowMatrix<T> decode_rows(const QuantizedMatrix<F>& w, Index first, Index rows) {

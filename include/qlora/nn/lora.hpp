@@ -105,9 +105,9 @@ class LoraLinear {
       if (drops(dropout)) {
         RowMatrix<T> dropped;
         apply_dropout<T>(x, dropout_, dropout.key, dropped);
-        multiply_transposed<T>(dropped, a.value, kept.low);
+        forward_product<T>(dropped, a.value, kept.low);
       } else {
-        multiply_transposed<T>(x, a.value, kept.low);
+        forward_product<T>(x, a.value, kept.low);
       }
     }
     linear_forward<T>(x, base_, out,
@@ -122,12 +122,12 @@ class LoraLinear {
     require_shape("LoRA: what forward kept", kept.low, grad_out.rows(), rank());
     accumulate_outer<T>(grad_out, kept.low, b.grad, scaling_);
     RowMatrix<T> dlow(x.rows(), rank());
-    multiply<T>(grad_out, b.value, dlow);
+    backward_product<T>(grad_out, b.value, dlow);
     if (drops(kept.dropout)) {
       RowMatrix<T> dropped, through(x.rows(), cols());
       apply_dropout<T>(x, dropout_, kept.dropout.key, dropped);
       accumulate_outer<T>(dlow, dropped, a.grad, scaling_);
-      multiply<T>(dlow, a.value, through);
+      backward_product<T>(dlow, a.value, through);
       apply_dropout<T>(through, dropout_, kept.dropout.key, dropped);
       linear_backward<T>(grad_out, base_, dx, {.compute = compute});
       dx += scaling_ * dropped;
