@@ -16,7 +16,7 @@
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/peft.hpp"
 #include "qlora/io/sha256.hpp"
-#include "qlora/model/describe_llama.hpp"
+#include "qlora/model/llama.hpp"
 #include "qlora/optim/make_optimizer.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
@@ -253,22 +253,10 @@ void draw_loss(const fs::path& output) {
 // The loss on the CPU, or on a device, whose gradients are added to the parameters' own.
 qlora::LossFunction loss_on(const std::string& device, qlora::Llama<>& model) {
   if (device == "cpu") return qlora::loss_of(model);
-  const auto there = std::make_shared<program::CudaLlama>(qlora::describe_llama(model));
+  const auto there = std::make_shared<program::CudaLlama>(model);
   return [there, parameters = model.parameters()](const qlora::Batch& batch,
                                                   const qlora::LossOptions& options) {
-    std::size_t next = 0;
-    const double sum = there->loss(qlora::adapter_values(parameters),
-                                   qlora::device_batch(batch.ids, batch.targets, batch.layout),
-                                   {.scale = options.scale,
-                                    .backward = options.backward,
-                                    .training = options.dropout.training,
-                                    .key = options.dropout.key},
-                                   [&](const float* gradient, qlora::Index) {
-                                     auto& grad = parameters[next++]->grad;
-                                     grad += Eigen::Map<const qlora::RowMatrix<float>>(
-                                         gradient, grad.rows(), grad.cols());
-                                   });
-    return qlora::CrossEntropy{sum, batch.counted};
+    return there->loss(parameters, batch.ids, batch.targets, batch.layout, options);
   };
 }
 

@@ -70,7 +70,7 @@ if ! starts "$bin/test_gpu" || ! starts "$bin/bench_gpu"; then
 fi
 phase attributes 20 "$bin/bench_gpu" --attributes --json "$lines"
 # Each file's tests are a process of their own, since an illegal access ends its context.
-for file in tests/cuda/*_test.cpp; do
+for file in tests/cuda/*_test.cpp tests/model/device_*_test.cpp; do
   name=$(basename "$file" .cpp)
   case $name in executor_test | quantize_test | dequantize_test) continue ;; esac # the executor's own
   phase "tests: $name" 60 "$bin/test_gpu" -# "[#$name]"

@@ -1,5 +1,5 @@
 // A training step of a model's shape on a CUDA device, with random weights: one random layer is
-// quantized and described as often as the model has layers, so that no file is needed.
+// quantized and stands for all of the model's, so that no file is needed.
 //
 //   bench_gpu_step [--shape llama-7b|smollm2-135m] [--tokens 2048] [--rank 64] [--steps 3] [--json
 //   FILE]
@@ -7,13 +7,14 @@
 // A step is what finetune --device cuda does: adapters go to the device, loss and gradients are
 // computed there, gradients come back, and the optimizer steps on the host. Each part is timed.
 // Says "skipped: no CUDA device" where there is none.
-#include <any>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 
 #include "gpu/timing.hpp"
-#include "qlora/cuda/device_llama.hpp"
+#include "qlora/cuda/cuda_runtime.hpp"
+#include "qlora/model/device_llama.hpp"
+#include "qlora/nn/parameter.hpp"
 #include "qlora/optim/adam.hpp"
 #include "qlora/quant/named_formats.hpp"
 #include "qlora/quant/quantize.hpp"
@@ -25,16 +26,48 @@ namespace {
 
 using Format = qlora::Nf4Dq;
 
-struct Shape {
-  Index vocabulary, width, hidden, heads, kv_heads, layers;
-  Index head_width() const { return width / heads; }
-};
-
-Shape shape_of(const std::string& name) {
-  if (name == "llama-7b") return {32000, 4096, 11008, 32, 32, 32};
-  if (name == "smollm2-135m") return {49152, 576, 1536, 9, 3, 30};
+qlora::LlamaConfig config_of(const std::string& name) {
+  if (name == "llama-7b")
+    return {.vocabulary = 32000,
+            .width = 4096,
+            .hidden = 11008,
+            .layers = 32,
+            .heads = 32,
+            .kv_heads = 32};
+  if (name == "smollm2-135m")
+    return {
+        .vocabulary = 49152, .width = 576, .hidden = 1536, .layers = 30, .heads = 9, .kv_heads = 3};
   throw std::runtime_error("--shape: expected llama-7b or smollm2-135m, found " + name);
 }
+
+// What DeviceLlama reads of a model (qlora::HostLlama), over weights that all layers share.
+struct Shared {
+  qlora::AnyView packed;
+  explicit operator bool() const { return static_cast<bool>(packed); }
+  qlora::AnyView view() const { return packed; }
+};
+struct Norm {
+  std::span<const float> weight;
+};
+struct Projection {
+  Shared shared;
+  Index own_rank = 0;
+  const Shared& base() const { return shared; }
+  Index rank() const { return own_rank; }
+  float scaling() const { return 0.25f; }
+  float dropout() const { return 0; }
+};
+struct Block {
+  Norm attention_norm, feed_forward_norm;
+  std::array<Projection, qlora::projection_count> projections;
+};
+struct Model {
+  qlora::LlamaConfig config;
+  Shared embedding, head;
+  Norm final_norm;
+  std::vector<Block> blocks;
+};
+static_assert(qlora::HostLlama<Model>);
 
 qlora::QuantizedMatrix<Format> random_weight(Index rows, Index cols, std::uint64_t key) {
   qlora::RowMatrixXf dense(rows, cols);
@@ -73,7 +106,8 @@ int main(int argc, char** argv) {
     const int rank = static_cast<int>(arguments.number("--rank", 64));
     bench::JsonLines lines(arguments.text("--json", ""));
     arguments.require_none_left();
-    const Shape shape = shape_of(name);
+    qlora::LlamaConfig shape = config_of(name);
+    shape.context = tokens;
     if (qlora::cuda::device_count() == 0) {
       std::puts("skipped: no CUDA device");
       return 0;
@@ -81,49 +115,27 @@ int main(int argc, char** argv) {
     const bench::Device device{CudaRuntime{}};
     const double context_gib = used_gib();
 
-    const Index kv = shape.kv_heads * shape.head_width();
-    const std::array<std::pair<Index, Index>, 7> sizes{{{shape.width, shape.width},
-                                                        {kv, shape.width},
-                                                        {kv, shape.width},
-                                                        {shape.width, shape.width},
-                                                        {shape.hidden, shape.width},
-                                                        {shape.hidden, shape.width},
-                                                        {shape.width, shape.hidden}}};
     std::vector<qlora::QuantizedMatrix<Format>> weights;
-    for (const auto& [out, in] : sizes) weights.push_back(random_weight(out, in, weights.size()));
+    for (int p = 0; p < qlora::projection_count; ++p) {
+      const auto [out, in] = qlora::projection_shape(shape, static_cast<qlora::Projection>(p));
+      weights.push_back(random_weight(out, in, weights.size()));
+    }
     const auto table = random_weight(shape.vocabulary, shape.width, 100);
     const std::vector<float> ones(static_cast<std::size_t>(shape.width), 1.f);
-    std::vector<float> cosine, sine;
-    for (Index position = 0; position < tokens; ++position)
-      for (Index pair = 0; pair < shape.head_width() / 2; ++pair) {
-        const double angle = static_cast<double>(position) *
-                             std::pow(1e4, -2.0 * static_cast<double>(pair) /
-                                               static_cast<double>(shape.head_width()));
-        cosine.push_back(static_cast<float>(std::cos(angle)));
-        sine.push_back(static_cast<float>(std::sin(angle)));
-      }
-    qlora::cuda::LlamaDescription d;
-    d.vocabulary = shape.vocabulary;
-    d.width = shape.width;
-    d.heads = shape.heads;
-    d.kv_heads = shape.kv_heads;
-    d.head_width = shape.head_width();
-    d.epsilon = 1e-5f;
-    d.embedding = table.view();
-    d.head = table.view();
-    d.final_norm = ones.data();
-    d.cosine = cosine.data();
-    d.sine = sine.data();
-    d.context = tokens;
+    Block block{{ones}, {ones}, {}};
+    for (std::size_t p = 0; p < weights.size(); ++p)
+      block.projections[p] = {{weights[p].view()}, rank};
+    const Model host{shape,
+                     {table.view()},
+                     {table.view()},
+                     {ones},
+                     std::vector<Block>(static_cast<std::size_t>(shape.layers), block)};
     qlora::ParameterList<float> parameters;
     std::vector<std::unique_ptr<qlora::Parameter<float>>> owned;
-    for (Index l = 0; l < shape.layers; ++l) {
-      auto& layer = d.layers.emplace_back();
-      layer.attention_norm = layer.feed_forward_norm = ones.data();
-      for (std::size_t p = 0; p < 7; ++p) {
-        layer.projections[p] = {"projection", weights[p].view(), rank, 0.25f, 0.f};
-        const auto& [out, in] = sizes[p];
-        for (const auto& [rows, cols] : {std::pair<Index, Index>{rank, in}, {out, rank}}) {
+    for (Index l = 0; l < shape.layers; ++l)
+      for (const auto& weight : weights)
+        for (const auto& [rows, cols] :
+             {std::pair<Index, Index>{rank, weight.cols()}, {weight.rows(), rank}}) {
           owned.push_back(std::make_unique<qlora::Parameter<float>>(
               "p" + std::to_string(owned.size()), rows, cols));
           auto& value = owned.back()->value;
@@ -132,34 +144,30 @@ int main(int argc, char** argv) {
                 0.02f * (2 * qlora::uniform01(owned.size(), static_cast<std::uint64_t>(i)) - 1);
           parameters.push_back(owned.back().get());
         }
-      }
-    }
-    qlora::cuda::DeviceLlama<CudaRuntime> model(device, d, qlora::cuda::Formats<Format>{});
+    qlora::DeviceLlama<CudaRuntime> model(device, host, qlora::Formats<Format>{});
     const double loaded_gib = used_gib();
 
-    std::vector<std::int32_t> ids, targets;
-    std::vector<Index> positions;
+    std::vector<qlora::Token> ids, targets;
     for (Index i = 0; i < tokens; ++i) {
-      ids.push_back(static_cast<std::int32_t>(qlora::random_bits(7, static_cast<std::uint64_t>(i)) %
+      ids.push_back(static_cast<qlora::Token>(qlora::random_bits(7, static_cast<std::uint64_t>(i)) %
                                               static_cast<std::uint32_t>(shape.vocabulary)));
       targets.push_back(ids[static_cast<std::size_t>(i / 2)]);
-      positions.push_back(i);
     }
-    const qlora::cuda::DeviceBatch batch{ids, targets, {{0, tokens}}, positions};
-    std::vector<const float*> values;
-    for (const auto* p : parameters) values.push_back(p->value.data());
+    const qlora::BatchLayout layout = qlora::uniform_layout(1, tokens);
     qlora::AdamW<> optimizer({.learning_rate = 1e-4});
 
     std::printf("%s, %td tokens, rank %d\n", name.c_str(), tokens, rank);
     for (Index step = 0; step <= steps; ++step) {
       Stopwatch watch;
-      model.set_adapters(values);
+      model.set_adapters(parameters);
       model.zero_gradients();
       device.synchronize();
       const double up = watch.lap();
-      const double loss =
-          model.loss(batch, {.scale = 1.f / static_cast<float>(tokens), .backward = true}) /
-          static_cast<double>(tokens);
+      const double loss = model
+                              .loss(ids, targets, layout,
+                                    {.scale = 1.f / static_cast<float>(tokens), .backward = true})
+                              .sum /
+                          static_cast<double>(tokens);
       device.synchronize();
       const double compute = watch.lap();
       std::size_t next = 0;

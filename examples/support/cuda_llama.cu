@@ -1,24 +1,25 @@
 #include "support/cuda_llama.hpp"
 
 #include "qlora/cuda/cuda_runtime.hpp"
+#include "qlora/model/device_llama.hpp"
 #include "qlora/quant/named_formats.hpp"
 
 namespace program {
 
 using qlora::cuda::CudaRuntime;
 // Those that kernels are compiled for; each takes its time.
-using Known = qlora::cuda::Formats<qlora::Nf4, qlora::Nf4Dq, qlora::Fp4, qlora::Fp4Dq, qlora::MxFp4,
-                                   qlora::Q4_0, qlora::Q4_1, qlora::Q8_0>;
+using Known = qlora::Formats<qlora::Nf4, qlora::Nf4Dq, qlora::Fp4, qlora::Fp4Dq, qlora::MxFp4,
+                             qlora::Q4_0, qlora::Q4_1, qlora::Q8_0>;
 
 struct CudaLlama::Model {
-  explicit Model(const qlora::cuda::LlamaDescription& description)
-      : llama(qlora::cuda::Device(CudaRuntime()), description, Known{}) {}
-  qlora::cuda::DeviceLlama<CudaRuntime> llama;
+  explicit Model(const qlora::Llama<>& host)
+      : llama(qlora::cuda::Device(CudaRuntime()), host, Known{}) {}
+  qlora::DeviceLlama<CudaRuntime> llama;
 };
 
-CudaLlama::CudaLlama(const qlora::cuda::LlamaDescription& description) {
+CudaLlama::CudaLlama(const qlora::Llama<>& model) {
   require_device();
-  model_ = std::make_unique<Model>(description);
+  model_ = std::make_unique<Model>(model);
 }
 CudaLlama::~CudaLlama() = default;
 CudaLlama::CudaLlama(CudaLlama&&) noexcept = default;
@@ -29,15 +30,17 @@ void CudaLlama::require_device() {
                                      "--device cuda: no CUDA device was found");
 }
 
-double CudaLlama::loss(std::span<const float* const> adapters,
-                       const qlora::cuda::DeviceBatch& batch,
-                       const qlora::cuda::DeviceLossOptions& options,
-                       const std::function<void(const float*, qlora::Index)>& take) {
-  model_->llama.set_adapters(adapters);
-  model_->llama.zero_gradients();
-  const double sum = model_->llama.loss(batch, options);
-  if (options.backward) model_->llama.gradients(take);
-  return sum;
+qlora::CrossEntropy CudaLlama::loss(const qlora::ParameterList<>& parameters,
+                                    std::span<const qlora::Token> ids,
+                                    std::span<const qlora::Token> targets,
+                                    const qlora::BatchLayout& layout,
+                                    const qlora::LossOptions& options) {
+  auto& there = model_->llama;
+  there.set_adapters(parameters);
+  there.zero_gradients();
+  const qlora::CrossEntropy result = there.loss(ids, targets, layout, options);
+  if (options.backward) there.add_gradients_to(parameters);
+  return result;
 }
 
 }  // namespace program

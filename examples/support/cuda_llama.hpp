@@ -2,18 +2,18 @@
 // is found; elsewhere cuda_llama.cpp says that it is not there.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
 
-#include "qlora/cuda/device_llama.hpp"
+#include "qlora/model/llama.hpp"
 
 namespace program {
 
 class CudaLlama {
  public:
-  // Throws DeviceError where there is no device, or no memory for the model.
-  explicit CudaLlama(const qlora::cuda::LlamaDescription& description);
+  // Copies the model's weights; it is not needed afterwards. Throws DeviceError where there is no
+  // device, or no memory for the model, and FormatError for a weight that no kernel takes.
+  explicit CudaLlama(const qlora::Llama<>& model);
   ~CudaLlama();
   CudaLlama(CudaLlama&&) noexcept;
   CudaLlama& operator=(CudaLlama&&) noexcept;
@@ -21,10 +21,10 @@ class CudaLlama {
   // Throws DeviceError unless this program can use a device.
   static void require_device();
 
-  // The loss with the adapters' values; with `backward`, take gets each parameter's gradient.
-  double loss(std::span<const float* const> adapters, const qlora::cuda::DeviceBatch& batch,
-              const qlora::cuda::DeviceLossOptions& options,
-              const std::function<void(const float*, qlora::Index)>& take);
+  // The loss with the parameters' values; with `backward` it adds to their gradients.
+  qlora::CrossEntropy loss(const qlora::ParameterList<>& parameters,
+                           std::span<const qlora::Token> ids, std::span<const qlora::Token> targets,
+                           const qlora::BatchLayout& layout, const qlora::LossOptions& options);
 
  private:
   struct Model;

@@ -11,11 +11,9 @@ namespace {
 template <int Width>
 void compare(const std::vector<Index>& lengths, Index heads, Index kv_heads) {
   std::vector<qlora::SequenceSpan> sequences;
-  std::vector<std::pair<Index, Index>> spans;
   Index tokens = 0;
   for (const Index length : lengths) {
     sequences.push_back({tokens, length, tokens, 0});
-    spans.emplace_back(tokens, length);
     tokens += length;
   }
   const qlora::AttentionShape shape{heads, kv_heads, Width};
@@ -28,12 +26,11 @@ void compare(const std::vector<Index>& lengths, Index heads, Index kv_heads) {
   qlora::attention_backward<float>(shape, q, k, v, out, log_sums, dout, sequences, dq, dk, dv);
 
   using Matrix = qlora::RowMatrix<float>;
-  const qlora::cuda::AttentionSizes sizes{heads, kv_heads};
   Matrix found(tokens, heads * Width), found_sums(tokens, heads);
   using Forward = qlora::cuda::AttentionForward<Width>;
-  const auto tiles = qlora::cuda::attention_tiles(spans, Forward::tile);
+  const auto tiles = qlora::cuda::attention_tiles(sequences, Forward::tile);
   test::run_kernel(Forward{q.data(), k.data(), v.data(), found.data(), found_sums.data(),
-                           tiles.data(), static_cast<Index>(tiles.size()), sizes},
+                           tiles.data(), static_cast<Index>(tiles.size()), shape},
                    test::numbers(q), test::numbers(k), test::numbers(v), test::writable(found),
                    test::writable(found_sums), test::readable(tiles));
   test::require_close(out, found);
@@ -42,10 +39,10 @@ void compare(const std::vector<Index>& lengths, Index heads, Index kv_heads) {
   Matrix found_dq(tokens, heads * Width), deltas(tokens, heads), found_dk(tokens, kv_heads * Width),
       found_dv(tokens, kv_heads * Width);
   using Queries = qlora::cuda::AttentionBackwardQueries<Width>;
-  const auto small = qlora::cuda::attention_tiles(spans, Queries::tile);
+  const auto small = qlora::cuda::attention_tiles(sequences, Queries::tile);
   test::run_kernel(Queries{q.data(), k.data(), v.data(), out.data(), log_sums.data(), dout.data(),
                            found_dq.data(), deltas.data(), small.data(),
-                           static_cast<Index>(small.size()), sizes},
+                           static_cast<Index>(small.size()), shape},
                    test::numbers(q), test::numbers(k), test::numbers(v), test::numbers(out),
                    test::numbers(log_sums), test::numbers(dout), test::writable(found_dq),
                    test::writable(deltas), test::readable(small));
@@ -53,7 +50,7 @@ void compare(const std::vector<Index>& lengths, Index heads, Index kv_heads) {
   using Keys = qlora::cuda::AttentionBackwardKeys<Width>;
   test::run_kernel(
       Keys{q.data(), k.data(), v.data(), log_sums.data(), deltas.data(), dout.data(),
-           found_dk.data(), found_dv.data(), small.data(), static_cast<Index>(small.size()), sizes},
+           found_dk.data(), found_dv.data(), small.data(), static_cast<Index>(small.size()), shape},
       test::numbers(q), test::numbers(k), test::numbers(v), test::numbers(log_sums),
       test::numbers(deltas), test::numbers(dout), test::writable(found_dk),
       test::writable(found_dv), test::readable(small));

@@ -7,9 +7,11 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "qlora/cuda/tiles.hpp"
+#include "qlora/nn/attention_shape.hpp"
 
 namespace qlora::cuda {
 
@@ -18,19 +20,15 @@ struct AttentionTile {
   Index first, length, start;
 };
 
-/// The tiles of sequences [first row, length]; `size` rows each.
-template <class Sequences>
-std::vector<AttentionTile> attention_tiles(const Sequences& sequences, Index size) {
+/// The tiles of sequences whose keys are their own rows; `size` rows each.
+inline std::vector<AttentionTile> attention_tiles(std::span<const SequenceSpan> sequences,
+                                                  Index size) {
   std::vector<AttentionTile> tiles;
-  for (const auto& [first, length] : sequences)
-    for (Index start = 0; start < length; start += size) tiles.push_back({first, length, start});
+  for (const SequenceSpan& sequence : sequences)
+    for (Index start = 0; start < sequence.queries; start += size)
+      tiles.push_back({sequence.first_query, sequence.queries, start});
   return tiles;
 }
-
-struct AttentionSizes {
-  Index heads, kv_heads;
-  QLORA_DEVICE Index kv_of(Index head) const { return head / (heads / kv_heads); }
-};
 
 namespace detail {
 
@@ -56,10 +54,10 @@ struct HeadPlace {
   Index stride, kv_stride;  ///< of rows of q and of k
   template <class Context>
   static QLORA_DEVICE HeadPlace of(Context& thread, const AttentionTile* tiles, Index heads,
-                                   const AttentionSizes& sizes) {
+                                   const AttentionShape& shape) {
     const AttentionTile tile = thread.load(tiles + thread.block() / heads);
     return {tile.first,          tile.length,           tile.start, thread.block() % heads,
-            sizes.heads * Width, sizes.kv_heads * Width};
+            shape.heads * Width, shape.kv_heads * Width};
   }
   static QLORA_DEVICE float scale() { return 1.f / std::sqrt(static_cast<float>(Width)); }
 
@@ -117,9 +115,9 @@ struct AttentionForward {
   float* log_sums;
   const AttentionTile* tiles;
   Index tile_count;
-  AttentionSizes sizes;
+  AttentionShape shape;  ///< of heads of Width
 
-  Index blocks() const { return tile_count * sizes.heads; }
+  Index blocks() const { return tile_count * shape.heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
@@ -127,9 +125,9 @@ struct AttentionForward {
     auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 1>();
     auto values = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
     using Place = detail::HeadPlace<Width>;
-    const auto place = Place::of(thread, tiles, sizes.heads, sizes);
+    const auto place = Place::of(thread, tiles, shape.heads, shape);
     const auto [first, length, start, head, stride, kv_stride] = place;
-    const Index kv = sizes.kv_of(head) * Width;
+    const Index kv = head / shape.group() * Width;
     const float scale = Place::scale();
     place.template load_own<tile, threads>(thread, queries, q + head * Width, stride);
     float largest[own], total[own], sum[own][parts] = {};
@@ -172,7 +170,7 @@ struct AttentionForward {
           thread.store(out + (first + row) * stride + head * Width + d, sum[i][j] / total[i]);
       }
       if (thread.lane() == 0)
-        thread.store(log_sums + (first + row) * sizes.heads + head,
+        thread.store(log_sums + (first + row) * shape.heads + head,
                      largest[i] + std::log(total[i]));
     }
   }
@@ -193,9 +191,9 @@ struct AttentionBackwardQueries {
   float* deltas;
   const AttentionTile* tiles;
   Index tile_count;
-  AttentionSizes sizes;
+  AttentionShape shape;  ///< of heads of Width
 
-  Index blocks() const { return tile_count * sizes.heads; }
+  Index blocks() const { return tile_count * shape.heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
@@ -204,9 +202,9 @@ struct AttentionBackwardQueries {
     auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
     auto values = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
     using Place = detail::HeadPlace<Width>;
-    const auto place = Place::of(thread, tiles, sizes.heads, sizes);
+    const auto place = Place::of(thread, tiles, shape.heads, shape);
     const auto [first, length, start, head, stride, kv_stride] = place;
-    const Index kv = sizes.kv_of(head) * Width;
+    const Index kv = head / shape.group() * Width;
     const float scale = Place::scale();
     place.template load_own<tile, threads>(thread, queries, q + head * Width, stride);
     place.template load_own<tile, threads>(thread, gradients, dout + head * Width, stride);
@@ -223,7 +221,7 @@ struct AttentionBackwardQueries {
           part += thread.load(dout + at + d) * thread.load(out + at + d);
       }
       delta[i] = detail::warp_sum(thread, part);
-      const Index number = (first + row) * sizes.heads + head;
+      const Index number = (first + row) * shape.heads + head;
       log_sum[i] = row < length ? thread.load(log_sums + number) : 0.f;
       if (row < length && thread.lane() == 0) thread.store(deltas + number, delta[i]);
     }
@@ -271,9 +269,9 @@ struct AttentionBackwardKeys {
   float* dv;
   const AttentionTile* tiles;
   Index tile_count;
-  AttentionSizes sizes;
+  AttentionShape shape;  ///< of heads of Width
 
-  Index blocks() const { return tile_count * sizes.kv_heads; }
+  Index blocks() const { return tile_count * shape.kv_heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
@@ -282,9 +280,9 @@ struct AttentionBackwardKeys {
     auto queries = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
     auto gradients = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
     using Place = detail::HeadPlace<Width>;
-    const auto place = Place::of(thread, tiles, sizes.kv_heads, sizes);
+    const auto place = Place::of(thread, tiles, shape.kv_heads, shape);
     const auto [first, length, start, kv, stride, kv_stride] = place;
-    const Index group = sizes.heads / sizes.kv_heads;
+    const Index group = shape.group();
     const float scale = Place::scale();
     place.template load_own<tile, threads>(thread, keys, k + kv * Width, kv_stride);
     place.template load_own<tile, threads>(thread, values, v + kv * Width, kv_stride);
@@ -296,7 +294,7 @@ struct AttentionBackwardKeys {
         place.template load_lanes<threads>(thread, gradients, dout + head * Width, stride, from);
         thread.barrier();
         const Index query = from + thread.lane();
-        const Index number = (first + query) * sizes.heads + head;
+        const Index number = (first + query) * shape.heads + head;
         const float log_sum = query < length ? thread.load(log_sums + number) : 0.f;
         const float delta = query < length ? thread.load(deltas + number) : 0.f;
         QLORA_UNROLL

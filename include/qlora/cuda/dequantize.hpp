@@ -50,8 +50,7 @@ QLORA_DEVICE void dequantize(Context& thread, const QuantizedView<F>& w, T* out)
     const ValueTable<F, Context> values(thread, w);
     // Groups that share a scale, at places where they can be moved at once; the rest one by one.
     const bool whole = w.block_size() % group_size == 0 &&
-                       detail::is_aligned(w.codes(), bits == 8 ? 8 : 4) &&
-                       detail::is_aligned(out, 16);
+                       is_aligned(w.codes(), bits == 8 ? 8 : 4) && is_aligned(out, 16);
     const Index groups = whole ? w.size() / group_size : 0;
     for (Index g = thread.first(); g < groups; g += thread.stride()) {
       const auto word = load_group<bits>(thread, w.codes(), g, true);

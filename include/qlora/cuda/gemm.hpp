@@ -104,7 +104,7 @@ struct PackedProduct {
       slot = slot + 1 < slots ? slot + 1 : 0;
     }
 
-    const bool whole = out.cols % 4 == 0 && detail::is_aligned(out.y, 4 * sizeof(Y));
+    const bool whole = out.cols % 4 == 0 && is_aligned(out.y, 4 * sizeof(Y));
     QLORA_UNROLL
     for (int j = 0; j < row_tiles; ++j) {
       QLORA_UNROLL

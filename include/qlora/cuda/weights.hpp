@@ -42,12 +42,13 @@ struct CodeRun {
   std::uint32_t word[Bits];
 };
 
-namespace detail {
-
-/// Asked on the device and by hosts that choose a kernel.
+/// Whether an address is a multiple of `bytes`: asked on the device, and by a host that chooses a
+/// kernel.
 QLORA_HD inline bool is_aligned(const void* at, std::uintptr_t bytes) {
   return reinterpret_cast<std::uintptr_t>(at) % bytes == 0;
 }
+
+namespace detail {
 
 /// Bytes that may be moved at once of `bytes` consecutive ones.
 constexpr int piece_of(int bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : 4; }
@@ -150,7 +151,7 @@ template <class F>
 bool reads_by_words(const QuantizedView<F>& w) {
   if constexpr (has_words<F>) {
     return w.cols() % 64 == 0 && w.block_size() % scale_step<F> == 0 &&
-           w.cols() * 32 % w.block_size() == 0 && detail::is_aligned(w.codes(), 16);
+           w.cols() * 32 % w.block_size() == 0 && is_aligned(w.codes(), 16);
   } else {
     return false;
   }

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
-#include "qlora/model/llama.hpp"
+#include "qlora/model/llama_config.hpp"
 #include "qlora/quant/visit_format.hpp"
 
 namespace qlora {
@@ -87,23 +87,6 @@ inline LlamaConfig llama_shape(std::string_view name) {
               .kv_heads = shape.kv_heads,
               .context = 2048};
   throw FormatError(message("shape '", name, "': expected 7b, 13b, 33b, 65b or smollm2-135m"));
-}
-
-/// Rows and columns of a projection's weight.
-inline std::pair<Index, Index> projection_shape(const LlamaConfig& config, Projection which) {
-  const Index kv_width = config.kv_heads * config.head_width();
-  switch (which) {
-    case k_proj:
-    case v_proj:
-      return {kv_width, config.width};
-    case gate_proj:
-    case up_proj:
-      return {config.hidden, config.width};
-    case down_proj:
-      return {config.width, config.hidden};
-    default:
-      return {config.width, config.width};
-  }
 }
 
 /// Weights of all projections; numbers of the adapters of those that are targeted.

@@ -25,35 +25,6 @@
 
 namespace qlora {
 
-struct LlamaConfig {
-  Index vocabulary = 0, width = 0, hidden = 0, layers = 0;
-  Index heads = 1, kv_heads = 1, context = 0;
-  double rope_base = 10000;
-  double norm_epsilon = 1e-5;
-
-  Index head_width() const { return width / heads; }
-  AttentionShape attention() const { return {heads, kv_heads, head_width()}; }
-};
-
-/// The projections that get an adapter, by their last name as in PEFT's target_modules: "all" of
-/// them, or those of the "attention". Throws FormatError for another name.
-inline std::vector<std::string> target_modules(std::string_view name) {
-  require<FormatError>(name == "all" || name == "attention", "targets '", name,
-                       "': expected all or attention");
-  const int count = name == "all" ? projection_count : o_proj + 1;
-  std::vector<std::string> modules;
-  modules.reserve(static_cast<std::size_t>(count));
-  for (int p = 0; p < count; ++p) modules.emplace_back(module_name(static_cast<Projection>(p)));
-  return modules;
-}
-
-struct LossOptions {
-  float scale = 1;                   ///< of the gradient: 1 / counted targets for their mean
-  bool backward = false;             ///< add to the adapters' gradients
-  bool gradient_checkpoint = false;  ///< keep only each block's input and make the rest again
-  DropoutKey dropout = {};
-};
-
 /// Different threads may use different models. One model's const members may run at the same time;
 /// loss and whatever changes adapters need the model for themselves.
 template <Scalar T = float>

@@ -8,9 +8,9 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "qlora/model/llama_config.hpp"
 #include "qlora/nn/attention.hpp"
 #include "qlora/nn/lora.hpp"
 #include "qlora/nn/rms_norm.hpp"
@@ -18,37 +18,6 @@
 #include "qlora/nn/swiglu.hpp"
 
 namespace qlora {
-
-/// The seven projections of a block in the order a token meets them.
-enum Projection { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj };
-inline constexpr int projection_count = 7;
-
-/// Hugging Face's names within a layer, by Projection.
-inline constexpr std::array<const char*, projection_count> projection_names{
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-
-/// The last part of a projection's name, such as q_proj.
-inline std::string_view module_name(Projection which) {
-  const std::string_view name = projection_names[which];
-  return name.substr(name.find('.') + 1);
-}
-
-/// Where the rows of a batch stand.
-struct BatchLayout {
-  std::vector<SequenceSpan> sequences;
-  std::vector<Index> positions;  ///< of each row, in its sequence
-};
-
-/// `rows` sequences of `length` tokens each, one after the other, after `past` tokens.
-inline BatchLayout uniform_layout(Index rows, Index length, Index past = 0) {
-  BatchLayout layout;
-  for (Index row = 0; row < rows; ++row) {
-    layout.sequences.push_back({row * length, length, row * length, past});
-    for (Index i = 0; i < length; ++i) layout.positions.push_back(past + i);
-  }
-  return layout;
-}
 
 /// One layer: attention and feed-forward, each behind a norm. forward may run in several threads at
 /// the same time with a `Saved` each; backward needs the block for itself.

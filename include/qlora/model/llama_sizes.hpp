@@ -8,7 +8,7 @@
 
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_keys.hpp"
-#include "qlora/model/llama.hpp"
+#include "qlora/model/llama_config.hpp"
 
 namespace qlora {
 

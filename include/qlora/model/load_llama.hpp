@@ -82,10 +82,7 @@ inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string&
 /// A projection in the format asked for. Throws as load_weights does.
 inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaConfig& config,
                                         Index layer, Projection which, const LoadOptions& options) {
-  const Index kv_width = config.kv_heads * config.head_width();
-  const std::array<Index, projection_count> all_rows{
-      config.width, kv_width, kv_width, config.width, config.hidden, config.hidden, config.width};
-  const Index rows = all_rows[which], cols = which == down_proj ? config.hidden : config.width;
+  const auto [rows, cols] = projection_shape(config, which);
   const std::string name = projection_weight_name(layer, which);
   if (options.format == "as-is") return load_as_is(source, name, rows, cols, options);
   RowMatrixXf dense = load_weights(source, name, rows, cols);

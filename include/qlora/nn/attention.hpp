@@ -18,22 +18,9 @@
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/nn/attention_shape.hpp"
 
 namespace qlora {
-
-struct AttentionShape {
-  Index heads = 1, kv_heads = 1, head_width = 1;
-  Index group() const { return heads / kv_heads; }
-};
-
-/// One sequence in a batch: its query rows, its key rows, and how many keys lie before its first
-/// query (a cache's).
-struct SequenceSpan {
-  Index first_query = 0, queries = 0;
-  Index first_key = 0;
-  Index past = 0;
-  Index keys() const { return past + queries; }
-};
 
 namespace detail {
 

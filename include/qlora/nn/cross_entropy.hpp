@@ -13,16 +13,9 @@
 #include <vector>
 
 #include "qlora/nn/embedding.hpp"
+#include "qlora/nn/token_loss.hpp"
 
 namespace qlora {
-
-/// A position that does not count.
-inline constexpr Token ignored = -1;
-
-struct CrossEntropy {
-  double sum = 0;     ///< of the counted negative log likelihoods, in nats
-  Index counted = 0;  ///< positions that have a target
-};
 
 /// The summed loss; with `dhidden` not null also its gradient times `scale` ([tokens, width], rows
 /// that do not count are 0).

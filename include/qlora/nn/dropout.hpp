@@ -7,17 +7,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "qlora/core/dropout_key.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
 
 namespace qlora {
-
-/// Whether dropout acts, and the key that chooses what it drops.
-struct DropoutKey {
-  bool training = false;
-  std::uint64_t key = 0;
-};
 
 /// x with each element dropped with probability p and the others divided by 1 - p; the choice at
 /// (row, column) depends on `key` only, so the backward pass makes it again instead of storing it.

@@ -6,13 +6,13 @@
 ///     base.backward(dy, dx);           // dx = dy W; the weight has no gradient
 #pragma once
 
-#include <any>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
 #include "qlora/linalg/dense.hpp"
 #include "qlora/linalg/gemm.hpp"
+#include "qlora/quant/any_view.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
 namespace qlora {
@@ -94,9 +94,9 @@ class AnyLinear {
                 const ProductOptions<T>& options = {}) const {
     weight_->backward(dy, dx, options);
   }
-  /// The QuantizedView of the packed weight, as long as this lives; empty for a dense one.
-  std::any view() const& { return weight_->view(); }
-  std::any view() const&& = delete;
+  /// The packed weight by reference, which serves as long as this lives; of none for a dense one.
+  AnyView view() const& { return weight_->view(); }
+  AnyView view() const&& = delete;
   /// Rows [first, first + rows) in dense form.
   RowMatrix<T> rows_of(Index first, Index rows) const { return weight_->rows_of(first, rows); }
 
@@ -110,7 +110,7 @@ class AnyLinear {
                          const ProductOptions<T>& options) const = 0;
     virtual void backward(const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
                           const ProductOptions<T>& options) const = 0;
-    virtual std::any view() const = 0;
+    virtual AnyView view() const = 0;
     virtual RowMatrix<T> rows_of(Index first, Index rows) const = 0;
   };
 
@@ -132,7 +132,7 @@ class AnyLinear {
                   const ProductOptions<T>& options) const override {
       linear_backward<T>(dy, weight, dx, options);
     }
-    std::any view() const override {
+    AnyView view() const override {
       if constexpr (requires { weight.view(); }) {
         return weight.view();
       } else {

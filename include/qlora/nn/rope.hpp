@@ -14,6 +14,7 @@
 
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/nn/rope_table.hpp"
 
 namespace qlora {
 
@@ -73,15 +74,8 @@ class Rope {
       grown->cosine.topRows(have) = shared_->tables->cosine;
       grown->sine.topRows(have) = shared_->tables->sine;
     }
-    for (Index i = 0; i < half_; ++i) {
-      const double frequency =
-          std::pow(base_, -2.0 * static_cast<double>(i) / static_cast<double>(2 * half_));
-      for (Index position = have; position < rows; ++position) {
-        const double angle = static_cast<double>(position) * frequency;
-        grown->cosine(position, i) = static_cast<T>(std::cos(angle));
-        grown->sine(position, i) = static_cast<T>(std::sin(angle));
-      }
-    }
+    fill_rotations(2 * half_, base_, have, rows, grown->cosine.data() + have * half_,
+                   grown->sine.data() + have * half_);
     return shared_->tables = std::move(grown);
   }
 

@@ -1,7 +1,7 @@
-#include "qlora/cuda/device_llama.hpp"
+#include "qlora/model/device_llama.hpp"
 
 #include "cuda/fake_device.hpp"
-#include "qlora/model/describe_llama.hpp"
+#include "qlora/model/llama.hpp"
 #include "qlora/quant/named_formats.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "support/catch.hpp"
@@ -70,7 +70,7 @@ constexpr float gradient_tolerance = 1e-3f;
 constexpr float gradient_tolerance = 2e-2f;
 #endif
 
-using Known = qlora::cuda::Formats<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
+using Known = qlora::Formats<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
 using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Two sequences; some positions predict nothing.
@@ -102,22 +102,19 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
     const Text text(50);
     const auto parameters = model.parameters();
     qlora::zero_gradients(parameters);
-    const auto expected = model.loss(text.ids, text.targets, text.layout,
-                                     {.scale = 0.05f, .backward = true, .dropout = {true, 77}});
+    const qlora::LossOptions options{.scale = 0.05f, .backward = true, .dropout = {true, 77}};
+    const auto expected = model.loss(text.ids, text.targets, text.layout, options);
 
     const auto record = std::make_shared<test::Record>();
     {
       const Device device{test::FakeDevice(record)};
-      qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model),
-                                                       Known{});
-      there.set_adapters(qlora::adapter_values(parameters));
+      qlora::DeviceLlama there(device, model, Known{});
+      there.set_adapters(parameters);
       there.zero_gradients();
-      const auto batch = qlora::device_batch(text.ids, text.targets, text.layout);
-      const qlora::cuda::DeviceLossOptions options{
-          .scale = 0.05f, .backward = true, .training = true, .key = 77};
-      const double found = there.loss(batch, options);
-      INFO("loss " << expected.sum << " and " << found);
-      REQUIRE(std::abs(found / expected.sum - 1) < 1e-3);
+      const qlora::CrossEntropy found = there.loss(text.ids, text.targets, text.layout, options);
+      INFO("loss " << expected.sum << " and " << found.sum);
+      REQUIRE(std::abs(found.sum / expected.sum - 1) < 1e-3);
+      REQUIRE(found.counted == expected.counted);
       std::size_t next = 0;
       there.gradients([&](const float* gradient, Index count) {
         const auto& wanted = parameters[next]->grad;
@@ -128,7 +125,13 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
       });
       REQUIRE(next == parameters.size());
       // The loss alone, twice, without a change to the gradients.
-      REQUIRE(there.loss(batch, {.training = true, .key = 77}) == found);
+      REQUIRE(there.loss(text.ids, text.targets, text.layout, {.dropout = {true, 77}}).sum ==
+              found.sum);
+      // On top of what the parameters have already: the gradient comes once more.
+      const qlora::RowMatrix<float> before = parameters[0]->grad;
+      there.add_gradients_to(parameters);
+      REQUIRE((parameters[0]->grad - 2 * before).norm() <=
+              gradient_tolerance * before.norm() + 1e-30f);
     }
     REQUIRE(record->held.empty());
   }
@@ -138,19 +141,77 @@ TEST_CASE("what a device cannot take is refused by name") {
   auto model = small_llama();
   const auto record = std::make_shared<test::Record>();
   const Device device{test::FakeDevice(record)};
-  using Few = qlora::cuda::Formats<qlora::Nf4Dq, qlora::Q8_0>;
-  REQUIRE_THROWS_WITH(
-      qlora::cuda::DeviceLlama<test::FakeDevice>(device, qlora::describe_llama(model), Few{}),
-      test::contains("layer 1's q_proj"));
-  qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model), Known{});
-  Text text(50);
-  text.ids[3] = 50;
-  REQUIRE_THROWS_WITH(there.loss(qlora::device_batch(text.ids, text.targets, text.layout), {}),
-                      test::contains("token 3: expected ids below 50"));
-  REQUIRE_THROWS_WITH(there.set_adapters(std::vector<const float*>(3)),
+  using Few = qlora::Formats<qlora::Nf4Dq, qlora::Q8_0>;
+  REQUIRE_THROWS_WITH(qlora::DeviceLlama(device, model, Few{}),
+                      test::contains("layer 1's q_proj: expected one of the 2 formats") &&
+                          test::contains("4-bit codes in blocks of 32"));
+  qlora::DeviceLlama there(device, model, Known{});
+  const Text good(50);
+  const auto refuses = [&](auto change, const char* reason) {
+    Text text = good;
+    qlora::LossOptions options;
+    change(text, options);
+    REQUIRE_THROWS_WITH(there.loss(text.ids, text.targets, text.layout, options),
+                        test::contains(reason));
+  };
+  using Options = qlora::LossOptions;
+  refuses([](Text& t, Options&) { t.ids[3] = 50; }, "token 3: expected ids below 50");
+  refuses([](Text& t, Options&) { t.targets[5] = -2; }, "token 5: expected ids below 50");
+  refuses([](Text& t, Options&) { t.layout.positions[4] = 32; },
+          "token 4: expected a position below 32, found 32");
+  refuses([](Text& t, Options&) { t.layout.sequences[1].past = 1; }, "from their start");
+  refuses([](Text& t, Options&) { t.layout.sequences.pop_back(); },
+          "sequences of 29 tokens in all, found 9");
+  refuses([](Text&, Options& o) { o.gradient_checkpoint = true; }, "gradient checkpointing");
+  qlora::Parameter<float> three("three", 1, 3);
+  REQUIRE_THROWS_WITH(there.set_adapters(qlora::ParameterList<float>{&three, &three, &three}),
                       test::contains("expected 0 adapter matrices, found 3"));
+  adapt(model, 0);
+  qlora::DeviceLlama adapted(device, model, Known{});
+  auto parameters = model.parameters();
+  parameters[2] = &three;
+  REQUIRE_THROWS_WITH(adapted.set_adapters(parameters),
+                      test::contains("adapter matrix 2: expected 256 numbers, found 3"));
+  REQUIRE_THROWS_WITH(adapted.add_gradients_to(parameters),
+                      test::contains("adapter matrix 2: expected 256 numbers, found 3"));
+  model.config.hidden = 80;
+  REQUIRE_THROWS_WITH(
+      qlora::DeviceLlama(device, model, Known{}),
+      test::contains("layer 0's gate_proj: expected shape [80, 64], found [96, 64]"));
+  model.config.hidden = 96;
   model.embedding = qlora::AnyLinear<float>(test::normal_matrix(50, 64, 1));
-  REQUIRE_THROWS_WITH(qlora::describe_llama(model), test::contains("found a dense one"));
+  REQUIRE_THROWS_WITH(qlora::DeviceLlama(device, model, Known{}),
+                      test::contains("the embedding: expected a packed weight") &&
+                          test::contains("found a dense one"));
+}
+
+TEST_CASE("rotations of a device reach as far as was used, whatever the model's context") {
+  auto model = small_llama();
+  model.config.context = Index{1} << 40;
+  model.finish();
+  const auto record = std::make_shared<test::Record>();
+  const Device device{test::FakeDevice(record)};
+  qlora::DeviceLlama there(device, model, Known{});
+  const auto held = [&] {
+    std::size_t bytes = 0;
+    for (const auto& [at, size] : record->held) bytes += size;
+    return bytes;
+  };
+  // Position 700 is past the first table; the second step finds the tables that it needs.
+  const std::vector<qlora::Token> ids{1, 2}, targets{2, 3};
+  qlora::BatchLayout layout = qlora::uniform_layout(1, 2);
+  const double near = there.loss(ids, targets, layout, {}).sum;
+  const std::size_t before = held();
+  layout.positions = {700, 701};
+  const double far = there.loss(ids, targets, layout, {}).sum;
+#if !defined(__CUDACC__)
+  REQUIRE(held() - before == 2 * (1024 - 512) * 8 * sizeof(float));
+#else
+  (void)before;
+#endif
+  // Only differences of positions count.
+  REQUIRE(std::abs(near - far) < 1e-3 * near);
+  REQUIRE(near != 0);
 }
 
 TEST_CASE("every call failing in turn is an error with its name, and nothing is left") {
@@ -159,9 +220,9 @@ TEST_CASE("every call failing in turn is an error with its name, and nothing is 
   const Text text(50);
   const auto step = [&](const std::shared_ptr<test::Record>& record) {
     const Device device{test::FakeDevice(record)};
-    qlora::cuda::DeviceLlama<test::FakeDevice> there(device, qlora::describe_llama(model), Known{});
-    there.set_adapters(qlora::adapter_values(model.parameters()));
-    there.loss(qlora::device_batch(text.ids, text.targets, text.layout), {.backward = true});
+    qlora::DeviceLlama there(device, model, Known{});
+    there.set_adapters(model.parameters());
+    there.loss(text.ids, text.targets, text.layout, {.backward = true});
   };
   const auto whole = std::make_shared<test::Record>();
   step(whole);

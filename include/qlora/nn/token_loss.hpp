@@ -1,0 +1,17 @@
+/// What a next-token loss gives, on the CPU and on a device.
+#pragma once
+
+#include "qlora/core/config.hpp"
+#include "qlora/core/token.hpp"
+
+namespace qlora {
+
+/// A position that does not count.
+inline constexpr Token ignored = -1;
+
+struct CrossEntropy {
+  double sum = 0;     ///< of the counted negative log likelihoods, in nats
+  Index counted = 0;  ///< positions that have a target
+};
+
+}  // namespace qlora
