@@ -7,7 +7,8 @@
 /// `QLORA_HAS_HIGHWAY`, `QLORA_HAS_JSON`, `QLORA_HAS_PCRE2` and `QLORA_HAS_OPENSSL` are 1 where the
 /// library's header is found. `QLORA_HAS_VECTORS` is 1 where the kernels are compiled as vectors;
 /// without them products are Eigen's and decoding is scalar, or, where `QLORA_HAS_RUNTIME_AVX2` is
-/// 1, chosen by what the processor has. Define `QLORA_NO_HIGHWAY` to build without Highway and
+/// 1, chosen by what the processor has. `QLORA_HAS_BFLOAT16_DOT` and `QLORA_HAS_AMX` are 1 where the
+/// flags name instructions on bfloat16 numbers. Define `QLORA_NO_HIGHWAY` to build without Highway and
 /// `QLORA_NO_RUNTIME_AVX2` to build without that choice.
 #pragma once
 
@@ -89,6 +90,19 @@
 #define QLORA_HAS_VECTORS 1
 #else
 #define QLORA_HAS_VECTORS 0
+#endif
+
+// Instructions on bfloat16 numbers that the flags name: AVX512-BF16's sums of pairs in vectors of 64
+// bytes, and AMX's tiles.
+#if QLORA_HAS_VECTORS && defined(__AVX512BF16__) && HWY_STATIC_TARGET <= HWY_AVX3
+#define QLORA_HAS_BFLOAT16_DOT 1
+#else
+#define QLORA_HAS_BFLOAT16_DOT 0
+#endif
+#if QLORA_HAS_VECTORS && defined(__AMX_TILE__) && defined(__AMX_BF16__)
+#define QLORA_HAS_AMX 1
+#else
+#define QLORA_HAS_AMX 0
 #endif
 
 // Without vectors in the flags, 4-bit codes are looked up by AVX2 where the processor turns out to

@@ -14,12 +14,9 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__)
-#define QLORA_HAS_AMX 1
+#if QLORA_HAS_AMX
 #include <sys/syscall.h>
 #include <unistd.h>
-#else
-#define QLORA_HAS_AMX 0
 #endif
 
 namespace qlora::detail {

@@ -19,8 +19,8 @@ namespace qlora::detail {
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
 
-#if defined(__AVX512BF16__) && HWY_MAX_BYTES == 64
-#define QLORA_HAS_BFLOAT16_DOT 1
+#if QLORA_HAS_BFLOAT16_DOT
+static_assert(HWY_MAX_BYTES == 64, "the instruction takes vectors of 64 bytes");
 
 // In assembly: clang 16 crashes on the types of the intrinsics.
 
@@ -37,8 +37,6 @@ HWY_INLINE __m512i rounded_twice(FloatVector v) {
   return _mm512_broadcast_i64x4(words);
 }
 
-#else
-#define QLORA_HAS_BFLOAT16_DOT 0
 #endif
 
 /// The bits of floats rounded to bfloat16, to nearest with ties to even, in the upper half of each

@@ -10,10 +10,10 @@ namespace qlora {
 /// Whether the processor's bfloat16 instructions (AVX512-BF16 or AMX) are compiled in and may be
 /// used.
 inline bool has_bfloat16_instructions() {
-#if QLORA_HAS_VECTORS && QLORA_HAS_AMX
+#if QLORA_HAS_AMX
   if (detail::amx_granted()) return true;
 #endif
-#if QLORA_HAS_VECTORS && QLORA_HAS_BFLOAT16_DOT
+#if QLORA_HAS_BFLOAT16_DOT
   return true;
 #else
   return false;
