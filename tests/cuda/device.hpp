@@ -11,6 +11,7 @@
 #else
 #include "cuda/executor.hpp"
 #endif
+#include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/tiles.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "support/catch.hpp"

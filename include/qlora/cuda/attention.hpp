@@ -10,7 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "qlora/cuda/tiles.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/reduce.hpp"
 #include "qlora/nn/attention_shape.hpp"
 
 namespace qlora::cuda {
@@ -33,6 +34,10 @@ inline std::vector<AttentionTile> attention_tiles(std::span<const SequenceSpan> 
 namespace detail {
 
 inline constexpr int key_tile = 32;  ///< one a lane
+
+/// The tags of attention's arrays in shared memory: a block's own rows, and the rows that come 32 at
+/// a time; two of each at most.
+enum AttentionArray { own_first, own_second, lanes_first, lanes_second };
 
 /// Rows [from, from + Rows) of a head into a shared tile with Stride numbers a row, zeros from
 /// `end` on.
@@ -121,9 +126,10 @@ struct AttentionForward {
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
-    auto queries = thread.template shared<float, tile * Width, 0>();
-    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 1>();
-    auto values = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
+    auto queries = thread.template shared<float, tile * Width, detail::own_first>();
+    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_first>();
+    auto values =
+        thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_second>();
     using Place = detail::HeadPlace<Width>;
     const auto place = Place::of(thread, tiles, shape.heads, shape);
     const auto [first, length, start, head, stride, kv_stride] = place;
@@ -197,10 +203,11 @@ struct AttentionBackwardQueries {
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
-    auto queries = thread.template shared<float, tile * Width, 0>();
-    auto gradients = thread.template shared<float, tile * Width, 1>();
-    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
-    auto values = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
+    auto queries = thread.template shared<float, tile * Width, detail::own_first>();
+    auto gradients = thread.template shared<float, tile * Width, detail::own_second>();
+    auto keys = thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_first>();
+    auto values =
+        thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_second>();
     using Place = detail::HeadPlace<Width>;
     const auto place = Place::of(thread, tiles, shape.heads, shape);
     const auto [first, length, start, head, stride, kv_stride] = place;
@@ -275,10 +282,12 @@ struct AttentionBackwardKeys {
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
-    auto keys = thread.template shared<float, tile * Width, 0>();
-    auto values = thread.template shared<float, tile * Width, 1>();
-    auto queries = thread.template shared<float, detail::key_tile*(Width + 1), 2>();
-    auto gradients = thread.template shared<float, detail::key_tile*(Width + 1), 3>();
+    auto keys = thread.template shared<float, tile * Width, detail::own_first>();
+    auto values = thread.template shared<float, tile * Width, detail::own_second>();
+    auto queries =
+        thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_first>();
+    auto gradients =
+        thread.template shared<float, detail::key_tile*(Width + 1), detail::lanes_second>();
     using Place = detail::HeadPlace<Width>;
     const auto place = Place::of(thread, tiles, shape.kv_heads, shape);
     const auto [first, length, start, kv, stride, kv_stride] = place;

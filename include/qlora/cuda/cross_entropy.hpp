@@ -14,6 +14,7 @@ namespace qlora::cuda {
 struct CrossEntropyRows {
   static constexpr int threads = 256;
   static constexpr const char* name = "cross_entropy";
+  enum SharedArray { largest_array, total_array };  // tags of what the warps bring together
   float* logits;
   const std::int32_t* targets;
   float* losses;
@@ -35,11 +36,11 @@ struct CrossEntropyRows {
     float largest = -INFINITY;
     for (Index i = thread.thread(); i < vocabulary; i += threads)
       largest = detail::larger(thread.load(row + i), largest);
-    largest = detail::block_maximum<threads, 0>(thread, largest);
+    largest = detail::block_maximum<threads, largest_array>(thread, largest);
     float total = 0;
     for (Index i = thread.thread(); i < vocabulary; i += threads)
       total += std::exp(thread.load(row + i) - largest);
-    total = detail::block_sum<threads, 1>(thread, total);
+    total = detail::block_sum<threads, total_array>(thread, total);
     const float target_logit = thread.load(row + target);
     thread.barrier();  // before anyone writes over it
     if (thread.thread() == 0)

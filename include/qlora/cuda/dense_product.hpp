@@ -5,7 +5,7 @@
 ///                          .cols = rank, .inner = in};
 #pragma once
 
-#include "qlora/cuda/tiles.hpp"
+#include "qlora/cuda/kernel.hpp"
 
 namespace qlora::cuda {
 
@@ -39,11 +39,13 @@ struct DenseProduct {
   static constexpr int threads = 128;
   static constexpr const char* name = "dense_product";
   static constexpr int depth = 32;
+  enum SharedArray { left_array, right_array };  // tags of the tiles in shared memory
   /// A thread's part of a tile.
   static constexpr int own_rows = TileRows > TileCols ? 4 : 2;
   static constexpr int own_cols = TileRows * TileCols / threads / own_rows;
   static_assert(TileRows % own_rows == 0 && TileCols % own_cols == 0 &&
-                own_rows * own_cols * threads == TileRows * TileCols);
+                    own_rows * own_cols * threads == TileRows * TileCols,
+                "DenseProduct: 128 threads must share the tile out evenly, as 64 x 16 and 16 x 64");
 
   Strided left, right;
   float* out;
@@ -55,8 +57,8 @@ struct DenseProduct {
 
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
-    auto a = thread.template shared<float, TileRows*(depth + 1), 0>();
-    auto b = thread.template shared<float, depth*(TileCols + 1), 1>();
+    auto a = thread.template shared<float, TileRows*(depth + 1), left_array>();
+    auto b = thread.template shared<float, depth*(TileCols + 1), right_array>();
     const Index row_blocks = (rows + TileRows - 1) / TileRows;
     const Index first_row = thread.block() % row_blocks * TileRows;
     const Index first_col = thread.block() / row_blocks * TileCols;

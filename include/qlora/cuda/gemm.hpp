@@ -9,6 +9,9 @@
 /// threads, rounded to 16 bits from the CPU's float, and summed in float.
 #pragma once
 
+#include "qlora/cuda/dropout.hpp"
+#include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/low_rank.hpp"
 #include "qlora/cuda/tiles.hpp"
 
 namespace qlora::cuda {

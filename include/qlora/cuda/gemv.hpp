@@ -7,45 +7,11 @@
 #pragma once
 
 #include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/low_rank.hpp"
 #include "qlora/cuda/reduce.hpp"
 #include "qlora/cuda/weights.hpp"
 
 namespace qlora::cuda {
-
-/// What LoRA adds to a product: scale * left right, with left [tokens, rank] row-major and
-/// right(k, col) = right[k * rank_stride + col * col_stride].
-struct LowRank {
-  const float* left = nullptr;
-  const float* right = nullptr;
-  int rank = 0;
-  float scale = 0;
-  Index rank_stride = 0, col_stride = 0;
-
-  /// s low Bᵀ, with low = x Aᵀ: [tokens, rank] and B: [out, rank].
-  static LowRank forward(const float* low, const float* b, int rank, float scale) {
-    return {low, b, rank, scale, 1, rank};
-  }
-  /// s dlow A, with dlow = dy B: [tokens, rank] and A: [rank, in].
-  static LowRank backward(const float* dlow, const float* a, int rank, float scale, Index in) {
-    return {dlow, a, rank, scale, in, 1};
-  }
-};
-
-namespace detail {
-
-/// Eight numbers as floats; `from` is aligned to 16 bytes.
-template <class X, class Context>
-QLORA_DEVICE void load_eight(Context& thread, const X* from, float (&to)[8]) {
-  constexpr int piece = 16 / sizeof(X);
-  QLORA_UNROLL
-  for (int i = 0; i < 8; i += piece) {
-    const auto pack = thread.load(reinterpret_cast<const Pack<X, piece>*>(from + i));
-    QLORA_UNROLL
-    for (int k = 0; k < piece; ++k) to[i + k] = static_cast<float>(pack.at[k]);
-  }
-}
-
-}  // namespace detail
 
 /// The forward product of few rows. x: [Batch, in], y: [Batch, out], float, float16 or bfloat16. By
 /// words: only where reads_by_words(w) and x is aligned to 16 bytes. A warp takes two rows of w at

@@ -1,5 +1,5 @@
 /// Tiles of a product in shared memory and registers: activations and decoded weights as fragments,
-/// and sums that begin with what LoRA adds.
+/// and where the sums go.
 ///
 /// Weights are the left factor of the tensor cores' product, 16 outputs a fragment, and activations
 /// the right one, 8 tokens a fragment. Which 16 outputs, and in which order 32 places of the
@@ -11,8 +11,7 @@
 #include <type_traits>
 
 #include "qlora/core/side.hpp"
-#include "qlora/cuda/dropout.hpp"
-#include "qlora/cuda/gemv.hpp"
+#include "qlora/cuda/weights.hpp"
 
 namespace qlora::cuda {
 
@@ -23,6 +22,9 @@ using Factor = std::conditional_t<std::is_same_v<X, float>, bfloat16, X>;
 inline constexpr int reduction = 32;  ///< places of a product that lie in shared memory at a time
 
 namespace detail {
+
+/// The tags of a product's tiles in shared memory.
+enum ProductArray { activation_array, weight_array };
 
 /// Four pairs of T as the eight numbers that they are.
 template <class T>
@@ -61,13 +63,14 @@ class ActivationTile {
                 "thread have the same columns");
   using T = Factor<X>;
   using Array =
-      decltype(std::declval<Context&>().template shared<T, Slots * Rows * reduction, 0>());
+      decltype(std::declval<Context&>()
+                   .template shared<T, Slots * Rows * reduction, detail::activation_array>());
   static constexpr int pieces = Rows * reduction / 8, rounds = (pieces + Threads - 1) / Threads;
 
  public:
   /// x: [rows, cols]. By words: cols is a multiple of 8 and x aligned to 16 bytes.
   QLORA_DEVICE ActivationTile(Context& thread, const X* x, Index rows, Index cols, Index first)
-      : array_(thread.template shared<T, Slots * Rows * reduction, 0>()),
+      : array_(thread.template shared<T, Slots * Rows * reduction, detail::activation_array>()),
         x_(x),
         left_(cols - 8 * (thread.thread() % 4)) {
     QLORA_UNROLL
@@ -140,11 +143,15 @@ class WeightTile {
   static_assert(Outputs % 64 == 0, "WeightTile: the outputs must be a multiple of 64");
   static constexpr int size = Outputs * reduction;
   static constexpr bool backward = Which == Side::backward, by_words = How == Reads::words;
-  using Array = decltype(std::declval<Context&>().template shared<T, 2 * size, 1>());
+  using Array =
+      decltype(std::declval<Context&>().template shared<T, 2 * size, detail::weight_array>());
 
  public:
   QLORA_DEVICE WeightTile(Context& thread, const QuantizedView<F>& w, Index first)
-      : array_(thread.template shared<T, 2 * size, 1>()), w_(w), first_(first), own_(thread, w) {
+      : array_(thread.template shared<T, 2 * size, detail::weight_array>()),
+        w_(w),
+        first_(first),
+        own_(thread, w) {
     if constexpr (by_words) {
       // Backward: two rows, eight columns. Forward: two neighbouring rows, eight places.
       const int g = thread.lane() / 4, t = thread.lane() % 4;
@@ -301,35 +308,5 @@ struct Output {
     }
   }
 };
-
-/// Sums begin with LoRA's part, in float. sum[i][j][2 half + other] is at row_of(j, other) and
-/// col_of(2 i + half).
-template <int RowTiles, class Context, class RowOf, class ColOf>
-QLORA_DEVICE void begin_with(Context& thread, const LowRank& low_rank, Index rows, Index cols,
-                             RowOf row_of, ColOf col_of, float (&sum)[2][RowTiles][4]) {
-  for (int k = 0; k < low_rank.rank; ++k) {
-    float left[2 * RowTiles], right[4];
-    QLORA_UNROLL
-    for (int j = 0; j < 2 * RowTiles; ++j) {
-      const Index row = row_of(j / 2, j % 2);
-      left[j] =
-          row < rows ? low_rank.scale * thread.load(low_rank.left + row * low_rank.rank + k) : 0.f;
-    }
-    QLORA_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      const Index col = col_of(q);
-      right[q] =
-          col < cols
-              ? thread.load(low_rank.right + k * low_rank.rank_stride + col * low_rank.col_stride)
-              : 0.f;
-    }
-    QLORA_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      QLORA_UNROLL
-      for (int j = 0; j < 2 * RowTiles; ++j)
-        sum[q / 2][j / 2][2 * (q % 2) + j % 2] += left[j] * right[q];
-    }
-  }
-}
 
 }  // namespace qlora::cuda

@@ -237,4 +237,20 @@ QLORA_DEVICE std::uint32_t pair_of(float low, float high) {
 #endif
 }
 
+namespace detail {
+
+/// Eight numbers as floats; `from` is aligned to 16 bytes.
+template <class X, class Context>
+QLORA_DEVICE void load_eight(Context& thread, const X* from, float (&to)[8]) {
+  constexpr int piece = 16 / sizeof(X);
+  QLORA_UNROLL
+  for (int i = 0; i < 8; i += piece) {
+    const auto pack = thread.load(reinterpret_cast<const Pack<X, piece>*>(from + i));
+    QLORA_UNROLL
+    for (int k = 0; k < piece; ++k) to[i + k] = static_cast<float>(pack.at[k]);
+  }
+}
+
+}  // namespace detail
+
 }  // namespace qlora::cuda
