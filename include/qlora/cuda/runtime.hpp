@@ -54,8 +54,11 @@ class Device {
 
   R& runtime() const { return *runtime_; }
 
-  template <Kernel K>
+  /// Puts a Kernel behind the work that is there and does not wait for it. A kernel of no blocks
+  /// does nothing. Throws DeviceError where it cannot be launched.
+  template <class K>
   void launch(const K& kernel) const {
+    static_assert(check_kernel<K>());
     if (kernel.blocks() > 0) check(runtime_->launch(kernel), "launch of ", K::name);
   }
   void synchronize() const { check(runtime_->synchronize(), "synchronization"); }
