@@ -1,6 +1,6 @@
 /// Whether dropout acts, and which choices it makes.
 ///
-///     qlora::DropoutKey dropout{.training = true, .key = step};
+///     qlora::DropoutKey dropout{.training = true, .key = key};
 #pragma once
 
 #include <cstdint>

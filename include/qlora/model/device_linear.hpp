@@ -1,6 +1,7 @@
 /// A frozen packed weight on a device behind one virtual call a product, so that the tensors of a
 /// model may differ in format.
 ///
+///     qlora::cuda::Device device(qlora::cuda::CudaRuntime{});
 ///     auto linear = qlora::make_device_linear(device, layer.base().view(),
 ///                                             qlora::Formats<Nf4Dq, Q4_1>{}, "layer 0's q_proj");
 ///     linear->forward(device, x, {y, tokens, linear->rows()}, {});

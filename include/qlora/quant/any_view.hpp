@@ -2,7 +2,7 @@
 /// type.
 ///
 ///     qlora::AnyView any = w.view();    // of some QuantizedMatrix
-///     bool taken = qlora::visit_view(any, qlora::Formats<Nf4Dq, Mxfp4>{},
+///     bool taken = qlora::visit_view(any, qlora::Formats<Nf4Dq, MxFp4>{},
 ///                                    [&](const auto& view) { use(view); });
 ///
 /// It needs no run-time type information: every format has a tag, and its address tells formats
@@ -75,7 +75,7 @@ class AnyView {
 /// whether there was one.
 template <class... F, class Body>
 bool visit_view(const AnyView& any, Formats<F...>, Body&& body) {
-  const auto offer = [&](const auto* view) {
+  [[maybe_unused]] const auto offer = [&](const auto* view) {
     if (view == nullptr) return false;
     body(*view);
     return true;
