@@ -172,6 +172,7 @@ struct AmxBfloat16 {
     if constexpr (Both) tiles.template store<3>(c + 16 * c_stride + 16, c_bytes);
   }
 };
+static_assert(StripArithmetic<AmxBfloat16>);
 
 }  // namespace qlora::detail
 

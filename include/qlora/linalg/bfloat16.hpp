@@ -126,6 +126,7 @@ struct Bfloat16 {
     multiply_strip<Bfloat16>(clear, rows, columns, a, a_stride, b, depth, c, c_stride);
   }
 };
+static_assert(LaneArithmetic<Bfloat16> && StripArithmetic<Bfloat16>);
 
 }  // namespace qlora::detail
 

@@ -26,7 +26,7 @@ namespace qlora::detail {
 
 inline constexpr Index block_tokens = 256;  // rows of x that share a decoded part
 inline constexpr Index block_cols = 256;    // of W, for dx
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 inline constexpr Index block_rows = 4 * Arithmetic::tile_rows;
 
 struct PackedActivations;
@@ -44,7 +44,7 @@ inline const float* scaled_rows(const RowMatrixXf& m, float scale) {
 
 /// y = x Wᵀ and what `options` adds. x: [tokens, in] of float or bfloat16, w: [out, in], y:
 /// [tokens, out].
-template <class Arithmetic, class X>
+template <StripArithmetic Arithmetic, class X>
 void blocked_forward_product(const ConstMatrixRef<X>& x, const WeightRef& w, MatrixRef<float> y,
                              const ProductOptions<float>& options = {}) {
   using Number = typename Arithmetic::Number;
@@ -89,7 +89,7 @@ void blocked_forward_product(const ConstMatrixRef<X>& x, const WeightRef& w, Mat
 
 /// dx = dy W and what `options` adds. dy: [tokens, out] of float or bfloat16, w: [out, in], dx:
 /// [tokens, in].
-template <class Arithmetic, class X>
+template <StripArithmetic Arithmetic, class X>
 void blocked_backward_product(const ConstMatrixRef<X>& dy, const WeightRef& w, MatrixRef<float> dx,
                               const ProductOptions<float>& options = {}) {
   using Number = typename Arithmetic::Number;

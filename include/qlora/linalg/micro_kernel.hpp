@@ -15,12 +15,37 @@
 #if QLORA_HAS_VECTORS
 
 #include <algorithm>
+#include <concepts>
 #include <utility>
 
 namespace qlora::detail {
 
 /// Vectors beside each other in a tile.
 inline constexpr int tile_vectors = 2;
+
+/// An arithmetic that multiplies strip by strip: the numbers that it takes, how they are padded and
+/// cut, what a thread needs meanwhile, and the product of some rows with a strip.
+template <class A>
+concept StripArithmetic = requires(bool clear, Index count, const typename A::Number* numbers,
+                                   float* sums) {
+  typename A::Use;
+  { A::depth_step } -> std::convertible_to<Index>;
+  { A::row_step } -> std::convertible_to<Index>;
+  { A::tile_rows } -> std::convertible_to<int>;
+  { A::tile_width } -> std::convertible_to<Index>;
+  { A::block_depth } -> std::convertible_to<Index>;
+  A::strip(clear, count, count, numbers, count, numbers, count, sums, count);
+};
+
+/// An arithmetic of the lanes of vectors: loads of columns, numbers of rows in every lane, and
+/// sum + a b.
+template <class A>
+concept LaneArithmetic = requires(const typename A::Number* numbers, FloatVector sum) {
+  { A::depth_step } -> std::convertible_to<Index>;
+  { A::tile_rows } -> std::convertible_to<int>;
+  { A::tile_width } -> std::convertible_to<Index>;
+  { A::multiply_add(A::broadcast(numbers), A::load(numbers), sum) } -> std::same_as<FloatVector>;
+};
 
 template <int... I, class Body>
 HWY_INLINE void unrolled(std::integer_sequence<int, I...>, Body&& body) {
@@ -29,7 +54,7 @@ HWY_INLINE void unrolled(std::integer_sequence<int, I...>, Body&& body) {
 
 /// A tile of exactly `Rows` rows and `Vectors` of columns in the vectors of `Lanes`. With `clear`,
 /// c starts at zero.
-template <class Lanes, int Rows, int Vectors>
+template <LaneArithmetic Lanes, int Rows, int Vectors>
 HWY_FLATTEN void multiply_tile(bool clear, const typename Lanes::Number* a, Index a_stride,
                                const typename Lanes::Number* b, Index depth, float* c,
                                Index c_stride) {
@@ -62,7 +87,7 @@ HWY_FLATTEN void multiply_tile(bool clear, const typename Lanes::Number* a, Inde
 }
 
 /// Any number of rows, in the tallest tiles that fit.
-template <class Lanes, int Vectors, int Rows = Lanes::tile_rows>
+template <LaneArithmetic Lanes, int Vectors, int Rows = Lanes::tile_rows>
 void multiply_tile_rows(bool clear, Index rows, const typename Lanes::Number* a, Index a_stride,
                         const typename Lanes::Number* b, Index depth, float* c, Index c_stride) {
   for (; rows >= Rows; rows -= Rows, a += Rows * a_stride, c += Rows * c_stride)
@@ -74,7 +99,7 @@ void multiply_tile_rows(bool clear, Index rows, const typename Lanes::Number* a,
 }
 
 /// The same for the first `columns` of a strip, which may need one vector only.
-template <class Lanes>
+template <LaneArithmetic Lanes>
 void multiply_strip(bool clear, Index rows, Index columns, const typename Lanes::Number* a,
                     Index a_stride, const typename Lanes::Number* b, Index depth, float* c,
                     Index c_stride) {
@@ -114,10 +139,12 @@ struct Float32 {
   }
 };
 
+static_assert(LaneArithmetic<Float32> && StripArithmetic<Float32>);
+
 /// c[rows][cols] (+)= a b for any number of rows, and of columns in strips of tile_width: strip s
 /// of b begins at b + s * b_strip. All of a strip must be readable; of c only `cols` columns are
 /// touched.
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 void multiply_strips(bool clear, Index rows, Index cols, Index depth,
                      const typename Arithmetic::Number* a, Index a_stride,
                      const typename Arithmetic::Number* b, Index b_strip, float* c,

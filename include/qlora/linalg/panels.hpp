@@ -22,21 +22,21 @@ namespace qlora::detail {
 constexpr Index round_up(Index count, Index step) { return (count + step - 1) / step * step; }
 
 /// Strips of tile_width that hold `count` columns, and their width together.
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 constexpr Index padded(Index count) {
   return round_up(count, Arithmetic::tile_width);
 }
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 constexpr Index strips(Index count) {
   return padded<Arithmetic>(count) / Arithmetic::tile_width;
 }
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 constexpr Index padded_depth(Index count) {
   return round_up(count, Arithmetic::depth_step);
 }
 
 /// Rows of a panel lie a little apart from a power of two, so that they share no cache sets.
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 inline constexpr Index panel_stride = Arithmetic::block_depth +
                                       64 / static_cast<Index>(sizeof(typename Arithmetic::Number));
 
@@ -51,7 +51,7 @@ struct PanelLine;
 
 /// Rows [row, row + rows), columns [col, col + cols) of W for broadcasting: in `buffer`,
 /// panel_stride apart, or where they lie.
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 NumberRows<typename Arithmetic::Number> row_panel(const WeightRef& w, Index row, Index rows,
                                                   Index col, Index cols,
                                                   typename Arithmetic::Number* buffer) {
@@ -71,7 +71,7 @@ NumberRows<typename Arithmetic::Number> row_panel(const WeightRef& w, Index row,
 }
 
 /// The same in strips: [strip][row / step][column of the strip][row % step].
-template <class Arithmetic>
+template <StripArithmetic Arithmetic>
 void column_panel(const WeightRef& w, Index row, Index rows, Index col, Index cols,
                   typename Arithmetic::Number* to) {
   constexpr Index width = Arithmetic::tile_width;
@@ -107,7 +107,7 @@ void column_panel(const WeightRef& w, Index row, Index rows, Index col, Index co
 }
 
 /// A row's columns as words of the arithmetic: a float each, or a pair of bfloat16 numbers.
-template <class Arithmetic, class X>
+template <StripArithmetic Arithmetic, class X>
 void to_words(const X* from, Index count, std::uint32_t* to) {
   using Number = typename Arithmetic::Number;
   Number* numbers = reinterpret_cast<Number*>(to);
@@ -123,7 +123,7 @@ void to_words(const X* from, Index count, std::uint32_t* to) {
 
 /// x as strips of tile_width tokens: [strip][col / step][token of the strip][col % step], where the
 /// step is what one multiply-add takes of the depth.
-template <class Arithmetic, class X>
+template <StripArithmetic Arithmetic, class X>
 void pack_tokens(const ConstMatrixRef<X>& x, Index first, Index tokens,
                  typename Arithmetic::Number* packed) {
   using Number = typename Arithmetic::Number;
@@ -150,7 +150,7 @@ struct NumberRowsOf;
 
 /// The rows of x for broadcasting: where they lie, or in the caller's scratch, rounded or because
 /// rows a multiple of 2 KiB apart would share the sets of the first-level cache.
-template <class Arithmetic, class X>
+template <StripArithmetic Arithmetic, class X>
 NumberRows<typename Arithmetic::Number> number_rows(const ConstMatrixRef<X>& x) {
   using Number = typename Arithmetic::Number;
   if constexpr (std::is_same_v<Number, X> && Arithmetic::depth_step == 1) {
