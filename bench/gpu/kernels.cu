@@ -157,13 +157,13 @@ void attention(Report& report, Index heads, Index kv_heads, Index tokens) {
              v = uniform<float>(device, narrow, 1, 3), dout = uniform<float>(device, wide, 1, 4);
   bench::Buffer<float> out(device, wide), sums(device, tokens * heads),
       deltas(device, tokens * heads), dq(device, wide), dk(device, narrow), dv(device, narrow);
-  const std::vector<std::pair<Index, Index>> sequences{{0, tokens}};
+  const std::vector<qlora::SequenceSpan> sequences{{0, tokens, 0, 0}};
   const auto large = attention_tiles(sequences, AttentionForward<Width>::tile);
   const auto small = attention_tiles(sequences, AttentionBackwardQueries<Width>::tile);
   bench::Buffer<AttentionTile> large_tiles(device), small_tiles(device);
   large_tiles.upload(large.data(), static_cast<Index>(large.size()));
   small_tiles.upload(small.data(), static_cast<Index>(small.size()));
-  const AttentionSizes sizes{heads, kv_heads};
+  const qlora::AttentionShape shape{heads, kv_heads, Width};
   // Causal: half of the scores. Forward two products, backward five.
   const double product = static_cast<double>(tokens) * static_cast<double>(tokens) *
                          static_cast<double>(heads * Width);
@@ -171,15 +171,15 @@ void attention(Report& report, Index heads, Index kv_heads, Index tokens) {
                            std::to_string(tokens) + " tokens";
   report.time("attention forward", what, 0, 2 * product, [&](int) {
     device.launch(AttentionForward<Width>{q.data(), k.data(), v.data(), out.data(), sums.data(),
-                                          large_tiles.data(), large_tiles.size(), sizes});
+                                          large_tiles.data(), large_tiles.size(), shape});
   });
   report.time("attention backward", what, 0, 5 * product, [&](int) {
     device.launch(AttentionBackwardQueries<Width>{
         q.data(), k.data(), v.data(), out.data(), sums.data(), dout.data(), dq.data(),
-        deltas.data(), small_tiles.data(), small_tiles.size(), sizes});
+        deltas.data(), small_tiles.data(), small_tiles.size(), shape});
     device.launch(AttentionBackwardKeys<Width>{q.data(), k.data(), v.data(), sums.data(),
                                                deltas.data(), dout.data(), dk.data(), dv.data(),
-                                               small_tiles.data(), small_tiles.size(), sizes});
+                                               small_tiles.data(), small_tiles.size(), shape});
   });
 }
 

@@ -55,6 +55,8 @@ QLORA_DEVICE void load_rows(Context& thread, const Array& tile, const float* x, 
 /// Where a block works: some rows of a sequence, in one head of those that the kernel goes by.
 template <int Width>
 struct HeadPlace {
+  static_assert(Width >= 1 && Width <= 128,
+                "attention: expected heads of 1 to 128 numbers, as shared memory holds them");
   Index first, length, start, head;
   Index stride, kv_stride;  ///< of rows of q and of k
   template <class Context>

@@ -68,6 +68,8 @@ QLORA_DEVICE void dequantize(Context& thread, const QuantizedView<F>& w, T* out)
 /// The same as a Kernel.
 template <class F, class T>
 struct Dequantize {
+  static_assert(Format<F>, "Dequantize: the first argument must be a BlockFormat");
+  static_assert(DeviceNumber<T>, "Dequantize: what it writes must be float, float16 or bfloat16");
   static constexpr int threads = 256;
   static constexpr const char* name = "dequantize";
   QuantizedView<F> w;

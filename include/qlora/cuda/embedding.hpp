@@ -11,6 +11,7 @@ namespace qlora::cuda {
 /// out[i] = table[ids[i]]: [tokens, table.cols()]. The host has checked the ids.
 template <class F>
 struct EmbeddingForward {
+  static_assert(Format<F>, "EmbeddingForward: the argument must be a BlockFormat");
   static constexpr int threads = 256;
   static constexpr const char* name = "embedding_forward";
   QuantizedView<F> table;

@@ -179,6 +179,10 @@ struct TableValue {
 /// own.
 template <class F, class Context, int Tag = 0>
 class ValueTable {
+  static_assert(Format<F>, "ValueTable: the first argument must be a BlockFormat");
+  static_assert(ExecutionContext<Context>,
+                "ValueTable: the second argument must be an ExecutionContext, such as "
+                "DeviceContext");
   static constexpr int codes = 1 << F::code_bits, copies = F::code_bits <= 4 ? warp_size : 1;
   using Value = detail::TableValue<F>;
   using Array = decltype(std::declval<Context&>().template shared<Value, codes * copies, Tag>());
