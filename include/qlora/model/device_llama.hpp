@@ -62,14 +62,11 @@ class DeviceLlama {
   /// other than 16, 32, 64 and 128.
   template <class Model, class... F>
   DeviceLlama(cuda::Device<R> device, const Model& model, Formats<F...> formats)
-      : device_(std::move(device)),
-        config_(model.config),
-        final_norm_(device_),
-        cosine_(device_),
-        sine_(device_) {
+      : device_(std::move(device)), final_norm_(device_), cosine_(device_), sine_(device_) {
     static_assert(HostLlama<Model>,
                   "DeviceLlama: the model must be a qlora::Llama<float>, or a struct with its "
                   "members");
+    config_ = model.config;
     const Index width = config_.head_width();
     require<ShapeError>(width == 16 || width == 32 || width == 64 || width == 128,
                         "device: expected a head width of 16, 32, 64 or 128, found ", width);
