@@ -76,7 +76,6 @@ struct PackedProduct {
       if (s < steps) activations.stage(thread);
       thread.commit_copies();
     }
-    thread.barrier();  // the table is there
     if (steps > 0) {
       weights.fetch(thread, 0);
       weights.decode(thread, 0);
