@@ -17,7 +17,7 @@
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/safetensors.hpp"
 #include "qlora/io/safetensors_writer.hpp"
-#include "qlora/nn/parameter.hpp"
+#include "qlora/core/parameter.hpp"
 
 namespace qlora {
 

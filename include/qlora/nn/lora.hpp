@@ -16,11 +16,11 @@
 #include <cstdint>
 #include <utility>
 
+#include "qlora/core/parameter.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/nn/dropout.hpp"
 #include "qlora/nn/linear.hpp"
 #include "qlora/nn/lora_options.hpp"
-#include "qlora/nn/parameter.hpp"
 
 namespace qlora {
 

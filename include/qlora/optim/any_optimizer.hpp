@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "qlora/memory/pager.hpp"
-#include "qlora/nn/parameter.hpp"
+#include "qlora/core/parameter.hpp"
 
 namespace qlora {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "qlora/nn/parameter.hpp"
+#include "qlora/core/parameter.hpp"
 
 namespace qlora {
 

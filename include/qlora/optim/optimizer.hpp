@@ -33,7 +33,7 @@
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/memory/paged_allocator.hpp"
-#include "qlora/nn/parameter.hpp"
+#include "qlora/core/parameter.hpp"
 #include "qlora/optim/rule.hpp"
 #include "qlora/optim/state.hpp"
 #include "qlora/optim/state_layout.hpp"
