@@ -310,14 +310,3 @@ TEST_CASE("examples without a target, and numbers that are none, are refused by 
   auto model = real.model();
   REQUIRE_THROWS_AS(qlora::mean_loss(model, real.examples, 0), qlora::FormatError);
 }
-
-TEST_CASE("position t predicts t + 1, never across rows, and only what counts") {
-  const std::vector<qlora::EncodedText> examples{{{5, 6, 7}, {0, 1, 0}}, {{8, 9}, {1, 1}}};
-  const std::vector<Index> both{0, 1};
-  const auto batch = qlora::make_batch(examples, both);
-  REQUIRE(batch.ids == std::vector<qlora::Token>{5, 6, 7, 8, 9});
-  REQUIRE(batch.targets ==
-          std::vector<qlora::Token>{6, qlora::ignored, qlora::ignored, 9, qlora::ignored});
-  REQUIRE(batch.layout.positions == std::vector<Index>{0, 1, 2, 0, 1});
-  REQUIRE(batch.counted == 2);
-}

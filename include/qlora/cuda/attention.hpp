@@ -13,6 +13,7 @@
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 #include "qlora/nn/attention_shape.hpp"
+#include "qlora/nn/batch_layout.hpp"
 
 namespace qlora::cuda {
 

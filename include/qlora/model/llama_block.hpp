@@ -12,6 +12,7 @@
 
 #include "qlora/model/llama_config.hpp"
 #include "qlora/nn/attention.hpp"
+#include "qlora/nn/batch_layout.hpp"
 #include "qlora/nn/lora.hpp"
 #include "qlora/nn/rms_norm.hpp"
 #include "qlora/nn/rope.hpp"

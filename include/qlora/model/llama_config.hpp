@@ -14,6 +14,7 @@
 #include "qlora/core/dropout_key.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/nn/attention_shape.hpp"
+#include "qlora/nn/batch_layout.hpp"
 
 namespace qlora {
 
@@ -70,22 +71,6 @@ inline std::vector<std::string> target_modules(std::string_view name) {
   modules.reserve(static_cast<std::size_t>(count));
   for (int p = 0; p < count; ++p) modules.emplace_back(module_name(static_cast<Projection>(p)));
   return modules;
-}
-
-/// Where the rows of a batch stand.
-struct BatchLayout {
-  std::vector<SequenceSpan> sequences;
-  std::vector<Index> positions;  ///< of each row, in its sequence
-};
-
-/// `rows` sequences of `length` tokens each, one after the other, after `past` tokens.
-inline BatchLayout uniform_layout(Index rows, Index length, Index past = 0) {
-  BatchLayout layout;
-  for (Index row = 0; row < rows; ++row) {
-    layout.sequences.push_back({row * length, length, row * length, past});
-    for (Index i = 0; i < length; ++i) layout.positions.push_back(past + i);
-  }
-  return layout;
 }
 
 /// What a model's loss is asked for beside its value.

@@ -19,6 +19,7 @@
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/nn/attention_shape.hpp"
+#include "qlora/nn/batch_layout.hpp"
 
 namespace qlora {
 

@@ -12,7 +12,8 @@
 #include <span>
 #include <vector>
 
-#include "qlora/nn/embedding.hpp"
+#include "qlora/core/token.hpp"
+#include "qlora/nn/linear.hpp"
 #include "qlora/nn/token_loss.hpp"
 
 namespace qlora {

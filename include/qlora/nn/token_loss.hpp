@@ -2,12 +2,8 @@
 #pragma once
 
 #include "qlora/core/config.hpp"
-#include "qlora/core/token.hpp"
 
 namespace qlora {
-
-/// A position that does not count.
-inline constexpr Token ignored = -1;
 
 struct CrossEntropy {
   double sum = 0;     ///< of the counted negative log likelihoods, in nats

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
-#include "qlora/nn/embedding.hpp"
+#include "qlora/core/token.hpp"
 #include "qlora/text/chat.hpp"
 
 namespace qlora {

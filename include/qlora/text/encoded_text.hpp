@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "qlora/nn/embedding.hpp"
+#include "qlora/core/token.hpp"
 
 namespace qlora {
 

@@ -25,7 +25,8 @@
 #include "qlora/optim/any_optimizer.hpp"
 #include "qlora/optim/clip.hpp"
 #include "qlora/optim/schedule.hpp"
-#include "qlora/text/chat_template.hpp"
+#include "qlora/text/encoded_text.hpp"
+#include "qlora/train/batch.hpp"
 #include "qlora/train/metrics.hpp"
 
 namespace qlora {
@@ -46,32 +47,6 @@ struct TrainOptions {
   std::uint64_t seed = 0;
   bool gradient_checkpoint = false;
 };
-
-/// Several examples as one model input.
-struct Batch {
-  std::vector<Token> ids, targets;
-  BatchLayout layout;
-  Index counted = 0;
-};
-
-/// Examples one after the other; position t predicts t + 1 within its own row only.
-inline Batch make_batch(const std::vector<EncodedText>& examples, std::span<const Index> chosen) {
-  Batch batch;
-  for (const Index index : chosen) {
-    const EncodedText& example = examples[static_cast<std::size_t>(index)];
-    const auto first = static_cast<Index>(batch.ids.size());
-    const auto length = static_cast<Index>(example.ids.size());
-    batch.layout.sequences.push_back({first, length, first, 0});
-    for (std::size_t t = 0; t < example.ids.size(); ++t) {
-      const bool counts = t + 1 < example.ids.size() && example.counted[t + 1] != 0;
-      batch.ids.push_back(example.ids[t]);
-      batch.targets.push_back(counts ? example.ids[t + 1] : ignored);
-      batch.layout.positions.push_back(static_cast<Index>(t));
-      batch.counted += counts ? 1 : 0;
-    }
-  }
-  return batch;
-}
 
 /// The mean loss of all examples without training, a few at a time. Throws FormatError for a batch
 /// below 1 and for examples without a target.
