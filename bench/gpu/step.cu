@@ -172,7 +172,7 @@ int main(int argc, char** argv) {
       const double compute = watch.lap();
       std::size_t next = 0;
       model.gradients([&](const float* numbers, Index count) {
-        std::copy(numbers, numbers + count, parameters[next++]->grad.data());
+        std::copy(numbers, numbers + count, parameters[next++].grad().data());
       });
       const double down = watch.lap();
       optimizer.step(parameters);

@@ -57,9 +57,9 @@ qlora::Llama<float> small_llama(Index hidden = 96) {
 void adapt(qlora::Llama<float>& model, float dropout) {
   model.adapt({.rank = 4, .alpha = 8, .dropout = dropout, .seed = 5});
   std::uint64_t seed = 100;
-  for (auto* parameter : model.parameters())
-    if (parameter->name.find("lora_B") != std::string::npos)
-      parameter->value = test::normal_matrix(parameter->value.rows(), 4, seed++, 0.05);
+  for (const auto& parameter : model.parameters())
+    if (parameter.name().find("lora_B") != std::string::npos)
+      parameter.value() = test::normal_matrix(parameter.value().rows(), 4, seed++, 0.05);
 }
 
 // How near gradients come, in parts of their norm. Without vectors the CPU multiplies in float32
@@ -117,8 +117,8 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
       REQUIRE(found.counted == expected.counted);
       std::size_t next = 0;
       there.gradients([&](const float* gradient, Index count) {
-        const auto& wanted = parameters[next]->grad;
-        INFO(parameters[next++]->name);
+        const auto wanted = parameters[next].grad();
+        INFO(parameters[next++].name());
         REQUIRE(count == wanted.size());
         const Eigen::Map<const qlora::RowMatrix<float>> got(gradient, wanted.rows(), wanted.cols());
         REQUIRE((got - wanted).norm() <= gradient_tolerance * wanted.norm());
@@ -128,9 +128,9 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
       REQUIRE(there.loss(text.ids, text.targets, text.layout, {.dropout = {true, 77}}).sum ==
               found.sum);
       // On top of what the parameters have already: the gradient comes once more.
-      const qlora::RowMatrix<float> before = parameters[0]->grad;
+      const qlora::RowMatrix<float> before = parameters[0].grad();
       there.add_gradients_to(parameters);
-      REQUIRE((parameters[0]->grad - 2 * before).norm() <=
+      REQUIRE((parameters[0].grad() - 2 * before).norm() <=
               gradient_tolerance * before.norm() + 1e-30f);
     }
     REQUIRE(record->held.empty());

@@ -59,9 +59,10 @@ TEST_CASE(
   for (const float dropout : {0.f, 0.3f}) {
     auto model = small_model();
     model.adapt({.rank = 2, .alpha = 4, .dropout = dropout, .seed = 3});
-    for (auto* p : model.parameters())  // B starts at zero, where A has no gradient
-      p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(),
-                                             77 + static_cast<std::uint64_t>(p->value.rows()), 0.3);
+    for (const auto& p : model.parameters())  // B starts at zero, where A has no gradient
+      p.value() =
+          test::normal_matrix<double>(p.value().rows(), p.value().cols(),
+                                      77 + static_cast<std::uint64_t>(p.value().rows()), 0.3);
     const auto layout = two_sequences();
     const qlora::LossOptions options{.scale = 0.5f, .dropout = {dropout > 0, 5}};
     const auto loss = [&] { return 0.5 * model.loss(ids, targets, layout, options).sum; };
@@ -72,9 +73,10 @@ TEST_CASE(
       qlora::zero_gradients(model.parameters());
       REQUIRE(model.loss(ids, targets, layout, with).counted == 6);
       REQUIRE(model.parameters().size() == 28);
-      for (auto* p : model.parameters()) {
-        INFO(p->name << (checkpoint ? ", checkpointing" : ""));
-        REQUIRE(test::gradient_error(p->value, RowMatrixXd(p->grad), loss) == "");
+      for (const auto& p : model.parameters()) {
+        INFO(p.name() << (checkpoint ? ", checkpointing" : ""));
+        auto value = p.value();
+        REQUIRE(test::gradient_error(value, RowMatrixXd(p.grad()), loss) == "");
       }
     }
   }
@@ -94,8 +96,8 @@ TEST_CASE("rows of a batch do not see each other") {
 TEST_CASE("tokens fed one by one through the cache give the logits of the whole sequence") {
   auto model = small_model();
   model.adapt({.rank = 2, .alpha = 4, .seed = 3});
-  for (auto* p : model.parameters())
-    p->value = test::normal_matrix<double>(p->value.rows(), p->value.cols(), 8, 0.3);
+  for (const auto& p : model.parameters())
+    p.value() = test::normal_matrix<double>(p.value().rows(), p.value().cols(), 8, 0.3);
   const RowMatrixXd whole = model.logits(ids);
   auto cache = model.make_cache(8);
   for (Index i = 0; i < 8; ++i) {
@@ -109,16 +111,16 @@ TEST_CASE("adapters are named as in PEFT; attention targets leave the feed-forwa
   auto model = small_model();
   model.adapt({.rank = 2}, qlora::target_modules("attention"));
   REQUIRE(model.parameters().size() == 16);
-  REQUIRE(model.parameters()[0]->name == "model.layers.0.self_attn.q_proj.lora_A.weight");
-  REQUIRE(model.parameters()[15]->name == "model.layers.1.self_attn.o_proj.lora_B.weight");
+  REQUIRE(model.parameters()[0].name() == "model.layers.0.self_attn.q_proj.lora_A.weight");
+  REQUIRE(model.parameters()[15].name() == "model.layers.1.self_attn.o_proj.lora_B.weight");
   model.adapt({.rank = 2}, {"q_proj", "v_proj"});
   REQUIRE(model.parameters().size() == 8);
   REQUIRE_THROWS_AS(model.adapt({.rank = 2}, {"lm_head"}), qlora::FormatError);
   REQUIRE_THROWS_AS(qlora::target_modules("some"), qlora::FormatError);
   model.adapt({.rank = 3});
   REQUIRE(qlora::parameter_count(model.parameters()) == 2 * 3 * (16 + 12 + 12 + 16 + 18 + 18 + 18));
-  REQUIRE(model.parameters()[0]->value !=
-          model.parameters()[14]->value);  // each layer starts from its own numbers
+  REQUIRE(model.parameters()[0].value() !=
+          model.parameters()[14].value());  // each layer starts from its own numbers
 }
 
 TEST_CASE("modules named in full get adapters of their own, and an unknown name changes nothing") {
@@ -128,7 +130,7 @@ TEST_CASE("modules named in full get adapters of their own, and an unknown name 
   REQUIRE(model.parameters().size() == 4);
   REQUIRE(model.projection("model.layers.1.mlp.up_proj").rank() == 3);
   REQUIRE(model.projection("model.layers.1.mlp.up_proj").scaling() == 2);
-  REQUIRE(model.parameters()[0]->name == "model.layers.0.self_attn.q_proj.lora_A.weight");
+  REQUIRE(model.parameters()[0].name() == "model.layers.0.self_attn.q_proj.lora_A.weight");
   for (const char* name : {"model.layers.2.mlp.up_proj", "up_proj", "lm_head"}) {
     const std::map<std::string, qlora::LoraOptions> modules{{name, {.rank = 2}}};
     REQUIRE_THROWS_AS(model.adapt_each(modules), qlora::FormatError);

@@ -23,9 +23,9 @@ struct Saved {
   explicit Saved(const qlora::LoraOptions& options, const qlora::AdapterConfig& config = {}) {
     tiny.model.adapt(options);
     std::uint64_t seed = 1;
-    for (auto* parameter : tiny.model.parameters())
-      parameter->value =
-          test::normal_matrix(parameter->value.rows(), parameter->value.cols(), seed++, 0.1);
+    for (const auto& parameter : tiny.model.parameters())
+      parameter.value() =
+          test::normal_matrix(parameter.value().rows(), parameter.value().cols(), seed++, 0.1);
     qlora::AdapterConfig written = config;
     written.rank = options.rank;
     written.alpha = options.alpha;

@@ -99,12 +99,12 @@ TEST_CASE("checkpointing changes memory, not the bits of the losses") {
 TEST_CASE("a loss that is not finite stops the run with the last good parameters") {
   const Setup setup;
   auto model = setup.model();
-  const auto start = model.parameters()[0]->value;
+  const qlora::RowMatrixXf start = model.parameters()[0].value();
   qlora::Trainer trainer(model, setup.examples, {.steps = 9, .batch = 2, .learning_rate = 1e30});
   const auto text = test::message_of<qlora::NumericError>([&] { trainer.run(); });
   REQUIRE(test::contains(text, "expected a finite loss"));
   REQUIRE(trainer.good_steps() < 9);
-  for (const auto* p : model.parameters()) REQUIRE(p->value.allFinite());
+  for (const auto& p : model.parameters()) REQUIRE(p.value().allFinite());
   REQUIRE(std::isfinite(qlora::mean_loss(model, setup.examples)));
 }
 
@@ -124,7 +124,7 @@ TEST_CASE(
     "a given optimizer keeps its own rate, times the schedule's factor, and its weight decay") {
   const Setup setup;
   auto model = setup.model();
-  const auto start = model.parameters()[0]->value;
+  const qlora::RowMatrixXf start = model.parameters()[0].value();
   qlora::Trainer trainer(
       model, setup.examples,
       {.steps = 4, .batch = 2, .learning_rate = 0.5, .schedule = qlora::Schedule::linear},
@@ -132,7 +132,7 @@ TEST_CASE(
   std::vector<double> rates;
   qlora::RowMatrixXf first;
   trainer.run([&](const StepMetrics& m) {
-    if (rates.empty()) first = model.parameters()[0]->value;
+    if (rates.empty()) first = model.parameters()[0].value();
     rates.push_back(m.learning_rate);
     return true;
   });

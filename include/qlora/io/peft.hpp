@@ -13,11 +13,11 @@
 
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/core/parameter.hpp"
 #include "qlora/io/adapter_config.hpp"
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/safetensors.hpp"
 #include "qlora/io/safetensors_writer.hpp"
-#include "qlora/core/parameter.hpp"
 
 namespace qlora {
 
@@ -48,14 +48,16 @@ inline void write_adapter(const std::filesystem::path& directory, const AdapterC
                                        {"init_lora_weights", true},
                                        {"fan_in_fan_out", false},
                                        {"inference_mode", true}};
-  std::map<std::string, const RowMatrixXf*> tensors;
-  for (const auto* parameter : parameters) {
-    require<FormatError>(!parameter->name.empty(), directory.string(),
-                         ": an adapter's parameter of shape [", parameter->value.rows(), ", ",
-                         parameter->value.cols(), "] has no name; set Parameter::name");
-    require<FormatError>(tensors.emplace(peft_prefix + parameter->name, &parameter->value).second,
-                         directory.string(), ": two parameters are named '", parameter->name, "'");
+  std::map<std::string, RowMatrixXf> values;
+  for (const auto& parameter : parameters) {
+    require<FormatError>(!parameter.name().empty(), directory.string(),
+                         ": an adapter's parameter of shape [", parameter.value().rows(), ", ",
+                         parameter.value().cols(), "] has no name; set Parameter::name");
+    require<FormatError>(values.emplace(peft_prefix + parameter.name(), parameter.value()).second,
+                         directory.string(), ": two parameters are named '", parameter.name(), "'");
   }
+  std::map<std::string, const RowMatrixXf*> tensors;
+  for (const auto& [name, value] : values) tensors.emplace(name, &value);
   write_safetensors(directory / "adapter_model.safetensors", tensors, {{"format", "pt"}});
   write_text_file(directory / "adapter_config.json", json.dump(2) + "\n");
 }
@@ -144,22 +146,22 @@ inline void read_adapter_weights(const std::filesystem::path& directory,
     values.emplace(module + ".lora_B.weight", std::move(pair.b));
   }
   const std::string file = (directory / "adapter_model.safetensors").string();
-  std::map<std::string, Parameter<float>*> wanted;
-  for (auto* parameter : parameters) {
-    const auto found = values.find(parameter->name);
+  std::map<std::string, ParameterRef<float>> wanted;
+  for (const auto& parameter : parameters) {
+    const auto found = values.find(parameter.name());
     require<FormatError>(found != values.end(), file, ": expected the tensor '", peft_prefix,
-                         parameter->name, "', found none");
-    require<FormatError>(found->second.rows() == parameter->value.rows() &&
-                             found->second.cols() == parameter->value.cols(),
-                         file, ": ", parameter->name, ": expected shape [", parameter->value.rows(),
-                         ", ", parameter->value.cols(), "], found [", found->second.rows(), ", ",
-                         found->second.cols(), "]");
-    wanted.emplace(parameter->name, parameter);
+                         parameter.name(), "', found none");
+    require<FormatError>(found->second.rows() == parameter.value().rows() &&
+                             found->second.cols() == parameter.value().cols(),
+                         file, ": ", parameter.name(), ": expected shape [",
+                         parameter.value().rows(), ", ", parameter.value().cols(), "], found [",
+                         found->second.rows(), ", ", found->second.cols(), "]");
+    wanted.emplace(parameter.name(), parameter);
   }
   for (const auto& [name, value] : values)
     require<FormatError>(wanted.contains(name), file, ": expected ", parameters.size(),
                          " tensors for this model, found also '", name, "'");
-  for (auto& [name, parameter] : wanted) parameter->value = std::move(values.at(name));
+  for (const auto& [name, parameter] : wanted) parameter.value() = values.at(name);
 }
 
 }  // namespace qlora

@@ -111,10 +111,10 @@ class DeviceLlama {
   /// of their numbers.
   template <class Parameters>
   void set_adapters(const Parameters& parameters) {
-    require_adapters(parameters.size(), [&](auto i) { return parameters[i]->value.size(); });
+    require_adapters(parameters.size(), [&](auto i) { return parameters[i].value().size(); });
     std::size_t next = 0;
     for_matrices([&](Floats& value, Floats&, Index count) {
-      value.upload(parameters[next++]->value.data(), count);
+      value.upload(parameters[next++].value().data(), count);
     });
   }
   void zero_gradients() {
@@ -133,10 +133,10 @@ class DeviceLlama {
   /// Adds the gradients to those of the list. Throws as set_adapters does.
   template <class Parameters>
   void add_gradients_to(const Parameters& parameters) {
-    require_adapters(parameters.size(), [&](auto i) { return parameters[i]->grad.size(); });
+    require_adapters(parameters.size(), [&](auto i) { return parameters[i].grad().size(); });
     std::size_t next = 0;
     gradients([&](const float* gradient, Index count) {
-      float* to = parameters[next++]->grad.data();
+      float* to = parameters[next++].grad().data();
       for (Index i = 0; i < count; ++i) to[i] += gradient[i];
     });
   }

@@ -109,7 +109,7 @@ class Llama {
     ParameterList<T> all;
     for (auto& block : blocks)
       for (auto& projection : block.projections)
-        for (auto* parameter : projection.parameters()) all.push_back(parameter);
+        for (auto& parameter : projection.parameters()) all.push_back(std::move(parameter));
     return all;
   }
 

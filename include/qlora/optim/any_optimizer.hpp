@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/memory/pager.hpp"
 #include "qlora/core/parameter.hpp"
+#include "qlora/memory/pager.hpp"
 
 namespace qlora {
 

@@ -12,7 +12,7 @@ namespace qlora {
 template <Scalar T>
 double gradient_norm(const ParameterList<T>& parameters) {
   double sum = 0;
-  for (const auto* p : parameters) sum += p->grad.template cast<double>().squaredNorm();
+  for (const auto& p : parameters) sum += p.grad().template cast<double>().squaredNorm();
   return std::sqrt(sum);
 }
 
@@ -23,7 +23,7 @@ double clip_gradients(const ParameterList<T>& parameters, double largest) {
   const double norm = gradient_norm(parameters);
   const double factor = largest > 0 ? std::min(1.0, largest / (norm + 1e-6)) : 1.0;
   if (factor < 1)
-    for (auto* p : parameters) p->grad *= static_cast<T>(factor);
+    for (const auto& p : parameters) p.grad() *= static_cast<T>(factor);
   return norm;
 }
 
@@ -33,8 +33,8 @@ template <Scalar T>
 void clip_gradient_values(const ParameterList<T>& parameters, double largest) {
   if (!(largest > 0)) return;
   const auto bound = static_cast<T>(largest);
-  for (auto* p : parameters)
-    p->grad = p->grad.unaryExpr([bound](T g) {
+  for (const auto& p : parameters)
+    p.grad() = p.grad().unaryExpr([bound](T g) {
       return g > bound ? bound : g < -bound ? -bound : g;
     });
 }

@@ -31,9 +31,9 @@
 
 #include "qlora/core/numeric.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/core/parameter.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/memory/paged_allocator.hpp"
-#include "qlora/core/parameter.hpp"
 #include "qlora/optim/rule.hpp"
 #include "qlora/optim/state.hpp"
 #include "qlora/optim/state_layout.hpp"
@@ -111,7 +111,7 @@ class Optimizer {
     ParameterList<T> parameters;
     std::vector<Index> group_of, group_sizes;
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      for (auto* parameter : groups[g].parameters) {
+      for (const auto& parameter : groups[g].parameters) {
         parameters.push_back(parameter);
         group_of.push_back(static_cast<Index>(g));
       }
@@ -135,7 +135,7 @@ class Optimizer {
     change(Access::write, [&](const StateTile& tile) {
       const auto parameter = static_cast<std::size_t>(tile.parameter);
       const Step& rule = steps[static_cast<std::size_t>(group_of[parameter])];
-      with_kept(tile, [&]<class Kept>() { update<Kept>(rule, *parameters[parameter], tile, key); });
+      with_kept(tile, [&]<class Kept>() { update<Kept>(rule, parameters[parameter], tile, key); });
     });
     rules_ = std::move(next);
     group_sizes_ = std::move(group_sizes);
@@ -163,7 +163,7 @@ class Optimizer {
   template <Scalar T>
   std::vector<RowMatrix<T>> average(const ParameterList<T>& parameters) {
     std::vector<RowMatrix<T>> values;
-    for (const auto* p : parameters) values.push_back(p->value);
+    for (const auto& p : parameters) values.push_back(p.value());
     if constexpr (averages)
       if (!averaged_ && steps_ > 0) {
         prepare(parameters);
@@ -183,8 +183,8 @@ class Optimizer {
     walk(Access::read, [&](const StateTile& tile) {
       Buffers<T> buffers;
       load(tile, buffers);
-      Parameter<T>& p = *parameters[static_cast<std::size_t>(tile.parameter)];
-      body(tile.parameter, tile.begin, Run<T>(p.value.data() + tile.begin, tile.count),
+      const ParameterRef<T>& p = parameters[static_cast<std::size_t>(tile.parameter)];
+      body(tile.parameter, tile.begin, Run<T>(p.value().data() + tile.begin, tile.count),
            runs(buffers, tile.count).data());
     });
   }
@@ -254,7 +254,7 @@ class Optimizer {
   template <Scalar T>
   static std::vector<Index> sizes_of(const ParameterList<T>& parameters) {
     std::vector<Index> sizes;
-    for (const auto* p : parameters) sizes.push_back(p->value.size());
+    for (const auto& p : parameters) sizes.push_back(p.value().size());
     return sizes;
   }
 
@@ -276,25 +276,30 @@ class Optimizer {
     require<ShapeError>(sizes.size() == sizes_.size(), "optimizer: expected the ", sizes_.size(),
                         " parameters of the first step, found ", sizes.size());
     for (std::size_t i = 0; i < sizes.size(); ++i)
-      require<ShapeError>(sizes[i] == sizes_[i], "optimizer: ", parameters[i]->name, ": expected ",
+      require<ShapeError>(sizes[i] == sizes_[i], "optimizer: ", parameters[i].name(), ": expected ",
                           sizes_[i], " numbers as in the first step, found ", sizes[i]);
   }
 
   template <Scalar T>
-  static void require_distinct(ParameterList<T> parameters) {
-    std::sort(parameters.begin(), parameters.end(), std::less<>());
-    const auto twice = std::adjacent_find(parameters.begin(), parameters.end());
-    require<ShapeError>(twice == parameters.end(), "optimizer: parameter '",
-                        twice == parameters.end() ? std::string() : (*twice)->name,
+  static void require_distinct(const ParameterList<T>& parameters) {
+    std::vector<std::pair<const void*, std::string>> places;
+    for (const auto& p : parameters) places.emplace_back(p.place(), p.name());
+    std::sort(places.begin(), places.end(),
+              [](const auto& a, const auto& b) { return std::less<>()(a.first, b.first); });
+    const auto twice =
+        std::adjacent_find(places.begin(), places.end(),
+                           [](const auto& a, const auto& b) { return a.first == b.first; });
+    require<ShapeError>(twice == places.end(), "optimizer: parameter '",
+                        twice == places.end() ? std::string() : twice->second,
                         "' is in the list twice");
   }
 
   template <Scalar T>
   static void require_gradients(const ParameterList<T>& parameters) {
-    for (const auto* p : parameters)
-      require<ShapeError>(p->grad.size() == p->value.size(), "optimizer: ", p->name,
-                          ": expected a gradient of ", p->value.size(), " numbers, found ",
-                          p->grad.size());
+    for (const auto& p : parameters)
+      require<ShapeError>(p.grad().size() == p.value().size(), "optimizer: ", p.name(),
+                          ": expected a gradient of ", p.value().size(), " numbers, found ",
+                          p.grad().size());
   }
 
   /// Copies of the groups' rules for a step of groups of these sizes. What remembers nothing may be
@@ -321,9 +326,9 @@ class Optimizer {
   template <Scalar T>
   static bool gradients_are_finite(const ParameterList<T>& parameters) {
     std::atomic<bool> finite = true;
-    for (const auto* p : parameters)
-      parallel_ranges(p->grad.size(), 1 << 16, [&](Index begin, Index end) {
-        if (!all_finite(p->grad.data() + begin, end - begin)) finite = false;
+    for (const auto& p : parameters)
+      parallel_ranges(p.grad().size(), 1 << 16, [&](Index begin, Index end) {
+        if (!all_finite(p.grad().data() + begin, end - begin)) finite = false;
       });
     return finite;
   }
@@ -351,7 +356,8 @@ class Optimizer {
       prepare(parameters);
       const std::vector<T> shares = shares_to(to_average, parameters);
       change(Access::read, [&](const StateTile& tile) {
-        move_tile(tile, parameters[static_cast<std::size_t>(tile.parameter)]->value.data(), shares);
+        move_tile(tile, parameters[static_cast<std::size_t>(tile.parameter)].value().data(),
+                  shares);
       });
       averaged_ = to_average;
     }
@@ -481,23 +487,25 @@ class Optimizer {
   /// A tile's update, some hundred elements at a time: they stay in the first-level cache. What
   /// state draws by chance depends on the seed, the step, the parameter, the state and the element.
   template <class Kept, class Step, Scalar T>
-  void update(const Step& rule, Parameter<T>& parameter, const StateTile& tile,
+  void update(const Step& rule, const ParameterRef<T>& parameter, const StateTile& tile,
               std::uint64_t step_key) {
     constexpr Index run = std::max<Index>(1, 1024 / Kept::block) * Kept::block;
     alignas(64) T gradient[run];
     alignas(64) T numbers[Rule::states][run];
     const auto places = offsets<Kept>(tile.count);
+    const MatrixMap<T> gradients = parameter.grad();
+    MatrixMap<T> values = parameter.value();
     for (Index from = 0; from < tile.count; from += run) {
       const Index n = std::min(run, tile.count - from);
       const Index at = tile.begin + from;
-      std::copy_n(parameter.grad.data() + at, n, gradient);
+      std::copy_n(gradients.data() + at, n, gradient);
       for_states([&]<int s>() {
         KeptState<Kept, s>::load(place(tile) + places[s], tile.count, from, n, Rule::is_signed[s],
                                  numbers[s]);
       });
       const auto call = [&]<std::size_t... s>(std::index_sequence<s...>) {
         Run<T> states[] = {Run<T>(numbers[s], n)...};
-        rule(Run<T>(parameter.value.data() + at, n), Run<T>(gradient, n), states);
+        rule(Run<T>(values.data() + at, n), Run<T>(gradient, n), states);
       };
       call(std::make_index_sequence<static_cast<std::size_t>(Rule::states)>());
       for_states([&]<int s>() {

@@ -168,7 +168,7 @@ class Trainer {
       finish(done - 1);
     } catch (...) {
       failed_ = true;
-      for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i]->value = good_[i];
+      for (std::size_t i = 0; i < good_.size(); ++i) parameters_[i].value() = good_[i];
       throw;
     }
     if (stopped) throw Cancelled(message("training was stopped after step ", done));
@@ -179,7 +179,7 @@ class Trainer {
   void use_average() {
     if (!optimizer_.averages() || optimizer_.averaged()) return;
     iterate_.clear();
-    for (const auto* p : parameters_) iterate_.push_back(p->value);
+    for (const auto& p : parameters_) iterate_.push_back(p.value());
     optimizer_.use_average(parameters_);
   }
   /// Makes them what training goes on from.
@@ -187,7 +187,7 @@ class Trainer {
     if (!optimizer_.averaged()) return;
     optimizer_.use_iterate(parameters_);
     // What was there before, without the rounding of the way there and back.
-    for (std::size_t i = 0; i < iterate_.size(); ++i) parameters_[i]->value = iterate_[i];
+    for (std::size_t i = 0; i < iterate_.size(); ++i) parameters_[i].value() = iterate_[i];
   }
 
   const AnyOptimizer<T>& optimizer() const { return optimizer_; }
@@ -281,12 +281,14 @@ class Trainer {
   /// The largest magnitude of the parameters; NaN if one is.
   double largest_parameter() const {
     double largest = 0;
-    for (const auto* p : parameters_)
-      for (Index i = 0; i < p->value.size(); ++i) {
-        const double size = std::abs(static_cast<double>(p->value.data()[i]));
+    for (const auto& p : parameters_) {
+      const MatrixMap<T> numbers = p.value();
+      for (Index i = 0; i < numbers.size(); ++i) {
+        const double size = std::abs(static_cast<double>(numbers.data()[i]));
         if (!(size <= largest)) largest = size;
         if (std::isnan(largest)) return largest;
       }
+    }
     return largest;
   }
 
@@ -322,7 +324,7 @@ class Trainer {
       good_ = optimizer_.average(parameters_);
     } else {
       good_.resize(parameters_.size());
-      for (std::size_t i = 0; i < parameters_.size(); ++i) good_[i] = parameters_[i]->value;
+      for (std::size_t i = 0; i < parameters_.size(); ++i) good_[i] = parameters_[i].value();
     }
     good_steps_ = updates;
   }
