@@ -140,7 +140,72 @@ TEST_CASE("a rank-stabilized adapter is scaled by alpha / sqrt(rank), in the lay
       x * w.transpose() + 6.f * x * layer.a.value.transpose() * layer.b.value.transpose();
   REQUIRE((layer.forward(x).out - expected).norm() < 1e-5f * expected.norm());
   REQUIRE(layer.scaling() == 6.f);
-  REQUIRE(qlora::LoraOptions{.rank = 4, .alpha = 12}.scaling() == 3);
-  REQUIRE(qlora::LoraOptions{.rank = 4, .alpha = 12, .rank_stabilized = true}.scaling() == 6);
-  REQUIRE(qlora::LoraOptions{.rank = 0}.scaling() == 0);
+}
+
+TEST_CASE(
+    "gradients with a trained bias agree with central differences, with and without adapter") {
+  for (const Index r : {Index(0), rank}) {
+    qlora::LoraLinear<RowMatrixXd, double> layer(
+        test::normal_matrix<double>(out, in, 4),
+        {.rank = r, .dropout = 0.3f, .seed = 5, .train_bias = true});
+    layer.b.value = test::normal_matrix<double>(out, r, 1);
+    layer.bias.value = test::normal_matrix<double>(1, out, 6);
+    RowMatrixXd x = test::normal_matrix<double>(tokens, in, 2);
+    const RowMatrixXd weight = test::normal_matrix<double>(tokens, out, 3);
+    const auto loss = [&] { return layer.forward(x, {true, 17}).out.cwiseProduct(weight).sum(); };
+    const RowMatrixXd dx = layer.backward(weight, layer.forward(x, {true, 17}).saved);
+    REQUIRE(layer.parameters().size() == (r > 0 ? 3 : 1));
+    REQUIRE(test::gradient_error(x, dx, loss) == "");
+    REQUIRE(test::gradient_error(layer.a.value, layer.a.grad, loss) == "");
+    REQUIRE(test::gradient_error(layer.b.value, layer.b.grad, loss) == "");
+    REQUIRE(test::gradient_error(layer.bias.value, layer.bias.grad, loss) == "");
+  }
+}
+
+TEST_CASE("a bias that is set is added and frozen; one that is trained starts at zero") {
+  const RowMatrixXf w = test::normal_matrix(out, in, 4), x = test::normal_matrix(tokens, in, 2);
+  qlora::LoraLinear<RowMatrixXf> layer(w, {.rank = rank});
+  const RowMatrixXf without = layer.forward(x).out;
+  const qlora::Vector<float> bias = test::normal_matrix(1, out, 6).row(0).transpose();
+  layer.set_bias(bias);
+  const RowMatrixXf expected = without.rowwise() + bias.transpose();
+  REQUIRE((layer.forward(x).out - expected).norm() < 1e-6f * expected.norm());
+  REQUIRE(layer.parameters().size() == 2);
+  (void)layer.backward(RowMatrixXf::Ones(tokens, out), layer.forward(x).saved);
+  REQUIRE(layer.bias.grad.isZero(0));
+  layer.adapt({.rank = rank, .train_bias = true});
+  REQUIRE(layer.bias.value == bias.transpose());
+  qlora::LoraLinear<RowMatrixXf> trained(w, {.rank = rank, .train_bias = true});
+  REQUIRE(trained.bias.value.isZero(0));
+  REQUIRE(trained.parameters().size() == 3);
+  REQUIRE_THROWS_AS(layer.set_bias(qlora::Vector<float>::Ones(out + 1)), qlora::ShapeError);
+}
+
+TEST_CASE("layers of one shape without seeds start and drop differently, the same layer alike") {
+  const auto layer = [](std::uint64_t weights) {
+    qlora::LoraLinear result(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, weights)),
+                             {.rank = rank, .dropout = 0.5f});
+    result.b.value.setOnes();
+    return result;
+  };
+  const auto one = layer(1), again = layer(1), other = layer(2);
+  REQUIRE(one.a.value == again.a.value);
+  REQUIRE(one.a.value != other.a.value);
+  const RowMatrixXf x = RowMatrixXf::Ones(tokens, in);
+  const auto dropped = [&](const auto& of) {  // the product with A, which dropout changes
+    return of.forward(x, {true, 3}).saved.kept.low;
+  };
+  REQUIRE(dropped(one) == dropped(again));
+  REQUIRE(one.forward(x, {true, 3}).saved.kept.dropout.key !=
+          other.forward(x, {true, 3}).saved.kept.dropout.key);
+}
+
+TEST_CASE("a list of parameters follows a layer that moves") {
+  std::vector<qlora::LoraLinear<RowMatrixXf>> layers;
+  layers.emplace_back(test::normal_matrix(out, in, 1), qlora::LoraOptions{.rank = rank});
+  const auto list = layers[0].parameters();
+  for (std::uint64_t i = 2; i < 9; ++i)
+    layers.emplace_back(test::normal_matrix(out, in, i), qlora::LoraOptions{.rank = rank});
+  list[1].value().setConstant(2);
+  REQUIRE(layers[0].b.value.isConstant(2));
 }

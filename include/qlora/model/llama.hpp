@@ -70,7 +70,7 @@ class Llama {
       for (std::size_t p = 0; p < projection_count; ++p)
         if (targeted[p]) {
           LoraOptions& own = all[projection_name(layer, p)] = options;
-          own.seed = derive_key(options.seed, layer * projection_count + p);
+          own.seed = derive_key(options.seed.value_or(0), layer * projection_count + p);
         }
     adapt_each(all);
   }
@@ -90,7 +90,9 @@ class Llama {
         const std::string name = projection_name(layer, p);
         const auto own = modules.find(name);
         auto& projection = blocks[layer].projections[p];
-        projection.adapt(own == modules.end() ? LoraOptions{.rank = 0} : own->second);
+        LoraOptions options = own == modules.end() ? LoraOptions{.rank = 0} : own->second;
+        options.seed = options.seed.value_or(0);  // dropout's keys are the model's, as on a device
+        projection.adapt(options);
         projection.a.name = name + ".lora_A.weight";
         projection.b.name = name + ".lora_B.weight";
       }

@@ -163,14 +163,27 @@ RowMatrix<T> decode_rows(const AnyLinear<T>& w, Index first, Index rows) {
   return w.rows_of(first, rows);
 }
 
-/// What a LoRA layer may stand on: [rows, cols], a forward product and its backward.
-template <class B, class T>
-concept LinearBase = requires(const B& base, const ConstMatrixRef<T>& x, MatrixRef<T> y,
-                              const ProductOptions<T>& options) {
+/// Has rows() and cols(): [out, in].
+template <class B>
+concept LinearSizes = requires(const B& base) {
   { base.rows() } -> std::convertible_to<Index>;
   { base.cols() } -> std::convertible_to<Index>;
-  linear_forward<T>(x, base, y, options);
-  linear_backward<T>(x, base, y, options);
 };
+/// Has the product y = x Wᵀ, linear_forward.
+template <class B, class T>
+concept LinearForward = requires(const B& base, const ConstMatrixRef<T>& x, MatrixRef<T> y,
+                                 const ProductOptions<T>& options) {
+  linear_forward<T>(x, base, y, options);
+};
+/// Has the product dx = dy W, linear_backward.
+template <class B, class T>
+concept LinearBackward = requires(const B& base, const ConstMatrixRef<T>& dy, MatrixRef<T> dx,
+                                  const ProductOptions<T>& options) {
+  linear_backward<T>(dy, base, dx, options);
+};
+
+/// What a LoRA layer may stand on: [rows, cols], a forward product and its backward.
+template <class B, class T>
+concept LinearBase = LinearSizes<B> && LinearForward<B, T> && LinearBackward<B, T>;
 
 }  // namespace qlora

@@ -1,4 +1,4 @@
-/// What a LoRA adapter is like, and the factor that follows from it.
+/// How a LoRA adapter is made, and the factor that follows from it.
 ///
 ///     qlora::LoraOptions options{.rank = 64, .alpha = 16, .rank_stabilized = true};
 ///     double s = options.scaling();   // 16 / sqrt(64) = 2
@@ -6,11 +6,13 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 
 #include "qlora/core/config.hpp"
 
 namespace qlora {
 
+/// Plain values. A layer checks them where it takes them.
 struct LoraOptions {
   Index rank = 16;  ///< 0 leaves the base alone
   float alpha = 32;
@@ -18,9 +20,13 @@ struct LoraOptions {
   /// Kalajdzievski 2023.
   bool rank_stabilized = false;
   float dropout = 0;  ///< probability of dropping an input of A, in [0, 1)
-  /// Of A's start. Layers of one shape with one seed start alike: give each layer its own, such as
-  /// derive_key(seed, layer). Llama::adapt does that.
-  std::uint64_t seed = 0;
+  /// Of A's start. Without one it follows from the layer's weights and its place in a Sequential, and
+  /// so does what dropout drops: layers differ by themselves, and the same layer made again is the
+  /// same. Layers of one shape with one given seed start and drop alike; Llama::adapt gives each its
+  /// own.
+  std::optional<std::uint64_t> seed = {};
+  /// Trains the layer's bias too, which starts at zero where the layer has none.
+  bool train_bias = false;
 
   /// The factor before the adapter's product; 0 without a rank.
   template <class T = double>
