@@ -130,7 +130,7 @@ class Llama {
       blocks[layer].forward(x, saved_[keep_all ? layer : 0], layout, rope_,
                             layer_key(options.dropout, layer));
     }
-    RowMatrix<T> normed(x.rows(), x.cols()), dnormed;
+    RowMatrix<T> normed(x.rows(), x.cols()), dnormed(x.rows(), x.cols());
     final_norm.forward(x, normed);
     const CrossEntropy result =
         cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),

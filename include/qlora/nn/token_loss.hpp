@@ -8,6 +8,9 @@ namespace qlora {
 struct CrossEntropy {
   double sum = 0;     ///< of the counted negative log likelihoods, in nats
   Index counted = 0;  ///< positions that have a target
+
+  /// Nats per counted position; NaN where none counts.
+  double mean() const { return sum / static_cast<double>(counted); }
 };
 
 }  // namespace qlora
