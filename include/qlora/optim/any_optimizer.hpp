@@ -7,6 +7,7 @@
 /// Every member does what that of Optimizer does.
 #pragma once
 
+#include <concepts>
 #include <istream>
 #include <memory>
 #include <ostream>
@@ -19,11 +20,46 @@
 
 namespace qlora {
 
+/// `step(parameters)` makes one update and returns whether it did.
+template <class O, class T>
+concept OptimizerSteps = requires(O& optimizer, const ParameterList<T>& parameters) {
+  { optimizer.step(parameters) } -> std::convertible_to<bool>;
+};
+/// `options().learning_rate` can be read and set.
+template <class O>
+concept OptimizerRate = requires(O& optimizer, const O& constant) {
+  optimizer.options().learning_rate = double();
+  { constant.options().learning_rate } -> std::convertible_to<double>;
+};
+/// State that is counted, saved and loaded.
+template <class O, class T>
+concept OptimizerState = requires(O& optimizer, const O& constant, std::ostream& out,
+                                  std::istream& in, const ParameterList<T>& parameters) {
+  constant.save(out);
+  optimizer.load(in);
+  optimizer.load(in, parameters);
+  { constant.steps() } -> std::convertible_to<Index>;
+  { constant.skipped() } -> std::convertible_to<Index>;
+  { constant.torn() } -> std::convertible_to<bool>;
+  { constant.state_bytes() } -> std::convertible_to<Index>;
+  { constant.pager().counters() } -> std::convertible_to<PagerCounters>;
+};
+/// What rules that average their iterates need; the others answer it too.
+template <class O, class T>
+concept OptimizerAverage = requires(O& optimizer, const O& constant,
+                                    const ParameterList<T>& parameters) {
+  { O::averages } -> std::convertible_to<bool>;
+  { constant.averaged() } -> std::convertible_to<bool>;
+  optimizer.use_average(parameters);
+  optimizer.use_iterate(parameters);
+  { optimizer.average(parameters) } -> std::convertible_to<std::vector<RowMatrix<T>>>;
+};
+
 /// One thread may call it at a time.
 template <Scalar T = float>
 class AnyOptimizer {
  public:
-  /// Takes an Optimizer.
+  /// Takes an Optimizer, or whatever has its members.
   template <class Optimizer>
   requires(!std::is_same_v<Optimizer, AnyOptimizer>) explicit AnyOptimizer(Optimizer optimizer)
       : optimizer_(std::make_unique<Model<Optimizer>>(std::move(optimizer))) {}
@@ -73,6 +109,18 @@ class AnyOptimizer {
 
   template <class Optimizer>
   struct Model final : Concept {
+    static_assert(OptimizerSteps<Optimizer, T>,
+                  "AnyOptimizer: the optimizer must have step(parameters) that takes a "
+                  "ParameterList of the same numbers and returns a bool");
+    static_assert(OptimizerRate<Optimizer>,
+                  "AnyOptimizer: the optimizer must have options() with a learning_rate that can "
+                  "be set");
+    static_assert(OptimizerState<Optimizer, T>,
+                  "AnyOptimizer: the optimizer must have save, load, steps, skipped, torn, "
+                  "state_bytes and pager, as Optimizer has");
+    static_assert(OptimizerAverage<Optimizer, T>,
+                  "AnyOptimizer: the optimizer must have averages, averaged, use_average, "
+                  "use_iterate and average, as Optimizer has");
     explicit Model(Optimizer o) : optimizer(std::move(o)) {}
     bool step(const ParameterList<T>& parameters) override { return optimizer.step(parameters); }
     double learning_rate() const override { return optimizer.options().learning_rate; }

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -73,6 +74,10 @@ double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Inde
 /// on the CPU, or what a device gives.
 using LossFunction = std::function<CrossEntropy(const Batch& batch, const LossOptions& options)>;
 
+/// What a Trainer takes as its loss: whatever is called as a LossFunction is.
+template <class L>
+concept TrainingLoss = std::convertible_to<L, LossFunction>;
+
 /// The loss of a model, which must outlive it.
 template <Scalar T>
 LossFunction loss_of(Llama<T>& model) {
@@ -100,10 +105,11 @@ class Trainer {
           AnyOptimizer<T> optimizer)
       : Trainer(model.parameters(), loss_of(model), examples, options, std::move(optimizer)) {}
 
-  /// Trains parameters by any loss.
-  Trainer(ParameterList<T> parameters, LossFunction loss, const Examples& examples,
+  /// Trains parameters by any loss. Throws as the others do.
+  template <class Loss = LossFunction>
+  Trainer(ParameterList<T> parameters, Loss loss, const Examples& examples,
           const TrainOptions& options, AnyOptimizer<T> optimizer)
-      : loss_(std::move(loss)),
+      : loss_(checked(std::move(loss))),
         examples_(examples),
         options_(options),
         parameters_(std::move(parameters)),
@@ -134,8 +140,8 @@ class Trainer {
   // Examples that would be gone before they are used.
   Trainer(Llama<T>&, const Examples&&, const TrainOptions&) = delete;
   Trainer(Llama<T>&, const Examples&&, const TrainOptions&, AnyOptimizer<T>) = delete;
-  Trainer(ParameterList<T>, LossFunction, const Examples&&, const TrainOptions&,
-          AnyOptimizer<T>) = delete;
+  template <class Loss = LossFunction>
+  Trainer(ParameterList<T>, Loss, const Examples&&, const TrainOptions&, AnyOptimizer<T>) = delete;
 
   /// Optimizer steps in one pass over the data.
   Index steps_per_epoch() const {
@@ -196,6 +202,14 @@ class Trainer {
   Index good_steps() const { return good_steps_; }
 
  private:
+  template <class Loss>
+  static LossFunction checked(Loss loss) {
+    static_assert(TrainingLoss<Loss>,
+                  "Trainer: the loss must be callable as loss(batch, options) with a Batch and "
+                  "LossOptions, and return a CrossEntropy");
+    if constexpr (TrainingLoss<Loss>) return loss;
+  }
+
   static constexpr Index most_micro_batches = 65536;  // so many keys of dropout a step has
 
   void require_target(std::size_t i) const {
