@@ -18,11 +18,12 @@
 #include <string>
 #include <vector>
 
-#include "qlora/eval/bradley_terry.hpp"
-#include "qlora/eval/elo.hpp"
-#include "qlora/eval/judgements.hpp"
-#include "qlora/eval/order_bias.hpp"
-#include "qlora/eval/relative_scores.hpp"
+#include "qlora/tournament/bradley_terry.hpp"
+#include "qlora/tournament/elo.hpp"
+#include "qlora/tournament/order_bias.hpp"
+#include "qlora/tournament/read_categories.hpp"
+#include "qlora/tournament/read_judgements.hpp"
+#include "qlora/tournament/relative_scores.hpp"
 #include "support/checks.hpp"
 #include "support/notes.hpp"
 #include "support/picture.hpp"
@@ -219,23 +220,8 @@ json compare_protocols(const qlora::Tournament& set, const Rated& rated, const S
           {"notes", program::json_of(notes)}};
 }
 
-std::map<std::string, std::string> read_categories(const std::string& path) {
-  std::map<std::string, std::string> categories;
-  qlora::for_each_line(qlora::read_text_file(path), [&](std::size_t number, std::string_view line) {
-    const std::string where = path + ":" + std::to_string(number);
-    const json object = qlora::parse_json(where, line);
-    try {
-      categories[qlora::detail::question_of(object)] =
-          qlora::detail::text_field(object, "category");
-    } catch (const qlora::FormatError& failure) {
-      throw qlora::FormatError(qlora::message(where, ": ", failure.what()));
-    }
-  });
-  return categories;
-}
-
 json by_category(const qlora::Tournament& set, const Settings& settings) {
-  const auto categories = read_categories(settings.questions);
+  const auto categories = qlora::read_categories(settings.questions);
   std::map<std::string, std::vector<char>> questions_of;
   std::size_t unknown = 0;
   for (std::size_t q = 0; q < set.questions.size(); ++q) {
@@ -296,8 +282,8 @@ void run(const Settings& settings) {
   program::warn(notes);
   qlora::EloOptions options = settings.elo;
   program::ProgressBar bar(options.orders, stderr);
-  options.progress = [&](qlora::Index done) {
-    if (bar.terminal()) bar.show(done, "orders");
+  options.progress = [&](const qlora::Progress& now) {
+    if (bar.terminal()) bar.show(now.done, "orders");
     return true;
   };
   const Rated rated = rate(set, settings, options);

@@ -124,15 +124,16 @@ Result measure_perplexity(const Settings& settings, const qlora::ModelSource& so
   std::optional<program::ProgressBar> bar;
   program::Table along({{"window"}, {"perplexity", 4}, {"so_far", 4}});
   qlora::Perplexity before;
-  options.progress = [&](Index done, Index windows, const qlora::Perplexity& so_far) {
+  options.progress = [&](const qlora::PerplexityProgress& now) {
+    const qlora::Perplexity& so_far = now.so_far;
     const double own =
         std::exp((so_far.nats - before.nats) / static_cast<double>(so_far.tokens - before.tokens));
-    along.add({done, own, so_far.per_token()});
+    along.add({now.done, own, so_far.per_token()});
     before = so_far;
-    if (!bar) bar.emplace(windows, stderr);
-    if (bar->terminal() || done % 64 == 0)
-      bar->show(done, "window " + std::to_string(done) + "/" + std::to_string(windows) +
-                          "  perplexity " + std::to_string(so_far.per_token()));
+    if (!bar) bar.emplace(now.total, stderr);
+    if (bar->terminal() || now.done % 64 == 0)
+      bar->show(now.done, "window " + std::to_string(now.done) + "/" + std::to_string(now.total) +
+                              "  perplexity " + std::to_string(so_far.per_token()));
     return true;
   };
   const qlora::Perplexity result =
@@ -201,16 +202,16 @@ Result answer_questions(const Settings& settings, const qlora::ModelSource& sour
   program::ProgressBar bar(static_cast<Index>(questions.size()), stderr);
   qlora::Accuracy plain, normalized;
   Index cut = 0;
-  const auto scores = qlora::score_all(
-      model, tokenizer, questions, [&](Index done, const qlora::ChoiceScore& last) {
-        const Index answer = questions[static_cast<std::size_t>(done - 1)].answer;
-        plain.add(last.best == answer);
-        normalized.add(last.best_normalized == answer);
-        cut += last.cut > 0 ? 1 : 0;
-        if (bar.terminal() || done % 50 == 0)
-          bar.show(done, "question " + std::to_string(done) + "/" +
-                             std::to_string(questions.size()) + "  right " +
-                             std::to_string(plain.right));
+  const auto scores =
+      qlora::score_all(model, tokenizer, questions, [&](const qlora::ChoiceProgress& now) {
+        const Index answer = questions[static_cast<std::size_t>(now.done - 1)].answer;
+        plain.add(now.last.best == answer);
+        normalized.add(now.last.best_normalized == answer);
+        cut += now.last.cut > 0 ? 1 : 0;
+        if (bar.terminal() || now.done % 50 == 0)
+          bar.show(now.done, "question " + std::to_string(now.done) + "/" +
+                                 std::to_string(now.total) + "  right " +
+                                 std::to_string(plain.right));
         return true;
       });
   if (cut > 0)

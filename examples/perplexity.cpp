@@ -45,16 +45,16 @@ void measure(const Settings& settings) {
                                      settings.text, ": expected at least ", settings.seq_len,
                                      " tokens, found ", ids.size());
   qlora::Llama<> model = settings.model.load(*source);
-  const auto result = qlora::perplexity(
-      model, ids,
-      {.window = settings.seq_len,
-       .max_windows = settings.max_windows,
-       .progress = [](qlora::Index done, qlora::Index windows, const qlora::Perplexity& so_far) {
-         if (done % 16 == 0)
-           std::cerr << "window " << done << " of " << windows << ": " << so_far.per_token()
-                     << "\n";
-         return true;
-       }});
+  const auto result = qlora::perplexity(model, ids,
+                                        {.window = settings.seq_len,
+                                         .max_windows = settings.max_windows,
+                                         .progress = [](const qlora::PerplexityProgress& now) {
+                                           if (now.done % 16 == 0)
+                                             std::cerr << "window " << now.done << " of "
+                                                       << now.total << ": "
+                                                       << now.so_far.per_token() << "\n";
+                                           return true;
+                                         }});
   std::cout << "perplexity " << result.per_token() << " tokens " << result.tokens << "\n";
 }
 

@@ -11,7 +11,7 @@
 #include <iostream>
 #include <string>
 
-#include "qlora/eval/relative_scores.hpp"
+#include "qlora/tournament/relative_scores.hpp"
 #include "support/checks.hpp"
 #include "support/notes.hpp"
 #include "support/picture.hpp"

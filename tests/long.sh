@@ -64,7 +64,7 @@ for part in $parts; do
       build_and_test plain-all "quant;linalg;nn;optim"
       ;;
     sanitize)
-      build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval"
+      build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval;tournament"
       ;;
     cuda)
       step "every format's kernels for every architecture, and the tests for a device"

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/eval/judgement_files.hpp"
+#include "qlora/tournament/judgement_files.hpp"
 #include "support/terminal.hpp"
 
 namespace program {

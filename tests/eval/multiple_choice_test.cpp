@@ -76,9 +76,9 @@ TEST_CASE("accuracy has the harness' standard error") {
 }
 
 TEST_CASE("characters of a choice are counted, not bytes") {
-  REQUIRE(qlora::detail::choice_length(" français") == 8);
-  REQUIRE(qlora::detail::choice_length("中文") == 2);
-  REQUIRE(qlora::detail::choice_length("  ") == 0);
+  REQUIRE(qlora::eval_detail::choice_length(" français") == 8);
+  REQUIRE(qlora::eval_detail::choice_length("中文") == 2);
+  REQUIRE(qlora::eval_detail::choice_length("  ") == 0);
 }
 
 TEST_CASE("questions without a choice to make are errors; progress stops") {
@@ -94,8 +94,15 @@ TEST_CASE("questions without a choice to make are errors; progress stops") {
   REQUIRE_THROWS_AS(score({.prompt = "a", .choices = {" b", std::string(600, 'x')}}),
                     qlora::FormatError);
   const std::vector<ChoiceQuestion> two(2, {.prompt = "a", .choices = {" b", " c"}});
-  REQUIRE(qlora::score_all(tiny.model, tiny.tokenizer, two).size() == 2);
+  Index done = 0;
+  const auto scores =
+      qlora::score_all(tiny.model, tiny.tokenizer, two, [&](const qlora::ChoiceProgress& now) {
+        done = now.done;
+        return now.total == 2 && now.last.log_likelihood.size() == 2;
+      });
+  REQUIRE(scores.size() == 2);
+  REQUIRE(done == 2);
   REQUIRE_THROWS_AS(qlora::score_all(tiny.model, tiny.tokenizer, two,
-                                     [](Index, const qlora::ChoiceScore&) { return false; }),
+                                     [](const qlora::Progress&) { return false; }),
                     qlora::Cancelled);
 }

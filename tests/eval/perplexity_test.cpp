@@ -24,7 +24,7 @@ TEST_CASE("every token but the first is predicted once, from as much before it a
   test::law("windows", [](std::uint8_t length, std::uint8_t window, std::uint8_t stride) {
     const qlora::PerplexityOptions options{.window = window % 40 + 2,
                                            .stride = stride % (window % 40 + 2) + 1};
-    const auto windows = qlora::detail::perplexity_windows(length, options);
+    const auto windows = qlora::eval_detail::perplexity_windows(length, options);
     Index next = 1;
     for (const auto& each : windows) {
       // A stride of the whole window leaves out the first token of each.
@@ -41,10 +41,11 @@ TEST_CASE("every token but the first is predicted once, from as much before it a
 }
 
 TEST_CASE("consecutive windows leave out a last short one") {
-  const auto windows = qlora::detail::perplexity_windows(100, {.window = 16});
+  const auto windows = qlora::eval_detail::perplexity_windows(100, {.window = 16});
   REQUIRE(windows.size() == 6);
   REQUIRE(windows.back().end == 96);
-  REQUIRE(qlora::detail::perplexity_windows(100, {.window = 16, .max_windows = 2}).size() == 2);
+  REQUIRE(qlora::eval_detail::perplexity_windows(100, {.window = 16, .max_windows = 2}).size() ==
+          2);
 }
 
 TEST_CASE("the likelihood is that of the logits, window by window") {
@@ -52,7 +53,8 @@ TEST_CASE("the likelihood is that of the logits, window by window") {
   const auto ids = counting(30);
   const auto result = qlora::perplexity(tiny.model, ids, {.window = 20, .stride = 8});
   double nats = 0;
-  for (const auto& window : qlora::detail::perplexity_windows(30, {.window = 20, .stride = 8})) {
+  for (const auto& window :
+       qlora::eval_detail::perplexity_windows(30, {.window = 20, .stride = 8})) {
     const auto logits = tiny.model.logits(
         std::span(ids).subspan(static_cast<std::size_t>(window.begin),
                                static_cast<std::size_t>(window.end - window.begin)));
@@ -95,6 +97,23 @@ TEST_CASE("windows that make no sense, short texts and a cancelled run are error
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, std::vector<Token>(600, 5), {.window = 600}),
                     qlora::ShapeError);
   qlora::PerplexityOptions stopped{.window = 4};
-  stopped.progress = [](Index, Index, const qlora::Perplexity&) { return false; };
+  stopped.progress = [](const qlora::Progress&) { return false; };
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, stopped), qlora::Cancelled);
+  REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 4}, {{1, 1}, {0, 1}}),
+                    qlora::ShapeError);
+}
+
+TEST_CASE("progress counts the windows and has the perplexity so far") {
+  test::LoadedTiny tiny;
+  std::vector<Index> done;
+  double last = 0;
+  const auto ids = counting(40);
+  const auto result = qlora::perplexity(
+      tiny.model, ids, {.window = 10, .progress = [&](const qlora::PerplexityProgress& now) {
+                          done.push_back(now.done);
+                          last = now.so_far.nats;
+                          return now.total == 4;
+                        }});
+  REQUIRE(done == std::vector<Index>{1, 2, 3, 4});
+  REQUIRE(last == result.nats);
 }

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "qlora/eval/questions.hpp"
-#include "qlora/eval/relative_scores.hpp"
 #include "qlora/io/packed_file.hpp"
 #include "qlora/linalg/blocked.hpp"
 #include "qlora/qlora.hpp"
+#include "qlora/tournament/relative_scores.hpp"
 #include "qlora/train.hpp"
 
 namespace world {

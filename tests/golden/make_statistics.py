@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Statistics of eval/ as scipy, statsmodels and scikit-learn compute them.
+"""Statistics of eval/ and tournament/ as scipy, statsmodels and scikit-learn compute them.
 
     pip install scipy statsmodels scikit-learn
     make_statistics.py >statistics.json

@@ -5,8 +5,8 @@
 ///     qlora::total_bytes(parts);
 ///
 /// The QLoRA paper's figure 6. What is counted is what this library keeps (LlamaBlock::Saved,
-/// Trainer); with 16 bits for `activation_bits` and `adapter_bits` it is what the paper's runs
-/// keep.
+/// Trainer). With 16 bits for `activation_bits` and `adapter_bits` it is what the paper's runs
+/// keep. All functions are pure: several threads may call them at once.
 #pragma once
 
 #include <algorithm>
@@ -22,14 +22,15 @@
 
 namespace qlora {
 
-/// Bits that a weight costs.
+/// The bits that a weight costs, its share of the scales included.
 struct FormatBits {
-  double codes = 4, scales = 8.0 / 64 + 32.0 / (64 * 256);  // nf4-dq
+  double codes = 4, scales = 8.0 / 64 + 32.0 / (64 * 256);  ///< by default those of nf4-dq
 
   double total() const { return codes + scales; }
 };
 
-/// Of a named format; block size 0: its own. Throws FormatError as visit_format does.
+/// The bits of a named format; block size 0 is the format's own. Throws FormatError as visit_format
+/// does.
 inline FormatBits format_bits(std::string_view name, Index block_size = 0) {
   FormatBits bits;
   visit_format(name, block_size, [&]<class Format>() {
@@ -41,25 +42,28 @@ inline FormatBits format_bits(std::string_view name, Index block_size = 0) {
   return bits;
 }
 
+/// What is fine-tuned, and what is kept in how many bits.
 struct MemoryOptions {
   FormatBits format = {};      ///< of the projections
-  double embedding_bits = 16;  ///< a weight of the embedding and the head
+  double embedding_bits = 16;  ///< per weight of the embedding and the head
   bool tied_head = false;      ///< the embedding serves as head
   Index rank = 16;
   std::vector<std::string> targets = target_modules("all");
-  double adapter_bits = 32;           ///< of an adapter's number and of its gradient
-  double state_bytes = 8;             ///< of the optimizer, a parameter: 8 for AdamW in float32
+  double adapter_bits = 32;           ///< per number of an adapter, and per number of its gradient
+  double state_bytes = 8;             ///< of the optimizer, per parameter: 8 for AdamW in float32
   bool keeps_good_parameters = true;  ///< the trainer's copy of the last good adapter
   double activation_bits = 32;
   Index tokens = 512;  ///< of a micro-batch, all rows together
   bool gradient_checkpoint = false;
 };
 
+/// What takes memory, and how many bytes.
 struct MemoryPart {
   std::string name;
   double bytes = 0;
 };
 
+/// The sum over all parts.
 inline double total_bytes(const std::vector<MemoryPart>& parts) {
   double sum = 0;
   for (const auto& part : parts) sum += part.bytes;
@@ -89,12 +93,14 @@ inline LlamaConfig llama_shape(std::string_view name) {
   throw FormatError(message("shape '", name, "': expected 7b, 13b, 33b, 65b or smollm2-135m"));
 }
 
-/// Weights of all projections; numbers of the adapters of those that are targeted.
+/// How many numbers a model and its adapters have.
 struct LlamaCounts {
-  double projections = 0, adapters = 0;
-  Index low = 0;  ///< columns of the adapters' inner activations, a layer
+  double projections = 0;  ///< weights of all projections
+  double adapters = 0;     ///< of the projections that are targeted
+  Index low = 0;           ///< columns of the adapters' inner activations, per layer
 };
 
+/// Counts for adapters of a rank on the projections whose names are in `targets`.
 inline LlamaCounts count_llama(const LlamaConfig& config, Index rank,
                                const std::vector<std::string>& targets) {
   LlamaCounts counts;
@@ -109,6 +115,8 @@ inline LlamaCounts count_llama(const LlamaConfig& config, Index rank,
   return counts;
 }
 
+/// The parts in a fixed order, in bytes. Names: codes, scales, embedding_and_head, norms, adapters,
+/// gradients, optimizer_state, activations, working_memory.
 inline std::vector<MemoryPart> memory_report(const LlamaConfig& config,
                                              const MemoryOptions& options = {}) {
   const LlamaCounts counts = count_llama(config, options.rank, options.targets);

@@ -1,16 +1,17 @@
 /// Multiple choice by log-likelihood, as the EleutherAI harness defines it: the answer is the
-/// choice that the model finds likeliest after the prompt (acc), or likeliest a character
+/// choice that the model finds likeliest after the prompt (acc), or likeliest per character
 /// (acc_norm).
 ///
 ///     auto score = qlora::score_choices(model, tokenizer, {.prompt = "...\nAnswer:",
 ///                                       .choices = {" A", " B"}, .answer = 1});
 ///     score.best == question.answer;
+///
+/// A model may be scored in several threads at once.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,26 +19,29 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
+#include "qlora/core/progress.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer.hpp"
 
 namespace qlora {
 
+/// A question and what may follow it.
 struct ChoiceQuestion {
   std::string prompt;
-  std::vector<std::string> choices;  ///< what follows the prompt, a leading blank included
-  Index answer = 0;
-  std::string subject = {};
+  std::vector<std::string> choices;  ///< at least two; a leading blank belongs to the choice
+  Index answer = 0;                  ///< the number of the right choice
+  std::string subject = {};          ///< empty: none
 };
 
+/// What a model makes of one question.
 struct ChoiceScore {
   std::vector<double> log_likelihood;  ///< of each choice after the prompt, in nats
-  Index best = 0;                      ///< the likeliest
-  Index best_normalized = 0;           ///< the likeliest a character
+  Index best = 0;                      ///< the likeliest choice
+  Index best_normalized = 0;           ///< the likeliest choice per character
   Index cut = 0;                       ///< tokens cut from the prompt's start to fit the context
 };
 
-/// Right ones out of many, and the standard error of their share.
+/// How many answers are right, and the standard error of their share.
 struct Accuracy {
   Index count = 0, right = 0;
 
@@ -45,16 +49,17 @@ struct Accuracy {
     ++count;
     right += is_right ? 1 : 0;
   }
+  /// The share of right answers; NaN without any.
   double value() const { return static_cast<double>(right) / static_cast<double>(count); }
-  /// The sample's deviation over the root of the count; NaN below two.
+  /// The sample's deviation over the root of the count; NaN for fewer than two answers.
   double standard_error() const {
     return std::sqrt(value() * (1 - value()) / static_cast<double>(count - 1));
   }
 };
 
-namespace detail {
+namespace eval_detail {
 
-/// Characters of UTF-8 text without leading blanks.
+/// The number of characters of UTF-8 text without its leading blanks.
 inline Index choice_length(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return std::count_if(text.begin(), text.end(),
@@ -71,14 +76,10 @@ double log_probability(const Row& logits, Token id) {
   return static_cast<double>(logits(id)) - largest - std::log(total);
 }
 
-}  // namespace detail
-
-namespace detail {
-
-/// Tokens of a prompt and one of its choices.
+/// The tokens of a prompt and of one of its choices.
 struct EncodedChoice {
   std::vector<Token> ids;
-  std::size_t prompt = 0;  // of them; the rest is the choice
+  std::size_t prompt = 0;  // how many of them are the prompt; the rest is the choice
   Index cut = 0;           // tokens cut from the start
 };
 
@@ -111,13 +112,13 @@ inline std::vector<EncodedChoice> encode_choices(const Tokenizer& tokenizer,
   return all;
 }
 
-}  // namespace detail
+}  // namespace eval_detail
 
-/// Prompt and choice are tokenized together, behind what the tokenizer puts before a text; the
-/// choice's tokens are those beyond the number that the prompt alone has, blanks at its end going
-/// to the choice. The prompt is computed once for all choices that begin after the same tokens.
-/// Throws FormatError for fewer than two choices, one that adds no token, or an answer that is none
-/// of them.
+/// Scores the choices of one question. Prompt and choice are tokenized together, behind what the
+/// tokenizer puts before a text. The choice's tokens are those beyond the number that the prompt
+/// without its final blanks has. The prompt is computed once for all choices that follow the same
+/// tokens. Throws FormatError for fewer than two choices, for a choice that adds no token or does
+/// not fit in the context, and for an answer that is not the number of a choice.
 template <Scalar T>
 ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
                           const ChoiceQuestion& question) {
@@ -126,7 +127,7 @@ ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
   require<FormatError>(question.answer >= 0 && question.answer < count,
                        "multiple choice: expected an answer below ", count, ", found ",
                        question.answer);
-  const auto encoded = detail::encode_choices(tokenizer, question, model.config.context);
+  const auto encoded = eval_detail::encode_choices(tokenizer, question, model.config.context);
   std::size_t longest = 0;
   for (const auto& each : encoded) longest = std::max(longest, each.ids.size());
   ChoiceScore score;
@@ -141,17 +142,17 @@ ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
       next = model.next_logits(before, cache);
       known = before;
     }
-    double sum = detail::log_probability(next, ids[before.size()]);
+    double sum = eval_detail::log_probability(next, ids[before.size()]);
     if (const auto fed = ids.subspan(before.size(), ids.size() - before.size() - 1); !fed.empty()) {
       const RowMatrix<T> logits = model.all_logits(fed, cache);
       for (std::size_t i = 0; i < fed.size(); ++i)
-        sum +=
-            detail::log_probability(logits.row(static_cast<Index>(i)), ids[before.size() + i + 1]);
+        sum += eval_detail::log_probability(logits.row(static_cast<Index>(i)),
+                                            ids[before.size() + i + 1]);
       cache.length = static_cast<Index>(before.size());
     }
     score.log_likelihood.push_back(sum);
-    normalized.push_back(
-        sum / static_cast<double>(std::max<Index>(1, detail::choice_length(question.choices[c]))));
+    normalized.push_back(sum / static_cast<double>(std::max<Index>(
+                                   1, eval_detail::choice_length(question.choices[c]))));
     score.cut = std::max(score.cut, encoded[c].cut);
   }
   const auto best_of = [](const std::vector<double>& values) {
@@ -162,18 +163,23 @@ ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
   return score;
 }
 
-/// Scores of all questions, in their order. `progress` gets the number done and the last score;
-/// false stops with Cancelled.
+/// How far score_all is.
+struct ChoiceProgress : Progress {
+  const ChoiceScore& last;  ///< of question `done` - 1; valid during the call
+};
+
+/// Scores all questions, in their order. `progress` is called after each. Throws what score_choices
+/// throws, and Cancelled.
 template <Scalar T>
-std::vector<ChoiceScore> score_all(
-    const Llama<T>& model, const Tokenizer& tokenizer, const std::vector<ChoiceQuestion>& questions,
-    const std::function<bool(Index done, const ChoiceScore& last)>& progress = {}) {
+std::vector<ChoiceScore> score_all(const Llama<T>& model, const Tokenizer& tokenizer,
+                                   const std::vector<ChoiceQuestion>& questions,
+                                   const ProgressCallback<ChoiceProgress>& progress = {}) {
   std::vector<ChoiceScore> scores;
   scores.reserve(questions.size());
   for (const ChoiceQuestion& question : questions) {
     scores.push_back(score_choices(model, tokenizer, question));
-    if (progress && !progress(static_cast<Index>(scores.size()), scores.back()))
-      throw Cancelled("multiple choice: stopped");
+    const Progress now{static_cast<Index>(scores.size()), static_cast<Index>(questions.size())};
+    if (progress && !progress({now, scores.back()})) throw Cancelled("multiple choice: stopped");
   }
   return scores;
 }

@@ -3,6 +3,8 @@
 ///
 ///     double p = qlora::shapiro_wilk(numbers).p;      // below 0.05: not normal at that level
 ///
+/// All functions are pure: several threads may call them at once.
+///
 /// Royston, "Remark AS R94", Applied Statistics 44 (1995), with its polynomials.
 #pragma once
 
@@ -20,12 +22,13 @@
 
 namespace qlora {
 
+/// The statistic and its probability.
 struct ShapiroWilk {
-  double w = 0;  ///< 1 for perfectly normal
-  double p = 0;  ///< of a w as low as that for normal numbers
+  double w = 0;  ///< 1 for perfectly normal numbers
+  double p = 0;  ///< how probable a w as low as this is if the numbers are normal
 };
 
-namespace detail {
+namespace eval_detail {
 
 /// c[0] + c[1] x + c[2] x^2 ...
 template <std::size_t n>
@@ -38,13 +41,14 @@ double polynomial(const double (&c)[n], double x) {
 /// 1 - the normal distribution's cumulative function.
 inline double upper_normal(double z) { return 0.5 * std::erfc(z / std::numbers::sqrt2); }
 
-/// The weights of the ordered sample's upper half; the lower half has them negative.
+/// The weights of the upper half of the ordered sample; the lower half has the same ones, negated.
 inline Eigen::VectorXd shapiro_weights(Index n) {
   if (n == 3) return Eigen::VectorXd::Constant(1, std::numbers::sqrt2 / 2);
   const Index half = n / 2;
   Eigen::VectorXd m(half);  // expected order statistics, the largest first
   for (Index i = 0; i < half; ++i)
-    m[i] = -normal_quantile((static_cast<double>(i + 1) - 0.375) / (static_cast<double>(n) + 0.25));
+    m[i] = -detail::normal_quantile((static_cast<double>(i + 1) - 0.375) /
+                                    (static_cast<double>(n) + 0.25));
   const double sum = 2 * m.squaredNorm(), root = std::sqrt(sum);
   const double u = 1 / std::sqrt(static_cast<double>(n));
   const double first =
@@ -64,10 +68,10 @@ inline Eigen::VectorXd shapiro_weights(Index n) {
   return a;
 }
 
-}  // namespace detail
+}  // namespace eval_detail
 
-/// For 3 to 5,000 numbers (the polynomials go no further), else ShapeError; numbers that are all
-/// equal or not finite give NaN.
+/// The test for 3 to 5,000 numbers; the polynomials go no further. Numbers that are all equal, or
+/// of which one is not finite, give NaN. Throws ShapeError for fewer or more numbers.
 template <class Derived>
 ShapiroWilk shapiro_wilk(const Eigen::DenseBase<Derived>& numbers) {
   const Index n = numbers.size();
@@ -76,7 +80,7 @@ ShapiroWilk shapiro_wilk(const Eigen::DenseBase<Derived>& numbers) {
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   if (!x.allFinite()) return {nan, nan};
   std::sort(x.begin(), x.end());
-  const Eigen::VectorXd a = detail::shapiro_weights(n);
+  const Eigen::VectorXd a = eval_detail::shapiro_weights(n);
   const double spread = (x.array() - x.mean()).matrix().squaredNorm();
   if (!(spread > 0)) return {nan, nan};
   double estimate = 0;
@@ -93,16 +97,17 @@ ShapiroWilk shapiro_wilk(const Eigen::DenseBase<Derived>& numbers) {
     const double gamma = -2.273 + 0.459 * size;
     if (y >= gamma) return {w, 0};
     y = -std::log(gamma - y);
-    mean = detail::polynomial({0.544, -0.39978, 0.025054, -6.714e-4}, size);
-    deviation = std::exp(detail::polynomial({1.3822, -0.77857, 0.062767, -0.0020322}, size));
+    mean = eval_detail::polynomial({0.544, -0.39978, 0.025054, -6.714e-4}, size);
+    deviation = std::exp(eval_detail::polynomial({1.3822, -0.77857, 0.062767, -0.0020322}, size));
   } else {
-    mean = detail::polynomial({-1.5861, -0.31082, -0.083751, 0.0038915}, log_n);
-    deviation = std::exp(detail::polynomial({-0.4803, -0.082676, 0.0030302}, log_n));
+    mean = eval_detail::polynomial({-1.5861, -0.31082, -0.083751, 0.0038915}, log_n);
+    deviation = std::exp(eval_detail::polynomial({-0.4803, -0.082676, 0.0030302}, log_n));
   }
-  return {w, detail::upper_normal((y - mean) / deviation)};
+  return {w, eval_detail::upper_normal((y - mean) / deviation)};
 }
 
-/// The share of a matrix' rows for which a normal distribution is refused at `level`.
+/// The share of a matrix' rows for which a normal distribution is refused at `level`, from 0 to 1;
+/// 0 without rows. Throws ShapeError for rows of fewer than 3 or more than 5,000 numbers.
 template <class Derived>
 double rows_refused(const Eigen::MatrixBase<Derived>& matrix, double level = 0.05) {
   if (matrix.rows() == 0) return 0;

@@ -1,18 +1,17 @@
-/// Perplexity of a model on a text: a token, a word and a byte, in windows that may overlap.
+/// Perplexity of a model on a text per token, word and byte, in windows that may overlap.
 ///
 ///     auto ids = tokenizer.encode_document(text);
 ///     auto result = qlora::perplexity(model, ids, {.window = 512, .stride = 256});
 ///     result.per_token(); result.bits_per_byte();
 ///
-/// Windows begin every `stride` tokens. Each predicts what no window before it has predicted, the
-/// first token of the text excepted, from all the tokens before in the window; where windows do not
-/// overlap, their first tokens are not predicted. These are the windows of Hugging Face's guide
-/// "Perplexity of fixed-length models".
+/// Windows begin every `stride` tokens. A window predicts the tokens that no window before it has
+/// predicted, each from all tokens before it in the window. The first token of a text is not
+/// predicted, and where windows do not overlap, neither is the first token of each. These are the
+/// windows of Hugging Face's guide "Perplexity of fixed-length models".
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numbers>
 #include <span>
 #include <string_view>
@@ -20,39 +19,46 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
+#include "qlora/core/progress.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer.hpp"
 
 namespace qlora {
 
-struct Perplexity;
-
-struct PerplexityOptions {
-  Index window = 512;
-  Index stride = 0;       ///< 0: that of the window, and a last short window is dropped
-  Index max_windows = 0;  ///< 0: all
-  /// Called after each window with what there is so far; false stops with Cancelled.
-  std::function<bool(Index done, Index windows, const Perplexity& so_far)> progress = {};
-};
-
+/// What was predicted, and how well.
 struct Perplexity {
   double nats = 0;             ///< the summed negative log-likelihood
-  Index tokens = 0;            ///< predicted ones
+  Index tokens = 0;            ///< how many were predicted
   Index words = 0, bytes = 0;  ///< of the predicted tokens; 0 where they were not counted
-  double standard_error = 0;   ///< of the mean nats a token, over the windows
+  double standard_error = 0;   ///< of the mean nats per token, over the windows; 0 for one window
 
+  /// Perplexities; NaN or infinite where nothing was counted.
   double per_token() const { return std::exp(nats / static_cast<double>(tokens)); }
   double per_word() const { return std::exp(nats / static_cast<double>(words)); }
   double per_byte() const { return std::exp(nats / static_cast<double>(bytes)); }
   double bits_per_byte() const { return nats / static_cast<double>(bytes) / std::numbers::ln2; }
 };
 
-/// How many bytes each token of a text stands for and how many words begin in it; a word is what
-/// stands between blanks.
+/// How far perplexity is: `done` windows of `total`.
+struct PerplexityProgress : Progress {
+  const Perplexity& so_far;  ///< without the standard error; valid during the call
+};
+
+/// The windows of a text, in tokens.
+struct PerplexityOptions {
+  Index window = 512;
+  Index stride = 0;       ///< 0: that of the window, and a last short window is dropped
+  Index max_windows = 0;  ///< 0: all
+  ProgressCallback<PerplexityProgress> progress = {};  ///< called after each window
+};
+
+/// For each token of a text, how many bytes it stands for and how many words begin in it. A word is
+/// what stands between blanks.
 struct TokenExtents {
   std::vector<Index> bytes, words;
 };
 
+/// One entry per token. Several threads may call this at once.
 inline TokenExtents token_extents(std::span<const Token> ids, const Tokenizer& tokenizer) {
   TokenExtents extents;
   bool in_word = false;
@@ -70,7 +76,7 @@ inline TokenExtents token_extents(std::span<const Token> ids, const Tokenizer& t
   return extents;
 }
 
-namespace detail {
+namespace eval_detail {
 
 struct Window {
   Index begin, end, first_target;  // tokens [first_target, end) are predicted
@@ -90,11 +96,12 @@ inline std::vector<Window> perplexity_windows(Index tokens, const PerplexityOpti
   return windows;
 }
 
-}  // namespace detail
+}  // namespace eval_detail
 
-/// `extents`: for words and bytes. Throws FormatError for a window below 2 tokens, a stride above
-/// it, or a text without a single token to predict; ShapeError for a window beyond the model's
-/// context.
+/// Measures a model on the tokens `ids` of a text. With `extents`, one entry per token, words and
+/// bytes are counted too. A model may be measured in one thread at a time. Throws FormatError for a
+/// window of fewer than 2 tokens, a stride above it, or a text without a token to predict;
+/// ShapeError for a window beyond the model's context, and for extents of another text; Cancelled.
 template <Scalar T>
 Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const PerplexityOptions& options,
                       const TokenExtents& extents = {}) {
@@ -103,14 +110,18 @@ Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const Perplex
       "perplexity: expected a window of 2 or more tokens and a stride up to it, "
       "found ",
       options.window, " and ", options.stride);
-  const auto windows = detail::perplexity_windows(static_cast<Index>(ids.size()), options);
+  require<ShapeError>(
+      extents.bytes.empty() ||
+          (extents.bytes.size() == ids.size() && extents.words.size() == ids.size()),
+      "perplexity: expected the extents of ", ids.size(), " tokens, found ", extents.bytes.size());
+  const auto windows = eval_detail::perplexity_windows(static_cast<Index>(ids.size()), options);
   require<FormatError>(!windows.empty(), "perplexity: expected a text of at least ",
                        options.stride > 0 ? 2 : options.window, " tokens, found ", ids.size());
   Perplexity result;
   double squares = 0;  // of the windows' sums about their share of the mean
   std::vector<std::pair<double, Index>> parts;
   std::vector<Token> targets;
-  for (const detail::Window& window : windows) {
+  for (const eval_detail::Window& window : windows) {
     const Index length = window.end - window.begin;
     targets.assign(static_cast<std::size_t>(length), ignored);
     for (Index i = window.first_target; i < window.end; ++i) {
@@ -127,8 +138,8 @@ Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const Perplex
     result.nats += part.sum;
     result.tokens += part.counted;
     parts.emplace_back(part.sum, part.counted);
-    if (options.progress && !options.progress(static_cast<Index>(parts.size()),
-                                              static_cast<Index>(windows.size()), result))
+    const Progress now{static_cast<Index>(parts.size()), static_cast<Index>(windows.size())};
+    if (options.progress && !options.progress({now, result}))
       throw Cancelled("perplexity: stopped");
   }
   const double mean = result.nats / static_cast<double>(result.tokens);

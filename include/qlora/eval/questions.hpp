@@ -2,6 +2,8 @@
 ///
 ///     qlora::QuestionNotes notes;
 ///     auto questions = qlora::read_mmlu("zero_shot_mmlu_val.json", {.shots = 5}, notes);
+///
+/// Several threads may read at once, each with notes of its own.
 #pragma once
 
 #include <algorithm>
@@ -20,25 +22,25 @@
 
 namespace qlora {
 
-/// Lines that can't be used; each is left out and named by file, line and reason.
+/// What was seen while reading.
 struct QuestionNotes {
-  std::vector<std::string> broken_lines;
+  std::vector<std::string> broken_lines;  ///< left out; each names file, line and reason
   Index fewer_shots = 0;  ///< questions whose subject has fewer other questions than shots
 };
 
-namespace detail {
+namespace eval_detail {
 
-/// Calls body(object) for each object of JSON lines or of one JSON list; what body or the parser
-/// refuses is noted.
+/// Calls body(object) for each object of JSON lines or of one JSON list, and notes what body or the
+/// parser refuses.
 template <class Body>
 void for_each_question(const std::filesystem::path& path, QuestionNotes& notes, Body body) {
   std::size_t line = 1;
   const auto where = [&] { return message(path.filename().string(), ":", line, ": "); };
   const std::string text = read_data_text(path);
   try {
-    for_each_value(text, line, [&](std::size_t, std::string_view part) {
+    detail::for_each_value(text, line, [&](std::size_t, std::string_view part) {
       try {
-        body(parse_object(part));
+        body(detail::parse_object(part));
       } catch (const FormatError& failure) {
         notes.broken_lines.push_back(where() + failure.what());
       }
@@ -48,22 +50,22 @@ void for_each_question(const std::filesystem::path& path, QuestionNotes& notes, 
   }
 }
 
-/// Texts of a list.
+/// The texts of the list under a key. Throws FormatError.
 inline std::vector<std::string> text_list(const nlohmann::ordered_json& object, const char* key) {
   const auto place = object.find(key);
   require<FormatError>(place != object.end() && place->is_array(), key,
                        ": expected a list of texts, found ",
-                       place == object.end() ? "no such key" : kind_of(*place));
+                       place == object.end() ? "no such key" : detail::kind_of(*place));
   std::vector<std::string> texts;
   for (const auto& each : *place) {
     require<FormatError>(each.is_string(), key, "[", texts.size(), "]: expected a text, found ",
-                         kind_of(each));
+                         detail::kind_of(each));
     texts.push_back(each.get<std::string>());
   }
   return texts;
 }
 
-/// A number, or the text of one of the choices.
+/// The number of the right choice, from a number or from the choice's text. Throws FormatError.
 inline Index answer_of(const nlohmann::ordered_json& answer,
                        const std::vector<std::string>& choices) {
   Index index = -1;
@@ -76,22 +78,23 @@ inline Index answer_of(const nlohmann::ordered_json& answer,
   return index;
 }
 
-}  // namespace detail
+}  // namespace eval_detail
 
-/// JSON lines, or one JSON list, of {prompt, choices[], answer}, answer a number from 0 or the text
-/// of a choice; subject if there is one. A blank is put between prompt and choice where neither has
-/// one. Throws IoError, or FormatError for a file without a question.
+/// Reads JSON lines, or one JSON list, of {prompt, choices[], answer}. The answer is a number from
+/// 0 or the text of a choice; a subject may be there. Where neither the prompt ends nor a choice
+/// begins with a blank, the choice gets one. Throws IoError for a file that can't be read,
+/// FormatError for one without a question.
 inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& path,
                                                   QuestionNotes& notes) {
   std::vector<ChoiceQuestion> questions;
-  detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
+  eval_detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
     ChoiceQuestion question{
         .prompt = detail::text_field(line, "prompt"),
-        .choices = detail::text_list(line, "choices"),
+        .choices = eval_detail::text_list(line, "choices"),
         .subject = line.contains("subject") ? detail::text_field(line, "subject") : ""};
     require<FormatError>(line.contains("answer"),
                          "answer: expected a number or one of the choices, found no such key");
-    question.answer = detail::answer_of(line["answer"], question.choices);
+    question.answer = eval_detail::answer_of(line["answer"], question.choices);
     require<FormatError>(!question.prompt.empty() && question.choices.size() >= 2,
                          "expected a prompt and at least 2 choices");
     const std::string_view blanks = " \t\n";
@@ -108,20 +111,22 @@ inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& p
   return questions;
 }
 
+/// What stands before each question.
 struct MmluOptions {
-  Index shots = 0;  ///< worked examples before each question, of its own subject
-  std::uint64_t seed = 0;
+  Index shots = 0;         ///< worked examples before each question, of its own subject
+  std::uint64_t seed = 0;  ///< decides which examples
 };
 
-/// JSON lines, or one JSON list, of {subject, input, output}: input is a headline, a blank line and
-/// the question up to "Answer:", output the letter. Shots are other questions of the same subject,
-/// chosen by the seed. Throws IoError, or FormatError for a file without a question.
+/// Reads JSON lines, or one JSON list, of {subject, input, output}. The input is a headline, a
+/// blank line and the question up to "Answer:"; the output is the letter. Shots are other questions
+/// of the same subject. Throws IoError for a file that can't be read, FormatError for one without a
+/// question.
 inline std::vector<ChoiceQuestion> read_mmlu(const std::filesystem::path& path,
                                              const MmluOptions& options, QuestionNotes& notes) {
   const std::vector<std::string> letters{" A", " B", " C", " D"};
   std::vector<ChoiceQuestion> questions;
   std::map<std::string, std::vector<std::size_t>> of_subject;
-  detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
+  eval_detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
     const auto letter = detail::text_field(line, "output");
     const Index answer = std::find(letters.begin(), letters.end(), " " + letter) - letters.begin();
     require<FormatError>(answer < static_cast<Index>(letters.size()),

@@ -1,10 +1,12 @@
 /// Points out of ten for a system's answers and a reference's, in both orders, and the share of the
 /// reference's points that a system gets.
 ///
+///     qlora::ReadingNotes notes;
 ///     auto points = qlora::read_points("ratings-gpt4/vicuna", {}, notes);
 ///     for (const auto& score : qlora::relative_scores(points)) print(score.system, score.percent);
 ///
-/// The QLoRA paper, 5.2 (its table 6).
+/// The QLoRA paper, 5.2 (its table 6). Several threads may call these functions at once, each with
+/// notes of its own.
 #pragma once
 
 #include <algorithm>
@@ -21,33 +23,35 @@
 
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
-#include "qlora/eval/judgements.hpp"
-#include "qlora/eval/percentile.hpp"
+#include "qlora/tournament/percentile.hpp"
+#include "qlora/tournament/read_judgements.hpp"
 
 namespace qlora {
 
+/// How the files of points are read.
 struct PointsOptions {
   std::string reference = {};  ///< the system of 100 %; by default the one in every file
-  /// Files whose points come in the opposite order to their names, by a regular expression. In the
-  /// paper's repository these are the files of the systems it trained.
+  /// A regular expression for the names of files whose points come in the opposite order to the
+  /// systems in the name. In the paper's repository these are the files of the systems it trained.
   std::string swapped = "-vicuna-generations";
 };
 
-/// Points of one answer to a question and of the reference's.
+/// The points of a system's answer to a question and of the reference's answer.
 struct Points {
   Index system = 0, question = 0;
   bool named_first = true;  ///< the system is named before the reference
   double own = 0, reference = 0;
 };
 
+/// All points against one reference.
 struct PointSet {
   std::string reference;
   std::vector<std::string> systems, questions;
   std::vector<Points> points;
-  Index swapped_files = 0;
+  Index swapped_files = 0;  ///< files that PointsOptions::swapped matched
 };
 
-namespace detail {
+namespace tournament_detail {
 
 enum class PointsKind : std::uint8_t { both, unparsed, unknown };
 
@@ -73,15 +77,17 @@ inline std::string common_system(const std::map<std::string, std::set<std::strin
   return common.front();
 }
 
-}  // namespace detail
+}  // namespace tournament_detail
 
-/// score: [points of one, points of the other], or -1 where it was not parsed. Throws IoError for a
-/// folder that can't be read, FormatError where not just one system is in every file and none is
-/// named, or the one that is named is in no file.
+/// Reads the points of a folder, or of a single file, whose records have a score: [points of one,
+/// points of the other], or -1 where the judge's words were not parsed. Throws IoError for a folder
+/// that can't be read. Throws FormatError for a broken expression, for a folder without points, for
+/// a reference that is in no file, and where no reference is named and not just one system is in
+/// every file.
 inline PointSet read_points(const std::filesystem::path& folder, const PointsOptions& options,
                             ReadingNotes& notes) {
   struct Line {
-    detail::JudgedPair pair;
+    tournament_detail::JudgedPair pair;
     std::string question, where;
     double first, second;
   };
@@ -93,20 +99,21 @@ inline PointSet read_points(const std::filesystem::path& folder, const PointsOpt
   }
   std::vector<Line> lines;
   std::set<std::string> files, swapped_files;
-  detail::Duplicates duplicates(notes);
+  tournament_detail::Duplicates duplicates(notes);
   std::map<std::string, std::set<std::string>> files_of;
-  detail::for_each_judgement(
+  tournament_detail::for_each_judgement(
       folder, notes,
-      [&](const detail::JudgedPair& pair, const std::string& file, const std::string& where,
-          const std::string& question, const nlohmann::json& score) {
+      [&](const tournament_detail::JudgedPair& pair, const std::string& file,
+          const std::string& where, const std::string& question, const nlohmann::json& score) {
         files.insert(file);
         files_of[pair.first].insert(file);
         files_of[pair.second].insert(file);
         double first = 0, second = 0;
-        const detail::PointsKind kind = detail::points_of(score, first, second);
-        if (kind == detail::PointsKind::unparsed) {
+        const tournament_detail::PointsKind kind =
+            tournament_detail::points_of(score, first, second);
+        if (kind == tournament_detail::PointsKind::unparsed) {
           ++notes.unparsed;
-        } else if (kind == detail::PointsKind::unknown) {
+        } else if (kind == tournament_detail::PointsKind::unknown) {
           notes.unknown_scores.push_back(
               where + ": score: expected two numbers of 0 or more, or -1, found " + score.dump());
         } else {
@@ -121,11 +128,12 @@ inline PointSet read_points(const std::filesystem::path& folder, const PointsOpt
                        notes.lines, " lines", notes.first_unused());
   PointSet set;
   set.swapped_files = static_cast<Index>(swapped_files.size());
-  set.reference = options.reference.empty() ? detail::common_system(files_of, files.size(), folder)
-                                            : options.reference;
+  set.reference = options.reference.empty()
+                      ? tournament_detail::common_system(files_of, files.size(), folder)
+                      : options.reference;
   require<FormatError>(files_of.contains(set.reference), folder.string(), ": expected files of '",
                        set.reference, "', found none");
-  detail::Numbering questions(set.questions), systems(set.systems);
+  tournament_detail::Numbering questions(set.questions), systems(set.systems);
   for (const auto& [name, _] : files_of)
     if (name != set.reference) systems(name);
   std::set<Index> plays;
@@ -147,21 +155,24 @@ inline PointSet read_points(const std::filesystem::path& folder, const PointsOpt
   return set;
 }
 
+/// What one system comes to.
 struct RelativeScore {
   std::string system;
   double percent = 0;                        ///< of the reference's points, both orders together
-  double low = 0, high = 0;                  ///< 95 % interval, by bootstrap over the questions
+  double low = 0, high = 0;                  ///< interval by bootstrap over the questions
   double named_first = 0, named_second = 0;  ///< percent of each order alone
   Index judgements = 0, questions = 0;
 };
 
+/// How the intervals are computed.
 struct RelativeOptions {
-  Index resamples = 10000;
-  double level = 0.95;
-  std::uint64_t seed = 0;
+  Index resamples = 10000;  ///< how often the questions are resampled; 0: intervals are NaN
+  double level = 0.95;      ///< the share of the resamples that an interval holds
+  std::uint64_t seed = 0;   ///< decides the resamples
 };
 
-/// Best first. A system without points has NaN.
+/// One score per system, the best first. A system without points has NaN and comes last. The result
+/// is the same for any number of threads.
 inline std::vector<RelativeScore> relative_scores(const PointSet& set,
                                                   const RelativeOptions& options = {}) {
   const std::size_t systems = set.systems.size(), questions = set.questions.size();

@@ -1,4 +1,4 @@
-#include "qlora/eval/tournament.hpp"
+#include "qlora/tournament/tournament.hpp"
 
 #include "support/catch.hpp"
 

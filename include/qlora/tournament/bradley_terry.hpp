@@ -22,27 +22,30 @@
 #include "qlora/core/error.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
-#include "qlora/eval/percentile.hpp"
-#include "qlora/eval/tournament.hpp"
+#include "qlora/tournament/percentile.hpp"
+#include "qlora/tournament/tournament.hpp"
 
 namespace qlora {
 
+/// How the intervals are computed.
 struct BradleyTerryOptions {
-  Index resamples = 1000;  ///< of the matches, for the intervals
-  double level = 0.95;
-  std::uint64_t seed = 0;
+  Index resamples = 1000;  ///< how often the matches are resampled; 0: no intervals, all NaN
+  double level = 0.95;     ///< the share of the resamples that an interval holds, from 0 to 1
+  std::uint64_t seed = 0;  ///< decides the resamples
 };
 
+/// One entry per system in each vector.
 struct BradleyTerry {
   std::vector<double> rating;     ///< NaN for a system that plays no match
-  std::vector<double> low, high;  ///< percentiles over the resamples
-  Index resamples = 0;  ///< of those that have a maximum (some systems only win in others)
+  std::vector<double> low, high;  ///< the interval of each rating
+  Index resamples =
+      0;  ///< the resamples that have a maximum; in the others a system only won or lost
 };
 
-namespace detail {
+namespace tournament_detail {
 
-/// Whether, among those who play, everyone is reached from everyone along wins (with ties): only
-/// then the likelihood has a maximum (Ford, "Solution of a ranking problem from binary
+/// Whether every player is reached from every other one along wins and ties. Only then does the
+/// likelihood have a maximum (Ford, "Solution of a ranking problem from binary
 /// comparisons", 1957).
 inline bool connected(const Eigen::MatrixXd& wins, const std::vector<Index>& players) {
   for (const bool forwards : {true, false}) {
@@ -66,8 +69,8 @@ inline bool connected(const Eigen::MatrixXd& wins, const std::vector<Index>& pla
   return true;
 }
 
-/// Newton's method on the log-likelihood, which is concave; nothing where it has no maximum.
-/// wins(i, j): what i got against j.
+/// Maximizes the log-likelihood, which is concave, by Newton's method. Returns nullopt where it has
+/// no maximum. wins: [systems, systems]; wins(i, j) is what i got in its matches against j.
 inline std::optional<Eigen::VectorXd> bradley_terry_strengths(const Eigen::MatrixXd& wins) {
   const Index n = wins.rows();
   std::vector<Index> players;
@@ -111,15 +114,18 @@ inline std::optional<Eigen::VectorXd> bradley_terry_strengths(const Eigen::Matri
   return all;
 }
 
-}  // namespace detail
+}  // namespace tournament_detail
 
-/// Throws NumericError where the likelihood has no maximum: some systems have only won, or only
-/// lost, against all others.
+/// Rates `systems` systems by their matches. The result is the same for any number of threads, and
+/// several threads may call this at once. Throws NumericError where the likelihood has no maximum,
+/// because some systems have only won or only lost against all others; ShapeError for a match of
+/// systems that are not there.
 inline BradleyTerry bradley_terry(std::span<const Match> matches, std::size_t systems,
                                   const BradleyTerryOptions& options = {}) {
+  tournament_detail::require_matches("Bradley-Terry", matches, systems);
   const auto n = static_cast<Index>(systems);
   const auto rate = [&](const Eigen::MatrixXd& wins) -> std::optional<Eigen::VectorXd> {
-    auto strength = detail::bradley_terry_strengths(wins);
+    auto strength = tournament_detail::bradley_terry_strengths(wins);
     if (!strength) return strength;
     double sum = 0;
     Index count = 0;

@@ -1,4 +1,4 @@
-#include "qlora/eval/relative_scores.hpp"
+#include "qlora/tournament/relative_scores.hpp"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "qlora/eval/bradley_terry.hpp"
+#include "qlora/tournament/bradley_terry.hpp"
 
 #include <cmath>
 
@@ -62,6 +62,12 @@ TEST_CASE("who never plays has no rating") {
   REQUIRE(std::isnan(result.rating[1]));
   REQUIRE(std::isnan(result.low[1]));
   REQUIRE(result.rating[0] == Approx(1000));
+}
+
+TEST_CASE("matches of nobody are an error") {
+  const std::vector<Match> outside{{0, 2, 0.5}}, alone{{1, 1, 0.5}}, below{{-1, 1, 0.5}};
+  for (const auto& matches : {outside, alone, below})
+    REQUIRE_THROWS_AS(bradley_terry(matches, 2), qlora::ShapeError);
 }
 
 TEST_CASE("no maximum is an error") {

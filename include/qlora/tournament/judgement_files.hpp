@@ -1,11 +1,13 @@
 /// Files of a judge's verdicts and points: where they are, their records, and what was left out.
 ///
+///     qlora::ReadingNotes notes;
 ///     for (const auto& path : qlora::judgement_files("ratings"))
 ///       qlora::for_each_record(path, notes, [](const std::string& where, auto& record) {
 ///         print(where, record.dump());
 ///       });
 ///
 /// A record is one line of a file of JSON lines, or one element of a file that is a JSON array.
+/// Several threads may read at once, each with notes of its own.
 #pragma once
 
 #include <algorithm>
@@ -25,11 +27,13 @@ namespace qlora {
 
 /// What was seen while reading. Each entry of the lists names the file, the line and what is wrong.
 struct ReadingNotes {
-  Index files = 0, lines = 0, unparsed = 0;
-  std::vector<std::string> other_files;     ///< that hold no judgements
-  std::vector<std::string> broken_lines;    ///< no JSON, or without what is needed; left out
-  std::vector<std::string> unknown_scores;  ///< left out
-  std::vector<std::string> duplicates;      ///< one order of a question and pair again; counted
+  Index files = 0;                          ///< that hold judgements
+  Index lines = 0;                          ///< records in them
+  Index unparsed = 0;                       ///< judgements without a verdict
+  std::vector<std::string> other_files;     ///< files without judgements
+  std::vector<std::string> broken_lines;    ///< left out: no JSON, or without what is needed
+  std::vector<std::string> unknown_scores;  ///< left out: a score of another kind
+  std::vector<std::string> duplicates;      ///< same question, pair and order seen before; counted
   std::vector<std::string> never_plays;     ///< systems without a single parsed judgement
 
   /// "; the first that can't be used: ..." for messages, or nothing.
@@ -40,10 +44,10 @@ struct ReadingNotes {
   }
 };
 
-/// The names that the id of a question may have in a record; the first that is there counts.
+/// The names that the id of a question may have in a record; the first one that is found counts.
 inline constexpr std::array question_id_names{"question_id", "message_id", "prompt_id", "id"};
 
-namespace detail {
+namespace tournament_detail {
 
 struct JudgedPair {
   std::string first, second;
@@ -68,7 +72,7 @@ inline bool systems_of_file(const std::string& file, JudgedPair& pair) {
   return true;
 }
 
-/// The keys of a record for messages, the first dozen of them.
+/// The first dozen keys of a record, for messages.
 inline std::string keys_of(const nlohmann::json& record) {
   constexpr std::size_t shown = 12;
   if (!record.is_object()) return message("no JSON object but ", record.type_name());
@@ -152,10 +156,10 @@ void for_each_element(const std::string& where, std::string_view text, Body body
   }
 }
 
-}  // namespace detail
+}  // namespace tournament_detail
 
-/// The files of a folder in the order of their names, or the one file. Throws IoError for what
-/// can't be read.
+/// The files of a folder in the order of their names, or `path` itself if it is a file. Throws
+/// IoError for a folder that can't be read.
 inline std::vector<std::filesystem::path> judgement_files(const std::filesystem::path& path) {
   std::error_code failure;
   if (std::filesystem::is_regular_file(path, failure)) return {path};
@@ -184,11 +188,12 @@ void for_each_record(const std::filesystem::path& path, ReadingNotes& notes, Bod
       notes.broken_lines.push_back(where + ": " + failure.what());
     }
   };
-  if (detail::is_array_of_objects(text)) {
+  if (tournament_detail::is_array_of_objects(text)) {
     try {
-      detail::for_each_element(file, text, [&](std::size_t number, const nlohmann::json& record) {
-        use(file + ": entry " + std::to_string(number), record);
-      });
+      tournament_detail::for_each_element(file, text,
+                                          [&](std::size_t number, const nlohmann::json& record) {
+                                            use(file + ": entry " + std::to_string(number), record);
+                                          });
     } catch (const FormatError& failure) {
       notes.broken_lines.emplace_back(failure.what());
     }

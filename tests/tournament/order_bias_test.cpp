@@ -1,4 +1,4 @@
-#include "qlora/eval/order_bias.hpp"
+#include "qlora/tournament/order_bias.hpp"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "qlora/eval/percentile.hpp"
+#include "qlora/tournament/percentile.hpp"
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 /// What the order in which two answers are shown does to a judge, and how far the judge agrees with
-/// itself when the order is turned.
+/// itself when the order is turned. All functions are pure: several threads may call them at once.
 ///
 ///     qlora::OrderBias bias = qlora::order_bias(tournament);
 ///     bias.first_wins; bias.systems[0].won_first;
@@ -9,17 +9,17 @@
 #include <vector>
 
 #include "qlora/core/matrix.hpp"
-#include "qlora/eval/agreement.hpp"
-#include "qlora/eval/tournament.hpp"
+#include "qlora/tournament/agreement.hpp"
+#include "qlora/tournament/tournament.hpp"
 
 namespace qlora {
 
-/// How a system fares when it is shown first and when it is shown second: judgements, and wins with
-/// ties as half.
+/// How a system fares when it is shown first and when it is shown second.
 struct SystemBias {
-  Index shown_first = 0, shown_second = 0;
-  double won_first = 0, won_second = 0;
+  Index shown_first = 0, shown_second = 0;  ///< parsed judgements
+  double won_first = 0, won_second = 0;     ///< wins among them; a tie is half a win
 
+  /// Shares of wins; NaN without judgements.
   double rate_first() const { return won_first / static_cast<double>(shown_first); }
   double rate_second() const { return won_second / static_cast<double>(shown_second); }
   double rate() const {
@@ -27,11 +27,13 @@ struct SystemBias {
   }
 };
 
+/// How often each place wins, over all systems and for each.
 struct OrderBias {
   Index first_wins = 0, second_wins = 0, ties = 0, unparsed = 0;
-  std::vector<SystemBias> systems;
+  std::vector<SystemBias> systems;  ///< in the tournament's order
 };
 
+/// Counts wins by the place at which the answers were shown.
 inline OrderBias order_bias(const Tournament& tournament) {
   OrderBias bias;
   bias.systems.resize(tournament.systems.size());
@@ -51,7 +53,7 @@ inline OrderBias order_bias(const Tournament& tournament) {
   return bias;
 }
 
-/// The judge's verdict on a question and pair in one order against the other order.
+/// How far the verdicts on a question and pair in one order agree with those in the other order.
 struct SelfAgreement {
   Index pairs = 0;               ///< judged and parsed in both orders
   Index same = 0;                ///< the same system won, or both were ties
@@ -59,9 +61,11 @@ struct SelfAgreement {
   Index second_both = 0;         ///< the one shown second won both times
   double cohen = 0, fleiss = 0;  ///< kappa of the two orders as two judges
 
+  /// NaN without pairs.
   double same_share() const { return static_cast<double>(same) / static_cast<double>(pairs); }
 };
 
+/// Compares the two orders of every question and pair that were judged in both.
 inline SelfAgreement self_agreement(const Tournament& tournament) {
   SelfAgreement result;
   std::vector<Verdict> forth, back;  // of the system with the smaller number: first, second, tie

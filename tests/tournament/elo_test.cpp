@@ -1,4 +1,4 @@
-#include "qlora/eval/elo.hpp"
+#include "qlora/tournament/elo.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -73,13 +73,13 @@ TEST_CASE("points are neither made nor lost, and seeds and threads decide nothin
 TEST_CASE("progress comes, and false stops") {
   const std::vector<Match> one{{0, 1, 1.0}};
   std::vector<qlora::Index> seen;
-  elo(one, 2, {.orders = 300, .progress = [&](qlora::Index done) {
-                 seen.push_back(done);
-                 return true;
+  elo(one, 2, {.orders = 300, .progress = [&](const qlora::Progress& now) {
+                 seen.push_back(now.done);
+                 return now.total == 300;
                }});
   REQUIRE(seen.size() == 3);
   REQUIRE(seen.back() == 300);
-  const EloOptions stopped{.orders = 300, .progress = [](qlora::Index) { return false; }};
+  const EloOptions stopped{.orders = 300, .progress = [](const qlora::Progress&) { return false; }};
   REQUIRE_THROWS_AS(elo(one, 2, stopped), qlora::Cancelled);
 }
 

@@ -1,4 +1,4 @@
-#include "qlora/eval/agreement.hpp"
+#include "qlora/tournament/agreement.hpp"
 
 #include <cmath>
 #include <numeric>

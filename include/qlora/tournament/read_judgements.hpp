@@ -8,7 +8,8 @@
 ///   gpt-4-reviewer-threeclass; a line has an id and a score,
 /// - Chatbot Arena's battles: {model_a, model_b, winner}, a JSON array or JSON lines,
 /// - MT-bench's pairs: {model_1, model_2, g1_winner, g2_winner}, two games with the order swapped.
-/// What can't be used is left out, counted and named.
+/// What can't be used is left out, counted and named. Several threads may read at once, each with
+/// notes of its own.
 #pragma once
 
 #include <algorithm>
@@ -24,14 +25,14 @@
 #include <vector>
 
 #include "qlora/core/error.hpp"
-#include "qlora/eval/judgement_files.hpp"
-#include "qlora/eval/tournament.hpp"
+#include "qlora/tournament/judgement_files.hpp"
+#include "qlora/tournament/tournament.hpp"
 
 namespace qlora {
 
-namespace detail {
+namespace tournament_detail {
 
-/// Gives names numbers as they come.
+/// Numbers names in the order in which they come.
 class Numbering {
  public:
   explicit Numbering(std::vector<std::string>& names) : names_(names) {}
@@ -46,8 +47,8 @@ class Numbering {
   std::map<std::string, Index> numbers_;
 };
 
-/// Notes an order of a pair and question that was there before. `more` tells apart what is not the
-/// same judgement: its turn and its judge.
+/// Notes a judgement whose question, pair and order were seen before. `more` holds what else tells
+/// two judgements apart: the turn and the judge.
 class Duplicates {
  public:
   explicit Duplicates(ReadingNotes& notes) : notes_(notes) {}
@@ -63,8 +64,8 @@ class Duplicates {
   std::unordered_set<std::string> seen_;
 };
 
-/// The systems that a file's name says it compares; nothing for another name, and for one system
-/// twice, which is noted.
+/// The two systems in a file's name. Returns nullopt for a name of another kind, and for a name
+/// with one system twice, which is noted.
 inline std::optional<JudgedPair> pair_of_file(const std::filesystem::path& path,
                                               ReadingNotes& notes) {
   const std::string file = path.filename().string();
@@ -99,7 +100,7 @@ void for_each_judgement(const std::filesystem::path& folder, ReadingNotes& notes
                        notes.first_unused());
 }
 
-/// What a record outside of the paper's files is by its keys.
+/// The form of a record outside of the paper's files, told by its keys.
 enum class RecordForm : std::uint8_t { battle, two_games, unknown };
 
 inline RecordForm form_of(const nlohmann::json& record) {
@@ -116,7 +117,7 @@ inline std::string unknown_form(const nlohmann::json& record) {
          keys_of(record);
 }
 
-/// Collects verdicts; a tournament numbers systems in alphabetical order.
+/// Collects verdicts. Systems get their numbers at the end, in alphabetical order.
 class TournamentReader {
  public:
   explicit TournamentReader(ReadingNotes& notes)
@@ -280,13 +281,14 @@ class TournamentReader {
   Duplicates duplicates_;
 };
 
-}  // namespace detail
+}  // namespace tournament_detail
 
-/// The verdicts of a folder or of a single file. Systems are in alphabetical order; a question is
-/// named by its id, a battle without one by its place. Throws IoError for what can't be read,
-/// FormatError for a set without a parsed verdict, with what the first record lacks.
+/// Reads the verdicts of a folder or of a single file. Systems are in alphabetical order. A
+/// question is named by its id, a battle without an id by its place in the file. Throws IoError for
+/// what can't be read, and FormatError where no verdict was parsed; the message says what the first
+/// record lacks.
 inline Tournament read_tournament(const std::filesystem::path& path, ReadingNotes& notes) {
-  detail::TournamentReader reader(notes);
+  tournament_detail::TournamentReader reader(notes);
   for (const auto& file : judgement_files(path)) reader.read(file);
   require<FormatError>(
       notes.files > 0, path.string(),

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <utility>
@@ -20,27 +19,32 @@
 
 #include "qlora/core/error.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/core/progress.hpp"
 #include "qlora/core/random.hpp"
-#include "qlora/eval/tournament.hpp"
+#include "qlora/tournament/tournament.hpp"
 
 namespace qlora {
 
+/// The formula's constants and the orders that are played.
 struct EloOptions {
-  double start = 1000, k = 32, base = 10, scale = 400;
-  Index orders = 10000;
-  std::uint64_t seed = 0;
-  /// Called now and then with the orders that are done; false stops with Cancelled.
-  std::function<bool(Index done)> progress = {};
+  double start = 1000;               ///< every system's rating before its first match
+  double k = 32;                     ///< the most that a match moves a rating
+  double base = 10;                  ///< with `scale`: 400 points ahead are odds of 10 to 1
+  double scale = 400;                ///< in points
+  Index orders = 10000;              ///< random orders of the matches
+  std::uint64_t seed = 0;            ///< decides the orders
+  ProgressCallback<> progress = {};  ///< called after every 128 orders or so; counts orders
 };
 
+/// The rating of one system.
 struct EloRating {
-  double mean = 0;
+  double mean = 0;    ///< over the orders
   double spread = 0;  ///< standard deviation over the orders
 };
 
-namespace detail {
+namespace tournament_detail {
 
-/// Several orders at once, one a lane, so that the exponentials are computed together.
+/// Plays several orders at once, one per lane, so that the exponentials are computed together.
 class EloLanes {
  public:
   static constexpr Index lanes = 8;
@@ -107,31 +111,27 @@ class EloLanes {
   std::vector<std::vector<Short>> order_;
 };
 
-}  // namespace detail
+}  // namespace tournament_detail
 
-/// One rating a system; one that plays no match keeps the start. The same for any number of
-/// threads. Throws ShapeError for a match of systems that are not there, FormatError for fewer than
-/// one order.
+/// One rating per system; a system without a match keeps the start. The result is the same for any
+/// number of threads, and several threads may call this at once. Throws ShapeError for a match of
+/// systems that are not there, FormatError for fewer than one order, Cancelled.
 inline std::vector<EloRating> elo(std::span<const Match> matches, std::size_t systems,
                                   const EloOptions& options = {}) {
-  constexpr Index lanes = detail::EloLanes::lanes;
+  constexpr Index lanes = tournament_detail::EloLanes::lanes;
   require<FormatError>(options.orders > 0, "Elo: expected at least one order, found ",
                        options.orders);
   require<ShapeError>(systems <= std::numeric_limits<std::uint16_t>::max(),
                       "Elo: expected at most 65535 systems, found ", systems);
-  for (const Match& match : matches)
-    require<ShapeError>(match.first >= 0 && match.second >= 0 && match.first != match.second &&
-                            std::max(match.first, match.second) < static_cast<Index>(systems),
-                        "Elo: expected a match of two of ", systems, " systems, found ",
-                        match.first, " and ", match.second);
+  tournament_detail::require_matches("Elo", matches, systems);
   const auto orders = static_cast<std::size_t>(options.orders);
   std::vector<double> ends(systems * orders);  // [systems, orders]
-  constexpr Index groups_a_call = 16;
+  constexpr Index groups_per_call = 16;
   const Index groups = (options.orders + lanes - 1) / lanes;
-  for (Index done = 0; done < groups; done += groups_a_call) {
-    parallel_ranges(std::min(groups_a_call, groups - done), grain_for(groups_a_call, 1),
+  for (Index done = 0; done < groups; done += groups_per_call) {
+    parallel_ranges(std::min(groups_per_call, groups - done), grain_for(groups_per_call, 1),
                     [&](Index begin, Index end) {
-                      detail::EloLanes play(matches, systems, options);
+                      tournament_detail::EloLanes play(matches, systems, options);
                       for (Index group = done + begin; group < done + end; ++group) {
                         play.play(group * lanes);
                         for (std::size_t s = 0; s < systems; ++s)
@@ -142,7 +142,8 @@ inline std::vector<EloRating> elo(std::span<const Match> matches, std::size_t sy
                       }
                     });
     if (options.progress &&
-        !options.progress(std::min((done + groups_a_call) * lanes, options.orders)))
+        !options.progress(
+            {std::min((done + groups_per_call) * lanes, options.orders), options.orders}))
       throw Cancelled("Elo: stopped");
   }
   std::vector<EloRating> ratings(systems);

@@ -1,26 +1,9 @@
-#include "qlora/eval/judgements.hpp"
+#include "qlora/tournament/read_judgements.hpp"
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
 using qlora::ReadingNotes;
-
-TEST_CASE("systems and reviewers are read from names, hyphens and all") {
-  const auto systems = [](const std::string& file) {
-    qlora::detail::JudgedPair pair;
-    return qlora::detail::systems_of_file(file, pair) ? pair.first + " " + pair.second : "";
-  };
-  REQUIRE(systems("a-vs-b-gpt4-reviewer.jsonl") == "a b");
-  REQUIRE(systems("answer-gpt4-vs-answer-vicuna-13b-gpt-4-reviewer-threeclass.jsonl") ==
-          "gpt4 vicuna-13b");
-  REQUIRE(systems("7b-x-vicuna-generations-topp0.9-vs-gpt-3.5-gpt4-reviewer.jsonl") ==
-          "7b-x gpt-3.5");
-  REQUIRE(systems("gpt-3.5-vs-7b-x-oa-generations-topp0.9-gpt-4-reviewer.jsonl") == "gpt-3.5 7b-x");
-  REQUIRE(systems("a-vs-gpt4-human-reviewer.jsonl") == "a gpt4");
-  REQUIRE(systems("a-vs-b.jsonl").empty());
-  REQUIRE(systems("a-b-gpt4-reviewer.jsonl").empty());
-  REQUIRE(systems("a-vs-b-gpt4-reviewer.json").empty());
-}
 
 TEST_CASE("verdicts are read; what can't be used is left out, counted and named") {
   const test::TemporaryFolder folder;

@@ -3,47 +3,66 @@
 ///     qlora::Tournament set = qlora::read_tournament("ratings", notes);
 ///     auto ratings = qlora::elo(qlora::matches(set), set.systems.size());
 ///
-/// A judge saw the answers of two systems to one question, one shown before the other.
+/// A judge saw the answers of two systems to one question, one shown before the other. All
+/// functions are pure: several threads may call them at once.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "qlora/core/config.hpp"
+#include "qlora/core/error.hpp"
 
 namespace qlora {
 
+/// Which of the two answers the judge preferred; `unparsed` where its words gave no verdict.
 enum class Verdict : std::int8_t { first, second, tie, unparsed };
 
-/// Numbers of systems and of a question; `first` was shown before `second`.
+/// One verdict. Systems and questions are numbers of Tournament's lists; the answer of `first` was
+/// shown before that of `second`.
 struct Judgement {
   Index first = 0, second = 0, question = 0;
   Verdict verdict = Verdict::unparsed;
 
   bool parsed() const { return verdict != Verdict::unparsed; }
-  /// What the first gets: 1, 0, or 1/2 for a tie. Only where it was parsed.
+  /// What the first system gets: 1, 0, or 1/2 for a tie. Call it only where parsed() holds.
   double result() const {
     return verdict == Verdict::first ? 1 : verdict == Verdict::second ? 0 : 0.5;
   }
 };
 
+/// The names of systems and questions, and all verdicts.
 struct Tournament {
   std::vector<std::string> systems, questions;
   std::vector<Judgement> judgements;
 };
 
-/// `result`: what the first of the two gets, from 0 to 1; the other one gets the rest.
+/// One match of two systems.
 struct Match {
   Index first = 0, second = 0;
-  double result = 0;
+  double result = 0;  ///< what `first` gets, from 0 to 1; `second` gets the rest
 };
 
-/// Every parsed judgement is a match.
+namespace tournament_detail {
+
+/// Throws ShapeError for a match that is not one of two systems below `systems`.
+inline void require_matches(const char* what, std::span<const Match> matches, std::size_t systems) {
+  for (const Match& match : matches)
+    require<ShapeError>(match.first >= 0 && match.second >= 0 && match.first != match.second &&
+                            std::max(match.first, match.second) < static_cast<Index>(systems),
+                        what, ": expected a match of two of ", systems, " systems, found ",
+                        match.first, " and ", match.second);
+}
+
+}  // namespace tournament_detail
+
+/// One match per parsed judgement.
 inline std::vector<Match> matches(const Tournament& tournament) {
   std::vector<Match> all;
   for (const Judgement& each : tournament.judgements)
@@ -59,8 +78,8 @@ struct BothOrders {
   bool parsed() const { return a_first != Verdict::unparsed && b_first != Verdict::unparsed; }
 };
 
-/// What was judged in both orders. Where an order comes more than once, the first goes with the
-/// first, the second with the second, and so on.
+/// Pairs up what was judged in both orders. Where a question and pair come several times, the n-th
+/// judgement in one order goes with the n-th in the other.
 inline std::vector<BothOrders> both_orders(const Tournament& tournament) {
   std::map<std::array<Index, 3>, std::array<std::vector<Verdict>, 2>> found;
   for (const Judgement& each : tournament.judgements) {
@@ -74,8 +93,9 @@ inline std::vector<BothOrders> both_orders(const Tournament& tournament) {
   return all;
 }
 
-/// Both orders of a question and pair as one match whose result is their mean, which cancels what
-/// the order does; where both were parsed.
+/// One match per question and pair that were judged in both orders, with the mean of the two
+/// results: this cancels what the order does. A pair of which one judgement was not parsed is left
+/// out.
 inline std::vector<Match> combined_matches(const Tournament& tournament) {
   std::vector<Match> all;
   for (const BothOrders& pair : both_orders(tournament)) {
@@ -87,7 +107,7 @@ inline std::vector<Match> combined_matches(const Tournament& tournament) {
   return all;
 }
 
-/// The judgements of some questions only: those for which keep(question) holds.
+/// The judgements of those questions for which keep(question) holds, with all names.
 template <class Keep>
 Tournament of_questions(const Tournament& tournament, Keep keep) {
   Tournament part{tournament.systems, tournament.questions, {}};
@@ -96,7 +116,7 @@ Tournament of_questions(const Tournament& tournament, Keep keep) {
   return part;
 }
 
-/// How many of the matches a system plays in.
+/// For each system, how many of the matches it plays in.
 inline std::vector<Index> matches_played(const std::vector<Match>& matches, std::size_t systems) {
   std::vector<Index> count(systems, 0);
   for (const Match& match : matches) {
