@@ -17,7 +17,7 @@ fetch_jargon
 build_release -DQLORA_BUILD_TESTS=OFF -DQLORA_BUILD_BENCH=OFF
 
 step "make questions and answers of the Jargon File"
-python3 examples/support/jargon_pairs.py "$jargon" "$data/pairs"
+python3 examples/programs/support/jargon_pairs.py "$jargon" "$data/pairs"
 
 step "fine-tune in 4 bits"
 build/examples/finetune --model "$model" --data "$data/pairs/train.jsonl" --eval-data "$data/pairs/held_out.jsonl" \

@@ -26,7 +26,7 @@ for part in $parts; do
     tidy)
       step "clang-tidy"
       cmake --preset clang >build/clang-configure.log
-      printf '%s\n' examples/*.cpp bench/*/*.cpp | xargs -n 1 -P "$(nproc)" clang-tidy-16 --quiet -p build/clang
+      printf '%s\n' examples/*.cpp examples/programs/*.cpp bench/*/*.cpp | xargs -n 1 -P "$(nproc)" clang-tidy-16 --quiet -p build/clang
       ;;
     laws)
       step "laws with a long budget"

@@ -45,6 +45,9 @@ add_test(NAME "house: examples for a device compile"
 set_tests_properties("house: examples in headers and documents compile" "house: examples for a device compile"
   PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 
+add_test(NAME "house: examples are short, and open with what they show and their command"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/examples/short.py ${PROJECT_SOURCE_DIR}/examples)
+
 # Code that must not compile, with the sentence it must give; each file has the sentence in its first line.
 file(GLOB refused CONFIGURE_DEPENDS compile_fail/*.cpp)
 foreach(source ${refused})
