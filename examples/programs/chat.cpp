@@ -5,8 +5,10 @@
 // Without --prompt it reads one message a line until the input ends.
 #include <iostream>
 #include <string>
+#include <string_view>
+#include <vector>
 
-#include "support/answer.hpp"
+#include "qlora/model/answer.hpp"
 #include "support/chat_option.hpp"
 #include "support/checks.hpp"
 #include "support/format_check.hpp"
@@ -53,10 +55,14 @@ struct Settings {
 };
 
 // Prints the answer as it comes, and what had to be left out.
-std::string answer(const program::Answerer& answerer, std::vector<qlora::ChatMessage>& messages,
-                   const qlora::SampleOptions& options) {
-  const program::Answer answer =
-      answerer(messages, options, [](const std::string& text) { std::cout << text << std::flush; });
+std::string say(const qlora::Llama<>& model, const qlora::Tokenizer& tokenizer,
+                const qlora::ChatTemplate& chat, std::vector<qlora::ChatMessage>& messages,
+                const qlora::SampleOptions& options) {
+  const auto answer =
+      qlora::answer(model, tokenizer, chat, messages, options, [](std::string_view text) {
+        std::cout << text << std::flush;
+        return true;
+      });
   std::cout << "\n" << std::flush;
   if (answer.dropped > 0)
     program::warn("the context is full: the oldest " + std::to_string(answer.dropped) +
@@ -72,12 +78,11 @@ void run_chat(const Settings& settings) {
   const qlora::Tokenizer tokenizer(data);
   const qlora::ChatTemplate chat = settings.chat.get(data, tokenizer, settings.model.adapter);
   const qlora::Llama<> model = settings.model.load(*source);
-  const program::Answerer answerer(model, tokenizer, chat);
   std::vector<qlora::ChatMessage> messages;
   if (!settings.system.empty()) messages.push_back({"system", settings.system});
   if (!settings.prompt.empty()) {
     messages.push_back({"user", settings.prompt});
-    answer(answerer, messages, settings.sample);
+    say(model, tokenizer, chat, messages, settings.sample);
     return;
   }
   std::string line;
@@ -85,7 +90,8 @@ void run_chat(const Settings& settings) {
     if (line.empty()) continue;
     messages.push_back({"user", line});
     try {
-      messages.push_back({"assistant", answer(answerer, messages, settings.sample)});
+      const std::string text = say(model, tokenizer, chat, messages, settings.sample);
+      messages.push_back({"assistant", text});
     } catch (const qlora::ShapeError& failure) {
       messages.pop_back();  // the conversation goes on without it
       program::warn(failure.what());

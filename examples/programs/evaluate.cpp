@@ -19,8 +19,8 @@
 #include "qlora/eval/multiple_choice.hpp"
 #include "qlora/eval/perplexity.hpp"
 #include "qlora/eval/questions.hpp"
+#include "qlora/model/answer.hpp"
 #include "qlora/text/dataset.hpp"
-#include "support/answer.hpp"
 #include "support/chat_option.hpp"
 #include "support/checks.hpp"
 #include "support/format_check.hpp"
@@ -290,11 +290,10 @@ Result generate_side_by_side(const Settings& settings, const qlora::ModelSource&
   for (const bool with_adapter : {false, true}) {
     if (with_adapter && !tuned) continue;
     const qlora::Llama<> model = settings.model.load(source, with_adapter);
-    const program::Answerer answerer(model, tokenizer, chat);
     for (std::size_t i = 0; i < asked.size(); ++i) {
       if (!with_adapter) rows.push_back({asked[i].content});
       std::vector<qlora::ChatMessage> messages{asked[i]};
-      rows[i].push_back(answerer(messages, options).text);
+      rows[i].push_back(qlora::answer(model, tokenizer, chat, messages, options).text);
       if (bar.terminal())
         bar.show(static_cast<Index>(i + 1 + (with_adapter ? asked.size() : 0)), "answers");
     }
