@@ -110,15 +110,13 @@ DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index row
     const Index inner_blocks = (blocks + size - 1) / size;
     auto* scale_codes = part(std::type_identity<std::uint8_t>{}, blocks);
     auto* inner = part(std::type_identity<float>{}, inner_blocks);
-    Buffer<float, R> inner_references(device, std::max<Index>(1, inner_blocks)), mean(device, 1);
-    device.launch(MeanOfScales<F>{references.data(), blocks, mean.data()});
-    device.launch(QuantizeScales<F>{references.data(), blocks, mean.data(), scale_codes,
-                                    inner_references.data()});
+    Buffer<float, R> inner_references(device, std::max<Index>(1, inner_blocks));
+    const float mean = mean_of_scales(seen.data(), blocks, F::reference_value);
+    device.launch(
+        QuantizeScales<F>{references.data(), blocks, mean, scale_codes, inner_references.data()});
     device.launch(StoreScales<float>{inner_references.data(), inner_blocks,
                                      largest_value<typename View::MapType>, inner});
-    float offset = 0;
-    mean.download(&offset, 1);
-    scale = {scale_codes, {inner}, offset};
+    scale = {scale_codes, {inner}, mean};
   }
   return {std::move(parts), {codes, scale, rows, cols, block_size}};
 }

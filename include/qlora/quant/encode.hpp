@@ -10,14 +10,6 @@
 
 namespace qlora::detail {
 
-/// Whether some numbers beyond what absmax maps to would get a code of their own.
-template <class Code>
-inline constexpr bool has_codes_beyond = [] {
-  for (int t = 0; t + 1 < code_count<Code>; ++t)
-    if (magnitude(thresholds<Code>.at[t]) > largest_value<Code>) return true;
-  return false;
-}();
-
 #if QLORA_HAS_VECTORS
 
 /// The thresholds of at most 16 codes as a tree of four comparisons.

@@ -6,8 +6,7 @@
 ///     std::vector<float> table = ...;   // known at run time
 ///     qlora::QuantizedMatrix mine = qlora::quantize<Mine>(dense, table);
 ///
-/// The rounding steps are bitsandbytes', so codes are equal bit for bit: a full block is multiplied
-/// by the reciprocal of its scale, a short last block divided by it, with 1e-38 as the least scale.
+/// The rounding steps are bitsandbytes', so codes are equal bit for bit (quant/block_encoder.hpp).
 ///
 /// Finite weights decode to finite weights, or NumericError is thrown. Scales that are too small
 /// for their storage are not refused: a block whose scale becomes 0 decodes to zeros, so that its
@@ -28,6 +27,7 @@
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/quant/block_encoder.hpp"
 #include "qlora/quant/encode.hpp"
 #include "qlora/quant/finite.hpp"
 #include "qlora/quant/learn.hpp"
@@ -53,8 +53,6 @@ struct QuantizeOptions {
 };
 
 namespace detail {
-
-inline constexpr float smallest_divisor = 1e-38f;
 
 /// Whether a codebook's values are tables of ascending numbers.
 template <class Code>
@@ -84,8 +82,7 @@ struct Encoder {
   /// Codes of the weights [begin, begin + count), whose scaled values are changed.
   void operator()(float* value, Index, Index count, std::uint8_t* code) const {
     if constexpr (has_codes_beyond<Code>)
-      for (Index i = 0; i < count; ++i)
-        value[i] = std::clamp(value[i], -largest_value<Code>, largest_value<Code>);
+      for (Index i = 0; i < count; ++i) value[i] = clamped<Code>(value[i]);
     encode_values<Code>(value, count, code);
   }
   std::uint8_t of_zero(Index) const { return encode<Code>(0.f); }
@@ -145,33 +142,22 @@ void encode_block(const float* x, Index begin, Index count,
 }
 
 /// Codes by the scale as computed: reference over `value`, the code value that it maps to. Returns
-/// the reference to store: a short block's is no smaller than 1e-38.
-template <class F>
-float encode_by_reference(const float* x, Index begin, Index count, bool full, float reference,
-                          float value, const Encoder<typename F::CodebookType>& encoder,
-                          std::uint8_t* codes) {
-  const float scale = reference / value;
-  const bool tiny = magnitude(scale) < smallest_divisor;
-  const float divisor = !tiny ? scale : scale < 0 ? -smallest_divisor : smallest_divisor;
+/// the reference to store.
+template <class F, class Reference>
+Reference encode_by_reference(const float* x, Index begin, Index count, bool full,
+                              Reference reference, float value,
+                              const Encoder<typename F::CodebookType>& encoder,
+                              std::uint8_t* codes) {
+  const auto divisor = BlockDivisor<Reference>::of(reference, value, full);
+  // `full` as a constant leaves no branch in the loop over the weights.
   if (full) {
-    const float reciprocal = 1.f / divisor;
-    encode_block<F>(x, begin, count, encoder, codes, [=](float w) { return w * reciprocal; });
-    return reference;
+    encode_block<F>(x, begin, count, encoder, codes,
+                    [=](float w) { return divisor.in_units(w, true); });
+  } else {
+    encode_block<F>(x, begin, count, encoder, codes,
+                    [=](float w) { return divisor.in_units(w, false); });
   }
-  encode_block<F>(x, begin, count, encoder, codes, [=](float w) { return w / divisor; });
-  return tiny ? divisor * value : reference;
-}
-
-/// Steps from the minimum, as ggml's Q4_1 takes them.
-template <class F>
-Range encode_by_reference(const float* x, Index begin, Index count, bool, Range reference,
-                          float value, const Encoder<typename F::CodebookType>& encoder,
-                          std::uint8_t* codes) {
-  const float step = (reference.maximum - reference.minimum) / value;
-  const float reciprocal = step > 0 ? 1.f / step : 0.f;
-  encode_block<F>(x, begin, count, encoder, codes,
-                  [=](float w) { return (w - reference.minimum) * reciprocal; });
-  return reference;
+  return divisor.stored;
 }
 
 /// Whether the codes of a format depend on its scales as stored.

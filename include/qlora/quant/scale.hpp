@@ -20,6 +20,7 @@
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/quant/block_encoder.hpp"
 #include "qlora/quant/encode.hpp"
 #include "qlora/quant/normalization.hpp"
 #include "qlora/quant/scaled.hpp"
@@ -209,24 +210,22 @@ struct DoubleQuant {
     Storage storage;
     std::vector<float> scales(references.begin(), references.end());
     for (float& scale : scales) scale /= value;
-    double sum = 0;
-    for (const float scale : scales) sum += scale;
     storage.offset =
-        scales.empty() ? 0.f : static_cast<float>(sum / static_cast<double>(scales.size()));
+        mean_of_scales(references.data(), static_cast<Index>(references.size()), value);
     std::vector<float> inner_references, coded(BlockSize);
     for (std::size_t begin = 0; begin < scales.size(); begin += BlockSize) {
       const auto block = std::span<const float>(scales).subspan(
           begin, std::min<std::size_t>(BlockSize, scales.size() - begin));
-      float largest = 0;
+      NestedBlock<Map> nested{storage.offset};
       for (const float scale : block)
-        largest = std::max(largest, magnitude(scale - storage.offset));
-      for (std::size_t i = 0; largest > 0 && i < block.size(); ++i)
-        coded[i] = (block[i] - storage.offset) / largest * largest_value<Map>;
+        nested.largest = std::max(nested.largest, magnitude(nested.less_mean(scale)));
       storage.codes.resize(begin + block.size(), 0);
-      if (largest > 0)
+      if (nested.largest > 0) {
+        for (std::size_t i = 0; i < block.size(); ++i) coded[i] = nested.in_units(block[i]);
         detail::encode_values<Map>(coded.data(), static_cast<Index>(block.size()),
                                    storage.codes.data() + begin);
-      inner_references.push_back(largest);
+      }
+      inner_references.push_back(nested.largest);
     }
     storage.inner = Inner::store(inner_references, largest_value<Map>);
     return storage;
