@@ -19,7 +19,7 @@
 #include "qlora/cuda/rms_norm.hpp"
 #include "qlora/cuda/rope.hpp"
 #include "qlora/cuda/swiglu.hpp"
-#include "qlora/optim/adam.hpp"
+#include "qlora/optim/adam_rule.hpp"
 #include "qlora/quant/named_formats.hpp"
 
 using qlora::bfloat16, qlora::Index;
@@ -253,13 +253,14 @@ void optimizers(Report& report, Index count) {
   v.clear(count);
   qlora::AdamWOptions rates;
   rates.learning_rate = 1e-4;
-  const auto update = AdamWUpdate::at(rates, 1);
+  const auto update = qlora::AdamWRule().step<float>(rates, 1);
   const std::string what = std::to_string(count / 1000000) + " M numbers";
   FloatState plain;
   plain.at[0] = m.data();
   plain.at[1] = v.data();
   report.time("adamw", what, 28.0 * static_cast<double>(count), 0, [&](int) {
-    device.launch(OptimizerStep<AdamWUpdate, FloatState>{update, p.data(), g.data(), count, plain});
+    device.launch(
+        OptimizerStep<qlora::AdamWRule, FloatState>{update, p.data(), g.data(), count, plain});
   });
   const Index blocks = blocks_for(count, state_block);
   scales.clear(2 * blocks);
@@ -269,7 +270,8 @@ void optimizers(Report& report, Index count) {
   bytes.scale[0] = scales.data();
   bytes.scale[1] = scales.data() + blocks;
   report.time("adamw 8-bit", what, 16.0 * static_cast<double>(count), 0, [&](int) {
-    device.launch(OptimizerStep<AdamWUpdate, ByteState>{update, p.data(), g.data(), count, bytes});
+    device.launch(
+        OptimizerStep<qlora::AdamWRule, ByteState>{update, p.data(), g.data(), count, bytes});
   });
 }
 

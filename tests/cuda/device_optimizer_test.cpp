@@ -9,10 +9,8 @@ using qlora::Index;
 
 namespace {
 
-using Options = qlora::AdamWOptions;
 template <class State>
-using Optimizer =
-    qlora::cuda::DeviceOptimizer<qlora::cuda::AdamWUpdate, Options, State, test::FakeDevice>;
+using Optimizer = qlora::cuda::DeviceOptimizer<qlora::AdamWRule, State, test::FakeDevice>;
 using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Steps over two parameters of 700 and 300 elements in tiles of 512; what the first has become.

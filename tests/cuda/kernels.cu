@@ -11,6 +11,10 @@
 #include <qlora/cuda/rms_norm.hpp>
 #include <qlora/cuda/rope.hpp>
 #include <qlora/cuda/swiglu.hpp>
+#include <qlora/optim/adam_rule.hpp>
+#include <qlora/optim/ademamix_rule.hpp>
+#include <qlora/optim/lion_rule.hpp>
+#include <qlora/optim/schedule_free_rule.hpp>
 #include <qlora/quant/named_formats.hpp>
 
 struct Ternary {
@@ -60,8 +64,10 @@ QLORA_KERNEL(AttentionBackwardKeys<64>)
 QLORA_KERNEL(AttentionForward<128>)
 QLORA_KERNEL(AttentionBackwardQueries<128>)
 QLORA_KERNEL(AttentionBackwardKeys<128>)
-QLORA_KERNEL(OptimizerStep<AdamWUpdate, FloatState>)
-QLORA_KERNEL(OptimizerStep<AdamWUpdate, ByteState>)
-QLORA_KERNEL(OptimizerStep<LionUpdate, FloatState>)
-QLORA_KERNEL(OptimizerStep<LionUpdate, ByteState>)
+QLORA_KERNEL(OptimizerStep<qlora::AdamWRule, FloatState>)
+QLORA_KERNEL(OptimizerStep<qlora::AdamWRule, ByteState>)
+QLORA_KERNEL(OptimizerStep<qlora::LionRule, FloatState>)
+QLORA_KERNEL(OptimizerStep<qlora::LionRule, ByteState>)
+QLORA_KERNEL(OptimizerStep<qlora::AdemamixRule, ByteState>)
+QLORA_KERNEL(OptimizerStep<qlora::ScheduleFreeAdamWRule, FloatState>)
 QLORA_KERNEL(SumOfSquares)

@@ -1,7 +1,7 @@
 /// An optimizer whose state lies on the device, or in managed memory that is moved there a tile
 /// ahead of the step and back behind it: the paper's paged optimizer.
 ///
-///     qlora::cuda::DeviceOptimizer<AdamWUpdate, AdamWOptions, ByteState, Runtime> optimizer(
+///     qlora::cuda::DeviceOptimizer<qlora::AdamWRule, ByteState, Runtime> optimizer(
 ///         device, {.learning_rate = 2e-4}, {.paged = true});
 ///     optimizer.step(parameters);      // qlora::cuda::DeviceParameter: value, gradient, count
 ///
@@ -29,9 +29,17 @@ struct StateMemory {
   Index tile = Index{1} << 20;  ///< elements; rounded up to blocks of 256
 };
 
-template <class Update, class Options, class State, DeviceRuntime R>
+/// `Rule`: an update rule of optim/ that does not average its iterates.
+template <class Rule, class State, DeviceRuntime R>
 class DeviceOptimizer {
+  static_assert(UpdateRule<Rule>, "DeviceOptimizer: the first argument must be an update rule");
+  static_assert(!AveragingRule<Rule>,
+                "DeviceOptimizer: this rule averages its iterates, which the device does not do; "
+                "use qlora::Optimizer");
+
  public:
+  using Options = typename Rule::Options;
+
   explicit DeviceOptimizer(Device<R> device, const Options& options = {},
                            const StateMemory& memory = {})
       : device_(std::move(device)), options_(options), memory_(memory) {
@@ -59,7 +67,8 @@ class DeviceOptimizer {
                    "optimizer: an earlier step failed half-way; some parameters have taken it and "
                    "some have not");
     begin(parameters);
-    const Update update = Update::at(options_, steps_ + 1);
+    Rule next = rule_;
+    const auto step = next.template step<float>(options_, steps_ + 1);
     const auto count = static_cast<Index>(tiles_.size());
     if (count > 0) move(0, device_.runtime().device());
     for (Index i = 0; i < count; ++i) {
@@ -67,9 +76,8 @@ class DeviceOptimizer {
       order(&R::moves_wait_for_work);
       const Tile& tile = tiles_[static_cast<std::size_t>(i)];
       const DeviceParameter& p = parameters[tile.parameter];
-      device_.launch(OptimizerStep<Update, State>{update, p.value + tile.begin,
-                                                  p.gradient + tile.begin, tile.count,
-                                                  state_of(tile), gradient_scale});
+      device_.launch(OptimizerStep<Rule, State>{step, p.value + tile.begin, p.gradient + tile.begin,
+                                                tile.count, state_of(tile), gradient_scale});
       torn_ = true;
       if (i + 1 < count) move(i + 1, device_.runtime().device());
       if (i > 0) move(i - 1, -1);
@@ -79,6 +87,7 @@ class DeviceOptimizer {
       move(count - 1, -1);
     }
     torn_ = false;
+    rule_ = next;
     ++steps_;
   }
 
@@ -106,7 +115,7 @@ class DeviceOptimizer {
     for (std::size_t p = 0; p < sizes.size(); ++p)
       for (Index at = 0; at < sizes[p]; at += memory_.tile) {
         const Index count = std::min(memory_.tile, sizes[p] - at);
-        const Index size = Update::states * bytes_of_state(count);
+        const Index size = Rule::states * bytes_of_state(count);
         tiles.push_back({p, at, count, bytes, size});
         bytes += size;
       }
@@ -132,7 +141,7 @@ class DeviceOptimizer {
 
   State state_of(const Tile& tile) const {
     State state;
-    for (int k = 0; k < Update::states; ++k) {
+    for (int k = 0; k < Rule::states; ++k) {
       std::byte* at = state_ + tile.offset + k * bytes_of_state(tile.count);
       if constexpr (State::in_codes) {
         state.at[k] = reinterpret_cast<std::uint8_t*>(at);
@@ -157,6 +166,7 @@ class DeviceOptimizer {
 
   Device<R> device_;
   Options options_;
+  Rule rule_;
   StateMemory memory_;
   std::byte* state_ = nullptr;
   Index bytes_ = 0, steps_ = 0;

@@ -1,59 +1,17 @@
-/// Adam and AdamW, with the updates of bitsandbytes and torch. Kingma and Ba 2015; Loshchilov and
-/// Hutter 2019.
+/// Adam and AdamW, with the updates of bitsandbytes and torch; the formulas are AdamRule's.
 ///
 ///     qlora::AdamW<> optimizer({.learning_rate = 2e-4});
 ///     optimizer.step(model.parameters());
-///
-/// AdamW: p *= 1 - lr wd; Adam: g += wd p. Then m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
-/// p -= lr c2 / c1 * m / (sqrt(v) + eps c2) with c1 = 1 - b1^t and c2 = sqrt(1 - b2^t).
 #pragma once
 
-#include <cmath>
-
+#include "qlora/optim/adam_rule.hpp"
 #include "qlora/optim/optimizer.hpp"
 
 namespace qlora {
-
-template <Decay decay>
-struct AdamRule {
-  struct Options {
-    double learning_rate = 2e-4;
-    double beta1 = 0.9, beta2 = 0.999;
-    double epsilon = 1e-8;
-    double weight_decay = 0;
-  };
-  static constexpr const char* name = decay == Decay::decoupled ? "adamw" : "adam";
-  static constexpr int states = 2;
-  static constexpr bool is_signed[] = {true, false};
-
-  template <class T>
-  auto step(const Options& options, Index t) const {
-    const auto steps = static_cast<double>(t);
-    const double correction1 = 1 - std::pow(options.beta1, steps);
-    const double correction2 = std::sqrt(1 - std::pow(options.beta2, steps));
-    const auto shrink = static_cast<T>(1 - options.learning_rate * options.weight_decay);
-    const auto weight_decay = static_cast<T>(options.weight_decay);
-    const auto rate = static_cast<T>(-options.learning_rate * correction2 / correction1);
-    const auto epsilon = static_cast<T>(options.epsilon * correction2);
-    const auto b1 = static_cast<T>(options.beta1), b2 = static_cast<T>(options.beta2);
-    const auto r1 = static_cast<T>(1 - options.beta1), r2 = static_cast<T>(1 - options.beta2);
-    return [=](Run<T> p, Run<T> g, Run<T>* s) {
-      if constexpr (decay == Decay::coupled) detail::decay_gradient(g, p, weight_decay);
-      s[0] = b1 * s[0] + r1 * g;
-      s[1] = b2 * s[1] + r2 * g.square();
-      if constexpr (decay == Decay::decoupled) {
-        p = shrink * p + rate * s[0] / (s[1].sqrt() + epsilon);
-      } else {
-        p += rate * s[0] / (s[1].sqrt() + epsilon);
-      }
-    };
-  }
-};
 
 template <class State = StateOf<float>, class Memory = InHeap>
 using AdamW = Optimizer<AdamRule<Decay::decoupled>, State, Memory>;
 template <class State = StateOf<float>, class Memory = InHeap>
 using Adam = Optimizer<AdamRule<Decay::coupled>, State, Memory>;
-using AdamWOptions = AdamRule<Decay::decoupled>::Options;
 
 }  // namespace qlora

@@ -16,6 +16,7 @@
 ///     optimizer.step(groups);
 #pragma once
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -49,6 +50,10 @@ struct Paged {
   using allocator = PagedAllocator<T, P>;
 };
 using InHeap = Paged<HeapPager>;
+
+/// A run of numbers as an Eigen array.
+template <class T>
+using Run = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
 
 /// Parameters with options of their own.
 template <class Options, Scalar T = float>
@@ -126,7 +131,7 @@ class Optimizer {
       ++skipped_;
       return false;
     }
-    using Step = decltype(next.front().template step<T>(options_, Index{1}));
+    using Step = StepOf<Rule, T>;
     std::vector<Step> steps;
     steps.reserve(groups.size());
     for (std::size_t g = 0; g < groups.size(); ++g)
@@ -504,8 +509,9 @@ class Optimizer {
                                  numbers[s]);
       });
       const auto call = [&]<std::size_t... s>(std::index_sequence<s...>) {
+        Run<T> p(values.data() + at, n), g(gradient, n);
         Run<T> states[] = {Run<T>(numbers[s], n)...};
-        rule(Run<T>(values.data() + at, n), Run<T>(gradient, n), states);
+        rule(p, g, states);
       };
       call(std::make_index_sequence<static_cast<std::size_t>(Rule::states)>());
       for_states([&]<int s>() {

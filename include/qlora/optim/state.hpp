@@ -15,6 +15,7 @@
 #include "qlora/codebook/dynamic.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/optim/moment_code.hpp"
 #include "qlora/optim/random_rounding.hpp"
 #include "qlora/quant/encode.hpp"
 
@@ -127,29 +128,15 @@ struct BlockwiseState {
   }
   template <class Map, class U>
   static float encode_block(const U* from, Index count, std::uint8_t* codes) {
+    if (count <= 0) return 0;
     float number[BlockSize];
     for (Index i = 0; i < count; ++i) number[i] = static_cast<float>(from[i]);
     const float absmax = largest_magnitude(number, count);
-    float scaled[BlockSize];
-    for (Index i = 0; i < count; ++i) scaled[i] = absmax > 0 ? number[i] / absmax : 0.f;
-    detail::encode_values<Map>(scaled, count, codes);
-    // A code keeps its number's sign, where rounding went across zero.
-    constexpr int not_negative = first_not_negative<Map>();
-    if constexpr (not_negative > 0)
-      for (Index i = 0; i < count; ++i) {
-        const int code = codes[i];
-        const int down = (number[i] < 0) & (code >= not_negative);
-        const int up = (number[i] > 0) & (code < not_negative);
-        codes[i] = static_cast<std::uint8_t>(code - down + up);
-      }
+    float in_units[BlockSize];
+    for (Index i = 0; i < count; ++i) in_units[i] = moment_in_units(number[i], absmax);
+    detail::encode_values<Map>(in_units, count, codes);
+    for (Index i = 0; i < count; ++i) codes[i] = with_sign_of<Map>(number[i], codes[i]);
     return absmax;
-  }
-  /// The first code whose value is not below zero.
-  template <class Map>
-  static constexpr int first_not_negative() {
-    int code = 0;
-    while (code < code_count<Map> && decode_table<Map>.at[code] < 0) ++code;
-    return code;
   }
 };
 
