@@ -1,7 +1,7 @@
 #include "qlora/cuda/dropout.hpp"
 
 #include "cuda/device.hpp"
-#include "qlora/nn/lora.hpp"
+#include "qlora/nn/dropout.hpp"
 #include "support/law.hpp"
 
 using qlora::Index;
@@ -17,11 +17,20 @@ TEST_CASE("dropout drops what the CPU drops, to the bit") {
         std::span<const float>(x.data(), static_cast<std::size_t>(x.size())),
         std::span<float>(found.data(), static_cast<std::size_t>(x.size())));
     REQUIRE(test::same_bits(expected, found));
-    const qlora::cuda::Dropout dropout(p, key);
-    for (Index row = 0; row < x.rows(); ++row)
-      for (Index col = 0; col < x.cols(); ++col) {
-        const float factor = dropout.acts() ? dropout.factor(dropout.stream(row), col) : 1.f;
-        REQUIRE((expected(row, col) == 0) == (factor == 0 || x(row, col) == 0));
-      }
   });
+}
+
+TEST_CASE(
+    "what is dropped is 0 even where it is not finite, and nothing is dropped without a mask") {
+  qlora::RowMatrix<float> x = qlora::RowMatrix<float>::Constant(3, 30, INFINITY), found(3, 30);
+  const auto run = [&](qlora::cuda::Dropout dropout) {
+    test::run_kernel(qlora::cuda::ApplyDropout{x.data(), found.data(), 3, 30, dropout},
+                     test::numbers(x), test::writable(found));
+  };
+  run({0.5f, 3});
+  const auto zeros = (found.array() == 0).count();
+  REQUIRE(zeros > 0);
+  REQUIRE(zeros + (found.array() == INFINITY).count() == 90);
+  run({});
+  REQUIRE((found.array() == INFINITY).count() == 90);
 }

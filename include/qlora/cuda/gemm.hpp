@@ -128,11 +128,10 @@ struct PackedProduct {
     std::uint64_t kept = 0;
     QLORA_UNROLL_BY(1)
     for (int j = 0; j < 2 * RowTiles; ++j) {
-      float factor[4];
-      dropout.factors(dropout.stream(row_of(j / 2, j % 2)), col / 4, factor);
+      const PhiloxBlock random = dropout.words(dropout.stream(row_of(j / 2, j % 2)), col / 4);
       QLORA_UNROLL
       for (int q = 0; q < 4; ++q)
-        if (factor[q] != 0) kept |= std::uint64_t{1} << (4 * j + q);
+        if (!dropout.drops(random.word[q])) kept |= std::uint64_t{1} << (4 * j + q);
     }
     QLORA_UNROLL
     for (int j = 0; j < 2 * RowTiles; ++j) {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/core/dropout_key.hpp"
+#include "qlora/core/dropout.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/nn/attention_shape.hpp"
 #include "qlora/nn/batch_layout.hpp"
