@@ -16,9 +16,7 @@
 ///     optimizer.step(groups);
 #pragma once
 
-#include <Eigen/Core>
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -34,26 +32,12 @@
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/parameter.hpp"
 #include "qlora/core/random.hpp"
-#include "qlora/memory/paged_allocator.hpp"
 #include "qlora/optim/rule.hpp"
 #include "qlora/optim/state.hpp"
-#include "qlora/optim/state_layout.hpp"
 #include "qlora/optim/state_stream.hpp"
+#include "qlora/optim/tiled_state.hpp"
 
 namespace qlora {
-
-/// State in memory that a pager hands out.
-template <Pager P>
-struct Paged {
-  using PagerType = P;
-  template <class T>
-  using allocator = PagedAllocator<T, P>;
-};
-using InHeap = Paged<HeapPager>;
-
-/// A run of numbers as an Eigen array.
-template <class T>
-using Run = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
 
 /// Parameters with options of their own.
 template <class Options, Scalar T = float>
@@ -68,13 +52,7 @@ class Optimizer {
   static_assert(UpdateRule<Rule>, "Optimizer: the first argument must be an update rule");
   static_assert(std::is_trivially_copyable_v<Rule>, "Optimizer: a rule must be trivially copyable");
   using PagerType = typename Memory::PagerType;
-  using Bytes = std::vector<std::byte, typename Memory::template allocator<std::byte>>;
-  // Parameters that are too small for codes keep floats.
-  using Small = StateOf<float>;
-  // What a rule wants in full precision.
-  using Exact = std::conditional_t<std::is_same_v<State, StateOf<double>>, State, StateOf<float>>;
-  template <class Kept, int s>
-  using KeptState = std::conditional_t<detail::is_exact<Rule>(s), Exact, Kept>;
+  using Tiles = TiledState<Rule, State, Memory>;
 
  public:
   using Options = typename Rule::Options;
@@ -82,20 +60,18 @@ class Optimizer {
   explicit Optimizer(const Options& options = {}) requires std::default_initializable<PagerType>
       : Optimizer(options, PagerType()) {}
   Optimizer(const Options& options, PagerType pager)
-      : options_(options),
-        pager_(std::move(pager)),
-        state_(typename Memory::template allocator<std::byte>(pager_)) {}
+      : options_(options), state_(std::move(pager)) {}
 
   Options& options() { return options_; }
   const Options& options() const { return options_; }
-  const PagerType& pager() const { return pager_; }
+  const PagerType& pager() const { return state_.pager(); }
   /// Updates done.
   Index steps() const { return steps_; }
   /// Calls of `step` that did nothing because a gradient was not finite.
   Index skipped() const { return skipped_; }
   /// Whether a step failed half-way: some parameters have moved and others have not.
   bool torn() const { return torn_; }
-  Index state_bytes() const { return static_cast<Index>(state_.size()); }
+  Index state_bytes() const { return state_.bytes(); }
   /// Of the choices of state that is rounded by chance (StateOf<bfloat16>); 0 at first.
   void set_seed(std::uint64_t seed) { seed_ = seed; }
 
@@ -139,8 +115,9 @@ class Optimizer {
     const std::uint64_t key = derive_key(seed_, static_cast<std::uint64_t>(steps_) + 1);
     change(Access::write, [&](const StateTile& tile) {
       const auto parameter = static_cast<std::size_t>(tile.parameter);
-      const Step& rule = steps[static_cast<std::size_t>(group_of[parameter])];
-      with_kept(tile, [&]<class Kept>() { update<Kept>(rule, parameters[parameter], tile, key); });
+      const ParameterRef<T>& p = parameters[parameter];
+      state_.update(steps[static_cast<std::size_t>(group_of[parameter])], p.value().data(),
+                    p.grad().data(), tile, key);
     });
     rules_ = std::move(next);
     group_sizes_ = std::move(group_sizes);
@@ -173,7 +150,7 @@ class Optimizer {
       if (!averaged_ && steps_ > 0) {
         prepare(parameters);
         const std::vector<T> shares = shares_to(true, parameters);
-        walk(Access::read, [&](const StateTile& tile) {
+        state_.walk(Access::read, [&](const StateTile& tile) {
           move_tile(tile, values[static_cast<std::size_t>(tile.parameter)].data(), shares);
         });
       }
@@ -185,12 +162,12 @@ class Optimizer {
   template <Scalar T, class Body>
   void visit(const ParameterList<T>& parameters, Body&& body) {
     prepare(parameters);
-    walk(Access::read, [&](const StateTile& tile) {
-      Buffers<T> buffers;
-      load(tile, buffers);
+    state_.walk(Access::read, [&](const StateTile& tile) {
+      typename Tiles::template Buffers<T> buffers;
+      state_.load(tile, buffers);
       const ParameterRef<T>& p = parameters[static_cast<std::size_t>(tile.parameter)];
       body(tile.parameter, tile.begin, Run<T>(p.value().data() + tile.begin, tile.count),
-           runs(buffers, tile.count).data());
+           runs<T>(buffers, tile.count).data());
     });
   }
 
@@ -205,8 +182,8 @@ class Optimizer {
     const auto write = [&](const std::byte* bytes, Index count) {
       out.write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(count));
     };
-    walk(
-        Access::read, [&](const StateTile& tile) { for_parts(tile, write); }, false);
+    state_.walk(
+        Access::read, [&](const StateTile& tile) { state_.for_parts(tile, write); }, false);
     out.flush();
     require<IoError>(out.good(), "optimizer: could not write the state");
   }
@@ -214,22 +191,19 @@ class Optimizer {
   /// Reads what `save` wrote, for the same parameters, rule and kind of state. Throws FormatError
   /// or IoError; then the optimizer is as it was. An optimizer without a step takes the parameters'
   /// sizes from the stream, which must then tell its length, as files do.
-  void load(std::istream& in) { load_sizes(in, sizes_); }
+  void load(std::istream& in) { load_sizes(in, state_.sizes()); }
   /// The same for these parameters, from any stream.
   template <Scalar T>
   void load(std::istream& in, const ParameterList<T>& parameters) {
     const std::vector<Index> sizes = sizes_of(parameters);
-    require<ShapeError>(sizes_.empty() || sizes == sizes_,
+    require<ShapeError>(state_.sizes().empty() || sizes == state_.sizes(),
                         "optimizer: expected the parameters of the first step");
     load_sizes(in, sizes);
   }
 
  private:
-  template <class T>
-  using Buffers = std::array<std::vector<T>, Rule::states>;
-
   detail::StateHeader header() const {
-    return {Rule::name, State::name(), steps_, averaged_, seed_, group_sizes_, sizes_};
+    return {Rule::name, State::name(), steps_, averaged_, seed_, group_sizes_, state_.sizes()};
   }
 
   void load_sizes(std::istream& in, const std::vector<Index>& expected) {
@@ -238,16 +212,14 @@ class Optimizer {
     for (Rule& rule : rules)
       if constexpr (!std::is_empty_v<Rule>)
         detail::read_state(in, reinterpret_cast<std::byte*>(&rule), sizeof(rule));
-    Optimizer fresh(options_, pager_);
+    Tiles fresh(pager());
     fresh.lay_out(read.sizes);
     const auto get = [&](std::byte* bytes, Index count) {
       detail::read_state(in, bytes, static_cast<std::size_t>(count));
     };
     fresh.walk(
         Access::write, [&](const StateTile& tile) { fresh.for_parts(tile, get); }, false);
-    state_.swap(fresh.state_);
-    sizes_ = std::move(fresh.sizes_);
-    layout_ = std::move(fresh.layout_);
+    state_.swap(fresh);
     rules_ = std::move(rules);
     group_sizes_ = read.group_sizes;
     steps_ = read.steps;
@@ -274,15 +246,14 @@ class Optimizer {
     require_whole();
     const std::vector<Index> sizes = sizes_of(parameters);
     require_distinct(parameters);
-    if (layout_.tiles.empty() && sizes_.empty()) lay_out(sizes);
-    // Memory that can't be used here, as after fork, says so before any work begins.
-    if (!state_.empty()) [[maybe_unused]]
-      const auto nothing = pager_.pin(state_.data(), 0, Access::read);
-    require<ShapeError>(sizes.size() == sizes_.size(), "optimizer: expected the ", sizes_.size(),
+    if (state_.sizes().empty()) state_.lay_out(sizes);
+    state_.require_usable();  // before any work begins
+    const std::vector<Index>& known = state_.sizes();
+    require<ShapeError>(sizes.size() == known.size(), "optimizer: expected the ", known.size(),
                         " parameters of the first step, found ", sizes.size());
     for (std::size_t i = 0; i < sizes.size(); ++i)
-      require<ShapeError>(sizes[i] == sizes_[i], "optimizer: ", parameters[i].name(), ": expected ",
-                          sizes_[i], " numbers as in the first step, found ", sizes[i]);
+      require<ShapeError>(sizes[i] == known[i], "optimizer: ", parameters[i].name(), ": expected ",
+                          known[i], " numbers as in the first step, found ", sizes[i]);
   }
 
   template <Scalar T>
@@ -319,15 +290,6 @@ class Optimizer {
     return rules;
   }
 
-  void lay_out(const std::vector<Index>& sizes) {
-    StateLayout layout = StateLayout::make(sizes, static_cast<Index>(pager_.extent_bytes()),
-                                           {State::block, bytes_of_states<State>},
-                                           {Small::block, bytes_of_states<Small>}, State::smallest);
-    state_.resize(static_cast<std::size_t>(layout.bytes));
-    layout_ = std::move(layout);
-    sizes_ = sizes;
-  }
-
   template <Scalar T>
   static bool gradients_are_finite(const ParameterList<T>& parameters) {
     std::atomic<bool> finite = true;
@@ -343,7 +305,7 @@ class Optimizer {
   void change(Access access, Body&& body) {
     std::atomic<bool> changed = false;
     try {
-      walk(access, [&](const StateTile& tile) {
+      state_.walk(access, [&](const StateTile& tile) {
         changed = true;
         body(tile);
       });
@@ -381,154 +343,24 @@ class Optimizer {
   }
   template <Scalar T>
   void move_tile(const StateTile& tile, T* values, const std::vector<T>& shares) const {
-    Buffers<T> buffers;
-    load(tile, buffers);
+    typename Tiles::template Buffers<T> buffers;
+    state_.load(tile, buffers);
     Run<T> p(values + tile.begin, tile.count);
     const Run<T> z(buffers[Rule::iterate].data(), tile.count);
     p += shares[static_cast<std::size_t>(tile.parameter)] * (z - p);
   }
 
-  /// Calls `body(tile)` for all tiles, in windows of extents that are pinned together; the next
-  /// window comes in meanwhile.
-  template <class Body>
-  void walk(Access access, Body&& body, bool in_parallel = true) const {
-    const auto extent = static_cast<Index>(pager_.extent_bytes());
-    const auto extents = static_cast<Index>(pager_.budget() / pager_.extent_bytes());
-    const Index window = std::clamp<Index>(extents / 4, 1, 64) * extent;
-    for (Index first = 0; first < count();) {
-      const Index last = end_of_window(first, window);
-      const auto [at, size] = bytes_of(first, last);
-      [[maybe_unused]] const auto pinned = pager_.pin(at, size, access);
-      if (last < count() && extents > 1) {
-        const auto [next, next_size] = bytes_of(last, end_of_window(last, window));
-        pager_.prefetch(next, next_size, access);
-      }
-      if (in_parallel) {
-        parallel_for(last - first, [&](Index i) { body(tile(first + i)); });
-      } else {
-        for (Index i = first; i < last; ++i) body(tile(i));
-      }
-      first = last;
-    }
-  }
-
-  const StateTile& tile(Index i) const { return layout_.tiles[static_cast<std::size_t>(i)]; }
-  /// The first tile after `first` that begins in another window.
-  Index end_of_window(Index first, Index window) const {
-    Index last = first;
-    while (last < count() && tile(last).offset / window == tile(first).offset / window) ++last;
-    return last;
-  }
-  std::pair<const std::byte*, std::size_t> bytes_of(Index first, Index last) const {
-    const Index begin = tile(first).offset, end = tile(last - 1).offset + tile(last - 1).bytes;
-    return {state_.data() + begin, static_cast<std::size_t>(end - begin)};
-  }
-  Index count() const { return static_cast<Index>(layout_.tiles.size()); }
-
-  /// Calls `body.operator()<s>()` for every state s.
-  template <class Body>
-  static void for_states(Body&& body) {
-    [&]<int... s>(std::integer_sequence<int, s...>) { (body.template operator()<s>(), ...); }
-    (std::make_integer_sequence<int, Rule::states>());
-  }
-
-  /// Bytes of all states of `count` elements, and where each begins.
-  template <class Kept>
-  static std::array<Index, Rule::states + 1> offsets(Index count) {
-    std::array<Index, Rule::states + 1> at{};
-    for_states([&]<int s>() {
-      at[s + 1] = at[s] + StateLayout::aligned(KeptState<Kept, s>::bytes(count));
-    });
-    return at;
-  }
-  template <class Kept>
-  static Index bytes_of_states(Index count) {
-    return offsets<Kept>(count).back();
-  }
-
-  std::byte* place(const StateTile& tile) const {
-    return const_cast<std::byte*>(state_.data()) + tile.offset;
-  }
-
-  /// Calls `body.operator()<Kept>()` with how a tile's numbers are kept.
-  template <class Body>
-  static void with_kept(const StateTile& tile, Body&& body) {
-    if constexpr (!std::is_same_v<Small, State>)
-      if (tile.small) return body.template operator()<Small>();
-    body.template operator()<State>();
-  }
-
   template <class T>
-  void load(const StateTile& tile, Buffers<T>& buffers) const {
-    with_kept(tile, [&]<class Kept>() {
-      const auto at = offsets<Kept>(tile.count);
-      for_states([&]<int s>() {
-        buffers[s].resize(static_cast<std::size_t>(tile.count));
-        KeptState<Kept, s>::load(place(tile) + at[s], tile.count, 0, tile.count, Rule::is_signed[s],
-                                 buffers[s].data());
-      });
-    });
-  }
-  /// Calls `body(bytes, size)` for the states of a tile, block by block, so that the order does not
-  /// depend on the tiles.
-  template <class Body>
-  void for_parts(const StateTile& tile, Body&& body) const {
-    with_kept(tile, [&]<class Kept>() {
-      const auto at = offsets<Kept>(tile.count);
-      for (Index begin = 0; begin < tile.count; begin += Kept::block)
-        for_states([&]<int s>() {
-          KeptState<Kept, s>::parts(place(tile) + at[s], tile.count, begin,
-                                    std::min(Kept::block, tile.count - begin), body);
-        });
-    });
-  }
-  template <class T>
-  static std::vector<Run<T>> runs(Buffers<T>& buffers, Index count) {
+  static std::vector<Run<T>> runs(typename Tiles::template Buffers<T>& buffers, Index count) {
     std::vector<Run<T>> all;
     for (auto& buffer : buffers) all.emplace_back(buffer.data(), count);
     return all;
   }
 
-  /// A tile's update, some hundred elements at a time: they stay in the first-level cache. What
-  /// state draws by chance depends on the seed, the step, the parameter, the state and the element.
-  template <class Kept, class Step, Scalar T>
-  void update(const Step& rule, const ParameterRef<T>& parameter, const StateTile& tile,
-              std::uint64_t step_key) {
-    constexpr Index run = std::max<Index>(1, 1024 / Kept::block) * Kept::block;
-    alignas(64) T gradient[run];
-    alignas(64) T numbers[Rule::states][run];
-    const auto places = offsets<Kept>(tile.count);
-    const MatrixMap<T> gradients = parameter.grad();
-    MatrixMap<T> values = parameter.value();
-    for (Index from = 0; from < tile.count; from += run) {
-      const Index n = std::min(run, tile.count - from);
-      const Index at = tile.begin + from;
-      std::copy_n(gradients.data() + at, n, gradient);
-      for_states([&]<int s>() {
-        KeptState<Kept, s>::load(place(tile) + places[s], tile.count, from, n, Rule::is_signed[s],
-                                 numbers[s]);
-      });
-      const auto call = [&]<std::size_t... s>(std::index_sequence<s...>) {
-        Run<T> p(values.data() + at, n), g(gradient, n);
-        Run<T> states[] = {Run<T>(numbers[s], n)...};
-        rule(p, g, states);
-      };
-      call(std::make_index_sequence<static_cast<std::size_t>(Rule::states)>());
-      for_states([&]<int s>() {
-        const auto stream = static_cast<std::uint64_t>(tile.parameter * Rule::states + s);
-        KeptState<Kept, s>::store(numbers[s], tile.count, from, n, Rule::is_signed[s],
-                                  {derive_key(step_key, stream), at}, place(tile) + places[s]);
-      });
-    }
-  }
-
   Options options_;
   std::vector<Rule> rules_;         // a group
   std::vector<Index> group_sizes_;  // parameters of each
-  mutable PagerType pager_;         // a handle: to read state is to bring it in
-  Bytes state_;
-  StateLayout layout_;
-  std::vector<Index> sizes_;
+  Tiles state_;
   std::uint64_t seed_ = 0;
   Index steps_ = 0, skipped_ = 0;
   bool torn_ = false, averaged_ = false;

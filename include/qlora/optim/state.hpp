@@ -39,9 +39,10 @@ struct StateOf {
     const T* numbers = reinterpret_cast<const T*>(from) + begin;
     for (Index i = 0; i < count; ++i) to[i] = static_cast<U>(numbers[i]);
   }
-  /// Calls `body(bytes, size)` for what `count` numbers from `begin` on are in memory.
-  template <class Body>
-  static void parts(std::byte* at, Index, Index begin, Index count, Body&& body) {
+  /// Calls `body(bytes, size)` for what `count` numbers from `begin` on are in memory. Byte: the
+  /// std::byte of state, or a const one.
+  template <class Byte, class Body>
+  static void parts(Byte* at, Index, Index begin, Index count, Body&& body) {
     body(at + bytes(begin), bytes(count));
   }
   /// Its name in files.
@@ -101,8 +102,8 @@ struct BlockwiseState {
     }
   }
 
-  template <class Body>
-  static void parts(std::byte* at, Index total, Index begin, Index count, Body&& body) {
+  template <class Byte, class Body>
+  static void parts(Byte* at, Index total, Index begin, Index count, Body&& body) {
     const Index blocks = (count + block - 1) / block;
     body(at + begin / block * static_cast<Index>(sizeof(float)),
          blocks * static_cast<Index>(sizeof(float)));
