@@ -24,11 +24,10 @@ std::vector<std::byte> bytes_of_hex(const std::string& text) {
   return bytes;
 }
 
-std::uint32_t id_of(const std::string& name) {
-  for (const auto& type : qlora::detail::gguf_types)
-    if (type.name == name) return type.id;
-  FAIL(name << " is not known");
-  return 0;
+qlora::GgufTypeId id_of(const std::string& name) {
+  const auto layout = qlora::find_gguf_layout(name);
+  REQUIRE(layout.has_value());
+  return layout->id;
 }
 
 }  // namespace

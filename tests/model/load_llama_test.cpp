@@ -183,7 +183,8 @@ TEST_CASE("as-is tells once which weights became floats, and others' data is lef
   const auto is_half = [](const std::string& name) { return name.ends_with("ffn_up.weight"); };
   for (const auto& [key, value] : file.raw_values()) halves.set_raw(key, value);
   for (const auto& [name, tensor] : file.tensors())
-    halves.declare(name, tensor.shape, is_half(name) ? 1 : 0);
+    halves.declare(name, tensor.shape,
+                   is_half(name) ? qlora::GgufTypeId::F16 : qlora::GgufTypeId::F32);
   halves.open(folder / "half.gguf");
   for (const auto& [name, tensor] : file.tensors()) {
     const qlora::RowMatrixXf values = file.dense(name);

@@ -272,8 +272,9 @@ class GgufOutput {
 
   void open() {
     // What llama.cpp calls a file whose tensors are mostly of a type.
-    static const std::map<std::uint32_t, std::uint32_t> kinds{
-        {2, 2}, {3, 3}, {8, 7}, {20, 25}, {39, 38}};
+    using Id = qlora::GgufTypeId;
+    static const std::map<Id, std::uint32_t> kinds{
+        {Id::Q4_0, 2}, {Id::Q4_1, 3}, {Id::Q8_0, 7}, {Id::IQ4_NL, 25}, {Id::MXFP4, 38}};
     if (const auto kind = kinds.find(file_type_); kind != kinds.end())
       file_.set("general.file_type", kind->second);
     file_.open(target_);
@@ -320,7 +321,7 @@ class GgufOutput {
     if (tensor.shape.size() < 2) return "F32";
     return copied_dtype(tensor, dtype_);
   }
-  std::uint32_t type_of(const TensorInput& tensor) const {
+  qlora::GgufTypeId type_of(const TensorInput& tensor) const {
     const std::string dtype = dtype_of(tensor);
     if (const auto type = qlora::find_gguf_layout(dtype)) return type->id;
     throw qlora::FormatError(
@@ -331,7 +332,7 @@ class GgufOutput {
   Dtype dtype_;
   std::filesystem::path target_;
   Index head_width_;
-  std::uint32_t file_type_ = 0;
+  qlora::GgufTypeId file_type_ = qlora::GgufTypeId::F32;
   qlora::GgufWriter file_;
 };
 

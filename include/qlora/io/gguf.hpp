@@ -36,7 +36,7 @@ using GgufValue =
 /// A tensor's place in the file. shape: as in a checkpoint, the fastest dimension last.
 struct GgufTensor {
   std::vector<Index> shape;
-  std::uint32_t type = 0;
+  GgufTypeId type = GgufTypeId::F32;
   std::span<const std::byte> bytes;
 
   /// Rows of the matrix [rows, cols] that the tensor is read as, its columns, and their product.
@@ -278,7 +278,7 @@ class GgufFile {
       count *= n;
       tensor.shape.insert(tensor.shape.begin(), static_cast<Index>(n));
     }
-    tensor.type = cursor.read<std::uint32_t>();
+    tensor.type = static_cast<GgufTypeId>(cursor.read<std::uint32_t>());
     const auto offset = cursor.read<std::uint64_t>();
     if (!tensors_.emplace(name, std::move(tensor)).second)
       cursor.fail("the tensor '", name, "' comes twice");
@@ -290,8 +290,9 @@ class GgufFile {
                     std::uint64_t start, std::uint64_t alignment) {
     GgufTensor& tensor = tensors_.at(name);
     const auto type = find_gguf_layout(tensor.type);
-    require<FormatError>(type.has_value(), file, ": tensor '", name, "': type ", tensor.type,
-                         " is not supported; expected one of ", gguf_type_names());
+    require<FormatError>(type.has_value(), file, ": tensor '", name, "': type ",
+                         gguf_type_name(tensor.type), " is not supported; expected one of ",
+                         gguf_type_names());
     require<FormatError>(tensor.cols() % type->block == 0, file, ": tensor '", name,
                          "': expected rows of a multiple of ", type->block, " for ", type->name,
                          ", found ", tensor.cols());

@@ -1,7 +1,7 @@
 /// The tensor types of GGUF files: their block layout and their decoding to floats, as ggml stores
 /// them.
 ///
-/// A block of 32 4-bit codes holds elements 0..15 in its low nibbles and 16..31 in the high ones.
+/// Types that are formats of this library decode by that format (io/gguf_format.hpp).
 #pragma once
 
 #include <array>
@@ -12,17 +12,17 @@
 #include <string>
 #include <string_view>
 
-#include "qlora/codebook/codebook.hpp"
-#include "qlora/codebook/ggml.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/io/gguf_format.hpp"
 #include "qlora/io/gguf_k_types.hpp"
+#include "qlora/io/gguf_type_id.hpp"
 
 namespace qlora {
 
 /// How GGUF packs one of its types, and the function that decodes one block of it.
 struct GgufType {
-  std::uint32_t id;
+  GgufTypeId id;
   const char* name;
   Index block;  ///< weights per block
   Index bytes;  ///< bytes per block
@@ -32,88 +32,69 @@ struct GgufType {
 namespace detail {
 
 /// Code `i` of 32 codes of 4 bits, with an optional fifth bit per code.
-inline float nibble(const std::byte* codes, std::uint32_t fifth, int i) {
-  const unsigned byte = std::to_integer<unsigned>(codes[i % 16]);
-  return static_cast<float>((i < 16 ? byte & 15u : byte >> 4) | (((fifth >> i) & 1u) << 4));
+inline float five_bits(const std::byte* codes, std::uint32_t fifth, int i) {
+  const unsigned low = bits_of(codes[i % 16], i < 16 ? 0 : 4, 4);
+  return static_cast<float>(low | ((fifth >> i) & 1u) << 4);
 }
-inline void decode_centred(const std::byte* codes, std::uint32_t fifth, float scale, float centre,
-                           float* out) {
-  for (int i = 0; i < 32; ++i) out[i] = rounded_product(nibble(codes, fifth, i) - centre, scale);
+/// A half, 4 bytes of fifth bits, 16 of low ones: (code - 16) * scale.
+inline void decode_q5_0(const std::byte* b, float* out) {
+  const float scale = load_half(b);
+  const auto fifth = load<std::uint32_t>(b + 2);
+  for (int i = 0; i < 32; ++i) out[i] = rounded_product(five_bits(b + 6, fifth, i) - 16, scale);
 }
-inline void decode_affine(const std::byte* codes, std::uint32_t fifth, float scale, float minimum,
-                          float* out) {
+/// Two halves, 4 bytes of fifth bits, 16 of low ones: code * scale + minimum.
+inline void decode_q5_1(const std::byte* b, float* out) {
+  const float scale = load_half(b), minimum = load_half(b + 2);
+  const auto fifth = load<std::uint32_t>(b + 4);
   for (int i = 0; i < 32; ++i)
-    out[i] = rounded_sum(rounded_product(nibble(codes, fifth, i), scale), minimum);
+    out[i] = rounded_sum(rounded_product(five_bits(b + 8, fifth, i), scale), minimum);
 }
-/// Codes of 4 bits that stand for whole numbers in a table.
-inline void decode_table_of(const float* table, const std::byte* codes, float scale, float* out) {
-  for (int i = 0; i < 32; ++i)
-    out[i] = rounded_product(table[static_cast<int>(nibble(codes, 0, i))], scale);
+/// A half, 2 and 4 bytes of scales of 6 bits, 128 of IQ4_NL's codes in eight parts.
+inline void decode_iq4_xs(const std::byte* b, float* out) {
+  const float d = load_half(b);
+  const auto high = load<std::uint16_t>(b + 2);
+  for (int part = 0; part < 8; ++part) {
+    const unsigned low = bits_of(b[4 + part / 2], part % 2 * 4, 4);
+    const int code = static_cast<int>(low | ((high >> (2 * part)) & 3u) << 4);
+    const float scale = rounded_product(d, static_cast<float>(code - 32));
+    for (int i = 0; i < 32; ++i)
+      out[32 * part + i] = scaled(decode<IQ4NL>(gguf_code<Iq4Nl>(b + 8 + 16 * part, i)), scale);
+  }
 }
 
-/// E2M1 times two, without a negative zero.
-inline constexpr float mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+/// A type that is a Format of this library.
+template <GgufFormat F>
+constexpr GgufType gguf_type_of(const char* name) {
+  return {GgufTypeOf<F>::id, name, F::block_size, static_cast<Index>(gguf_block_bytes<F>),
+          decode_gguf_block<F>};
+}
 
 inline constexpr std::array gguf_types{
-    GgufType{0, "F32", 1, 4, [](const std::byte* b, float* out) { *out = load<float>(b); }},
-    GgufType{1, "F16", 1, 2, [](const std::byte* b, float* out) { *out = load_half(b); }},
+    GgufType{GgufTypeId::F32, "F32", 1, 4,
+             [](const std::byte* b, float* out) { *out = load<float>(b); }},
+    GgufType{GgufTypeId::F16, "F16", 1, 2,
+             [](const std::byte* b, float* out) { *out = load_half(b); }},
     GgufType{
-        30, "BF16", 1, 2,
+        GgufTypeId::BF16, "BF16", 1, 2,
         [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
-    GgufType{
-        2, "Q4_0", 32, 18,
-        [](const std::byte* b, float* out) { decode_centred(b + 2, 0, load_half(b), 8, out); }},
-    GgufType{3, "Q4_1", 32, 20,
-             [](const std::byte* b, float* out) {
-               decode_affine(b + 4, 0, load_half(b), load_half(b + 2), out);
-             }},
-    GgufType{6, "Q5_0", 32, 22,
-             [](const std::byte* b, float* out) {
-               decode_centred(b + 6, load<std::uint32_t>(b + 2), load_half(b), 16, out);
-             }},
-    GgufType{7, "Q5_1", 32, 24,
-             [](const std::byte* b, float* out) {
-               decode_affine(b + 8, load<std::uint32_t>(b + 4), load_half(b), load_half(b + 2),
-                             out);
-             }},
-    GgufType{8, "Q8_0", 32, 34,
-             [](const std::byte* b, float* out) {
-               const float scale = load_half(b);
-               for (int i = 0; i < 32; ++i)
-                 out[i] = rounded_product(static_cast<float>(load<std::int8_t>(b + 2 + i)), scale);
-             }},
-    GgufType{10, "Q2_K", 256, 84, decode_q2_k},
-    GgufType{11, "Q3_K", 256, 110, decode_q3_k},
-    GgufType{12, "Q4_K", 256, 144, decode_q4_k},
-    GgufType{13, "Q5_K", 256, 176, decode_q5_k},
-    GgufType{14, "Q6_K", 256, 210, decode_q6_k},
-    GgufType{20, "IQ4_NL", 32, 18,
-             [](const std::byte* b, float* out) {
-               decode_table_of(decode_table<IQ4NL>.at, b + 2, load_half(b), out);
-             }},
-    GgufType{23, "IQ4_XS", 256, 136,
-             [](const std::byte* b, float* out) {
-               const float d = load_half(b);
-               const auto high = load<std::uint16_t>(b + 2);
-               for (int part = 0; part < 8; ++part) {
-                 const unsigned low = std::to_integer<unsigned>(b[4 + part / 2]) >> (part % 2 * 4);
-                 const int scale = static_cast<int>((low & 15u) | ((high >> (2 * part)) & 3u) << 4);
-                 decode_table_of(decode_table<IQ4NL>.at, b + 8 + 16 * part,
-                                 rounded_product(d, static_cast<float>(scale - 32)),
-                                 out + 32 * part);
-               }
-             }},
-    GgufType{39, "MXFP4", 32, 17, [](const std::byte* b, float* out) {
-               // Half of the power of two; 255 is no NaN here but 2^127, as in ggml.
-               const auto e = std::to_integer<std::uint32_t>(b[0]);
-               const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
-               decode_table_of(mxfp4_values, b + 1, __builtin_bit_cast(float, bits), out);
-             }}};
+    gguf_type_of<Q4_0>("Q4_0"),
+    gguf_type_of<Q4_1>("Q4_1"),
+    GgufType{GgufTypeId::Q5_0, "Q5_0", 32, 22, decode_q5_0},
+    GgufType{GgufTypeId::Q5_1, "Q5_1", 32, 24, decode_q5_1},
+    gguf_type_of<Q8_0>("Q8_0"),
+    GgufType{GgufTypeId::Q2_K, "Q2_K", 256, 84, decode_q2_k},
+    GgufType{GgufTypeId::Q3_K, "Q3_K", 256, 110, decode_q3_k},
+    GgufType{GgufTypeId::Q4_K, "Q4_K", 256, 144, decode_q4_k},
+    GgufType{GgufTypeId::Q5_K, "Q5_K", 256, 176, decode_q5_k},
+    GgufType{GgufTypeId::Q6_K, "Q6_K", 256, 210, decode_q6_k},
+    gguf_type_of<Iq4Nl>("IQ4_NL"),
+    GgufType{GgufTypeId::IQ4_XS, "IQ4_XS", 256, 136, decode_iq4_xs},
+    gguf_type_of<MxFp4>("MXFP4")};
 
 }  // namespace detail
 
 /// Finds a type by its id; null if this library can't decode it.
-inline const GgufType* find_gguf_type(std::uint32_t id) {
+inline const GgufType* find_gguf_type(GgufTypeId id) {
   for (const GgufType& type : detail::gguf_types)
     if (type.id == id) return &type;
   return nullptr;
@@ -121,7 +102,7 @@ inline const GgufType* find_gguf_type(std::uint32_t id) {
 
 /// The name and the block size of a type, enough to copy tensors without decoding them.
 struct GgufLayout {
-  std::uint32_t id;
+  GgufTypeId id;
   const char* name;
   Index block;  ///< elements of a block
   Index bytes;  ///< bytes of a block
@@ -130,20 +111,27 @@ struct GgufLayout {
 namespace detail {
 
 /// Types of ggml that this library stores and copies but does not decode.
-inline constexpr std::array gguf_other_types{
-    GgufLayout{9, "Q8_1", 32, 36},      GgufLayout{15, "Q8_K", 256, 292},
-    GgufLayout{16, "IQ2_XXS", 256, 66}, GgufLayout{17, "IQ2_XS", 256, 74},
-    GgufLayout{18, "IQ3_XXS", 256, 98}, GgufLayout{19, "IQ1_S", 256, 50},
-    GgufLayout{21, "IQ3_S", 256, 110},  GgufLayout{22, "IQ2_S", 256, 82},
-    GgufLayout{24, "I8", 1, 1},         GgufLayout{25, "I16", 1, 2},
-    GgufLayout{26, "I32", 1, 4},        GgufLayout{27, "I64", 1, 8},
-    GgufLayout{28, "F64", 1, 8},        GgufLayout{29, "IQ1_M", 256, 56},
-    GgufLayout{34, "TQ1_0", 256, 54},   GgufLayout{35, "TQ2_0", 256, 66}};
+inline constexpr std::array gguf_other_types{GgufLayout{GgufTypeId::Q8_1, "Q8_1", 32, 36},
+                                             GgufLayout{GgufTypeId::Q8_K, "Q8_K", 256, 292},
+                                             GgufLayout{GgufTypeId::IQ2_XXS, "IQ2_XXS", 256, 66},
+                                             GgufLayout{GgufTypeId::IQ2_XS, "IQ2_XS", 256, 74},
+                                             GgufLayout{GgufTypeId::IQ3_XXS, "IQ3_XXS", 256, 98},
+                                             GgufLayout{GgufTypeId::IQ1_S, "IQ1_S", 256, 50},
+                                             GgufLayout{GgufTypeId::IQ3_S, "IQ3_S", 256, 110},
+                                             GgufLayout{GgufTypeId::IQ2_S, "IQ2_S", 256, 82},
+                                             GgufLayout{GgufTypeId::I8, "I8", 1, 1},
+                                             GgufLayout{GgufTypeId::I16, "I16", 1, 2},
+                                             GgufLayout{GgufTypeId::I32, "I32", 1, 4},
+                                             GgufLayout{GgufTypeId::I64, "I64", 1, 8},
+                                             GgufLayout{GgufTypeId::F64, "F64", 1, 8},
+                                             GgufLayout{GgufTypeId::IQ1_M, "IQ1_M", 256, 56},
+                                             GgufLayout{GgufTypeId::TQ1_0, "TQ1_0", 256, 54},
+                                             GgufLayout{GgufTypeId::TQ2_0, "TQ2_0", 256, 66}};
 
 }  // namespace detail
 
 /// The layout of a type, whether or not it can be decoded; nullopt for an unknown type.
-inline std::optional<GgufLayout> find_gguf_layout(std::uint32_t id) {
+inline std::optional<GgufLayout> find_gguf_layout(GgufTypeId id) {
   if (const GgufType* type = find_gguf_type(id))
     return GgufLayout{type->id, type->name, type->block, type->bytes};
   for (const GgufLayout& type : detail::gguf_other_types)
@@ -161,9 +149,9 @@ inline std::optional<GgufLayout> find_gguf_layout(std::string_view name) {
 }
 
 /// The name of a type: "Q4_0" for 2. An unknown type gets its number: "99".
-inline std::string gguf_type_name(std::uint32_t id) {
+inline std::string gguf_type_name(GgufTypeId id) {
   const auto layout = find_gguf_layout(id);
-  return layout ? layout->name : std::to_string(id);
+  return layout ? layout->name : std::to_string(static_cast<std::uint32_t>(id));
 }
 
 /// The names of all types that can be decoded, with commas between.
@@ -176,7 +164,7 @@ inline std::string gguf_type_names() {
 
 /// Decodes out.size() weights. Throws FormatError for a type that can't be decoded or bytes that do
 /// not match the size.
-inline void gguf_decode(std::uint32_t id, std::span<const std::byte> bytes, std::span<float> out) {
+inline void gguf_decode(GgufTypeId id, std::span<const std::byte> bytes, std::span<float> out) {
   const GgufType* type = find_gguf_type(id);
   require<FormatError>(type != nullptr, "the type ", gguf_type_name(id),
                        " is not supported; expected one of ", gguf_type_names());

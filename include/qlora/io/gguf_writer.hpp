@@ -2,7 +2,7 @@
 ///
 ///     qlora::GgufWriter file;
 ///     file.set("general.architecture", "llama");
-///     file.declare("token_embd.weight", {49152, 576}, 1);   // F16
+///     file.declare("token_embd.weight", {49152, 576}, qlora::GgufTypeId::F16);
 ///     file.open("model.gguf");
 ///     file.write(bytes);                                      // each tensor in the order declared
 ///     file.commit();
@@ -61,11 +61,12 @@ class GgufWriter {
 
   /// Names a tensor; shape: as in a checkpoint, the fastest dimension last. Throws FormatError for
   /// a type that is not known or rows that it can't hold.
-  void declare(const std::string& name, const std::vector<Index>& shape, std::uint32_t type) {
+  void declare(const std::string& name, const std::vector<Index>& shape, GgufTypeId type) {
     const auto known = find_gguf_layout(type);
     require<FormatError>(known.has_value() && !shape.empty() && shape.size() <= 4 &&
                              shape.back() % known->block == 0,
-                         "GGUF: tensor '", name, "': type ", type, " can't hold its rows");
+                         "GGUF: tensor '", name, "': type ", gguf_type_name(type),
+                         " can't hold its rows");
     Index size = 1;
     for (const Index n : shape) size *= n;
     put_text(tensors_, name);
