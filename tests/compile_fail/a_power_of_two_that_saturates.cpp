@@ -2,7 +2,7 @@
 #include <qlora/quant/named_formats.hpp>
 
 #ifdef QLORA_TEST_GOOD
-using Scale = qlora::PowerOfTwoScale<qlora::round_scale::up>;
+using Scale = qlora::PowerOfTwoScale<qlora::RoundScale::up>;
 #else
 using Scale = qlora::PowerOfTwoScale<>;
 #endif

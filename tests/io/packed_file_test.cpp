@@ -42,7 +42,7 @@ void round_trip(const test::TemporaryFolder& folder, Index rows, Index cols, Ind
 }
 
 using LearnedByRow =
-    qlora::BlockFormat<qlora::Learned<3, qlora::one_table::per_row>, 20, qlora::DoubleQuant<>>;
+    qlora::BlockFormat<qlora::Learned<3, qlora::OneTable::per_row>, 20, qlora::DoubleQuant<>>;
 
 // A scale of a user's own: one number for the whole matrix.
 struct OneScale {

@@ -61,7 +61,7 @@ void check_ranges(const qlora::QuantizedMatrix<F>& w, std::uint64_t seed) {
 }
 
 using LearnedByRow =
-    qlora::BlockFormat<qlora::Learned<4, qlora::one_table::per_row>, 48, qlora::FloatScale<float>>;
+    qlora::BlockFormat<qlora::Learned<4, qlora::OneTable::per_row>, 48, qlora::FloatScale<float>>;
 using Five = qlora::BlockFormat<qlora::Int<5>, 24, qlora::FloatScale<float>>;
 
 }  // namespace

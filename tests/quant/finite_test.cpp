@@ -59,7 +59,7 @@ void require_the_law(const std::string& name) {
   test::law(("finite: " + name).c_str(), [](std::uint64_t seed) {
     const RowMatrixXf x = any_weights(seed);
     // Asked to saturate it always ends well.
-    const qlora::QuantizeOptions saturate{.non_finite = qlora::on_non_finite::saturate};
+    const qlora::QuantizeOptions saturate{.non_finite = qlora::OnNonFinite::saturate};
     RC_ASSERT(finite(qlora::dequantize(qlora::quantize<F>(x, saturate))));
     RowMatrixXf y = x;
     y(1, 7) = std::numeric_limits<float>::infinity();
@@ -88,7 +88,7 @@ TEST_CASE("finite weights decode to finite ones or are refused, with every scale
   require_the_law<Nf4With<DoubleQuant<Dynamic8, 4, FloatScale<qlora::float16>>>>("nested float16");
   require_the_law<Nf4With<DoubleQuant<Dynamic8, 4>, SignedAbsoluteMaximum>>("signed, nested");
   require_the_law<Nf4With<SignBit<FloatScale<qlora::bfloat16>>, SignedAbsoluteMaximum>>("sign bit");
-  require_the_law<Nf4With<qlora::PowerOfTwoScale<qlora::round_scale::up>>>("power of two");
+  require_the_law<Nf4With<qlora::PowerOfTwoScale<qlora::RoundScale::up>>>("power of two");
   require_the_law<Nf4With<qlora::TwoLevelScale<qlora::float16>>>("two levels");
   require_the_law<qlora::BlockFormat<qlora::UInt<4>, 16, AffineScale<float>>>("affine");
   require_the_law<qlora::BlockFormat<qlora::UInt<3>, 16, AffineScale<qlora::bfloat16>>>(
@@ -133,7 +133,7 @@ TEST_CASE("an outlier that bfloat16 can't hold is refused by row and column, or 
   x(3, 21) = -largest;
   const auto text = test::message_of<qlora::NumericError>([&] { (void)qlora::quantize<F>(x); });
   REQUIRE(test::contains(text, "row 3, column 21"));
-  const auto w = qlora::quantize<F>(x, {.non_finite = qlora::on_non_finite::saturate});
+  const auto w = qlora::quantize<F>(x, {.non_finite = qlora::OnNonFinite::saturate});
   REQUIRE(qlora::dequantize(w)(3, 21) == -qlora::bfloat16::largest);
 }
 
@@ -141,7 +141,7 @@ TEST_CASE("saturation stops at what the format holds") {
   RowMatrixXf x = RowMatrixXf::Zero(1, 32);
   x(0, 5) = std::numeric_limits<float>::infinity();
   x(0, 6) = -1e30f;
-  const qlora::QuantizeOptions saturate{.non_finite = qlora::on_non_finite::saturate};
+  const qlora::QuantizeOptions saturate{.non_finite = qlora::OnNonFinite::saturate};
   const auto at = [&]<class F>(Index col) {
     return qlora::dequantize(qlora::quantize<F>(x, saturate))(0, col);
   };

@@ -14,9 +14,9 @@ using qlora::Index;
 using qlora::RowMatrixXf;
 using ByMatrix = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::FloatScale<float>>;
 using ByRow =
-    qlora::BlockFormat<qlora::Learned<4, qlora::one_table::per_row>, 32, qlora::FloatScale<float>>;
+    qlora::BlockFormat<qlora::Learned<4, qlora::OneTable::per_row>, 32, qlora::FloatScale<float>>;
 using ByRow3 =
-    qlora::BlockFormat<qlora::Learned<3, qlora::one_table::per_row>, 10, qlora::DoubleQuant<>>;
+    qlora::BlockFormat<qlora::Learned<3, qlora::OneTable::per_row>, 10, qlora::DoubleQuant<>>;
 
 namespace {
 

@@ -255,7 +255,7 @@ TEST_CASE("MXFP4's exponent is OCP's: floor(log2 absmax) - 2, clamped, 0 for zer
   REQUIRE(exponent(0.f) == 0);
   REQUIRE(exponent(1e-45f) == 0);
   REQUIRE(exponent(3e38f) == 252);
-  using Up = qlora::PowerOfTwoScale<qlora::round_scale::up>;
+  using Up = qlora::PowerOfTwoScale<qlora::RoundScale::up>;
   for (const float absmax : {1.f, 5.9f, 6.f, 6.1f, 1e-20f}) {
     const auto stored = Up::store(std::vector<float>{absmax}, 6.f);
     const float scale = stored.view()(0);

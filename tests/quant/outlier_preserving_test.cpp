@@ -98,6 +98,6 @@ TEST_CASE("NaN is refused by name, saturated on request") {
   x(2, 7) = std::nanf("");
   const auto text = test::message_of<qlora::NumericError>([&] { (void)qlora::quantize<Kept>(x); });
   REQUIRE(test::contains(text, "row 2, column 7"));
-  REQUIRE(qlora::dequantize(
-              qlora::quantize<Kept>(x, {.non_finite = qlora::on_non_finite::saturate}))(2, 7) == 0);
+  REQUIRE(qlora::dequantize(qlora::quantize<Kept>(x, {.non_finite = qlora::OnNonFinite::saturate}))(
+              2, 7) == 0);
 }

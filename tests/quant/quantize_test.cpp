@@ -60,11 +60,11 @@ TEST_CASE("NaN and infinity are refused by row and column, or saturated on reque
   x(3, 17) = -std::numeric_limits<float>::infinity();
   REQUIRE_THROWS_AS(qlora::quantize<qlora::Nf4>(x), qlora::NumericError);
   const auto saturated = qlora::dequantize(
-      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
+      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::OnNonFinite::saturate}));
   REQUIRE(saturated(3, 17) == -std::numeric_limits<float>::max());
   x(3, 17) = std::numeric_limits<float>::quiet_NaN();
   const auto zeroed = qlora::dequantize(
-      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::on_non_finite::saturate}));
+      qlora::quantize<qlora::Nf4>(x, {.non_finite = qlora::OnNonFinite::saturate}));
   REQUIRE(zeroed(3, 17) == 0.f);
 }
 

@@ -18,7 +18,7 @@
 namespace qlora {
 
 /// Whether a matrix has one table of learned values or each of its rows has one.
-enum class one_table { per_matrix, per_row };
+enum class OneTable { per_matrix, per_row };
 
 /// The threshold between two neighbouring values.
 QLORA_HD constexpr float mid_point(float low, float high) {
@@ -28,11 +28,11 @@ QLORA_HD constexpr float mid_point(float low, float high) {
 /// 2^Bits values in units of a block's scale, one table for the whole matrix or one for each row.
 /// `quantize` learns them as the ones of least squared error of the weights (k-means weighted by
 /// the squares of the scales).
-template <int Bits, one_table Reach = one_table::per_matrix>
+template <int Bits, OneTable Reach = OneTable::per_matrix>
 struct Learned {
   static_assert(Bits >= 1 && Bits <= 8, "Learned: codes have 1 to 8 bits");
   static constexpr int bits = Bits;
-  static constexpr bool by_row = Reach == one_table::per_row;
+  static constexpr bool by_row = Reach == OneTable::per_row;
   static constexpr Index count = Index{1} << Bits;
   static constexpr bool is_learned = true;
 

@@ -105,7 +105,7 @@ struct BlockFormat {
   static_assert(!detail::refuses_largest<ScalePolicy>(
                     magnitude(detail::reference_value<Code, NormalizationPolicy>)),
                 "BlockFormat: PowerOfTwoScale rounds scales down, which would saturate every block "
-                "of this codebook; use PowerOfTwoScale<round_scale::up>");
+                "of this codebook; use PowerOfTwoScale<RoundScale::up>");
 
   static_assert(detail::steps_from_zero<Code, NormalizationPolicy>(),
                 "BlockFormat: a scale with a minimum counts steps up from it: the codebook's "

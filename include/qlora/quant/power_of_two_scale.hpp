@@ -14,10 +14,10 @@ namespace qlora {
 
 /// How an exponent is chosen. down: floor(log2 absmax) - floor(log2 largest code value), OCP's
 /// rule; the largest weights of a block may saturate. up: the least exponent at which none does.
-enum class round_scale { down, up };
+enum class RoundScale { down, up };
 
 /// `store` throws NumericError for a scale beyond 2^127.
-template <round_scale Rounding = round_scale::down>
+template <RoundScale Rounding = RoundScale::down>
 struct PowerOfTwoScale {
   static constexpr double bits_per_scale = 8;
   static constexpr bool codes_follow_stored = true, stores_no_sign = true;
@@ -46,7 +46,7 @@ struct PowerOfTwoScale {
 
   /// Whether rounding down leaves no room: where the largest code value is itself a power of two.
   static constexpr bool saturates(float largest) {
-    return Rounding == round_scale::down &&
+    return Rounding == RoundScale::down &&
            (__builtin_bit_cast(std::uint32_t, largest) & 0x7fffffu) == 0;
   }
 
@@ -56,7 +56,7 @@ struct PowerOfTwoScale {
     for (const float absmax : references) {
       // Subnormal numbers count as 2^-127: the exponent is clamped there anyway.
       int exponent = field(absmax) - field(value);
-      if (Rounding == round_scale::up && exponent <= 127 &&
+      if (Rounding == RoundScale::up && exponent <= 127 &&
           absmax > value * e8m0::from_bits(byte(exponent)))
         ++exponent;
       require<NumericError>(exponent <= 127, "quantize: block ", storage.exponents.size(),

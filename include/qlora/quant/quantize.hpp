@@ -41,13 +41,13 @@ namespace qlora {
 /// The largest weight that a format surely holds is the largest float for NF4 and its like with
 /// float32 scales, 65504 times the value that a block's largest weight maps to with float16 scales,
 /// and with every Scale of this library at least a thirty-second of what it can hold at best.
-enum class on_non_finite {
+enum class OnNonFinite {
   reject,   ///< throws NumericError that names row and column, or the block of a scale too large
   saturate  ///< NaN becomes 0, larger weights the largest that the format surely holds
 };
 
 struct QuantizeOptions {
-  on_non_finite non_finite = on_non_finite::reject;
+  OnNonFinite non_finite = OnNonFinite::reject;
   /// Weights in a block; needed for formats of a Dynamic block size, otherwise the format's own.
   Index block_size = 0;
 };
@@ -333,7 +333,7 @@ using TableOf = typename QuantizedMatrix<typename inner_format<F>::type>::Codebo
 template <class F>
 QuantizedMatrix<F> quantize_with(const float* weights, Index rows, Index cols,
                                  const QuantizeOptions& options, TableOf<F> table, bool given) {
-  const bool saturates = options.non_finite == on_non_finite::saturate;
+  const bool saturates = options.non_finite == OnNonFinite::saturate;
   std::vector<float> cleaned;
   const auto saturate = [&](float largest) {
     cleaned = saturated(weights, rows * cols, largest);
