@@ -3,7 +3,7 @@
 ///
 ///     const qlora::DropoutMask<float> mask(0.05f, key);
 ///     const auto stream = mask.stream(row);
-///     const float y = mask.apply(x, mask.word(stream, col));   // 0 or x / 0.95
+///     const float y = mask.apply(0.5f, mask.word(stream, 3));   // in column 3: 0 or 0.5 / 0.95
 ///
 /// All of it is values and pure functions: safe to use from several threads.
 #pragma once
