@@ -6,4 +6,6 @@ configure_package_config_file(cmake/qloraConfig.cmake.in ${PROJECT_BINARY_DIR}/q
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/qloraConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(DIRECTORY include/qlora DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_BINARY_DIR}/qloraConfig.cmake ${PROJECT_BINARY_DIR}/qloraConfigVersion.cmake cmake/QloraTargets.cmake
+  cmake/QloraCompiled.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qlora)
+install(DIRECTORY src DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qlora)

@@ -20,8 +20,8 @@ int main(int argc, char** argv) {
     // A fresh adapter changes nothing; some numbers in B stand for training.
     const auto modules = qlora::target_modules("attention");
     model.adapt({.rank = 8, .alpha = 16, .seed = 1}, modules);
-    for (qlora::Parameter<float>* parameter : model.parameters())
-      if (parameter->value.isZero()) parameter->value.setConstant(0.01f);
+    for (const auto& parameter : model.parameters())
+      if (parameter.value().isZero()) parameter.value().setConstant(0.01f);
     const qlora::RowMatrixXf tuned = model.logits(prompt);
 
     std::filesystem::create_directories(argv[2]);

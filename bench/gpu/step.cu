@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
                 0.02f * (2 * qlora::uniform01(owned.size(), static_cast<std::uint64_t>(i)) - 1);
           parameters.push_back(owned.back().get());
         }
-    qlora::DeviceLlama<CudaRuntime> model(device, host, qlora::Formats<Format>{});
+    qlora::DeviceLlama<CudaRuntime> model(device, host, qlora::FormatList<Format>{});
     const double loaded_gib = used_gib();
 
     std::vector<qlora::Token> ids, targets;

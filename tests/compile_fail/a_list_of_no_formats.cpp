@@ -1,9 +1,9 @@
-// expect: Formats: every argument must be a BlockFormat
-#include <qlora/quant/any_view.hpp>
+// expect: FormatList: every element must be a format, such as a BlockFormat
+#include <qlora/quant/format_list.hpp>
 #include <qlora/quant/named_formats.hpp>
 
 #ifdef QLORA_TEST_GOOD
-qlora::Formats<qlora::Nf4Dq> formats;
+qlora::FormatList<qlora::Nf4Dq> formats;
 #else
-qlora::Formats<qlora::NF4> formats;  // the codebook
+qlora::FormatList<qlora::NF4> formats;  // the codebook
 #endif

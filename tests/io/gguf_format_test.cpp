@@ -14,8 +14,8 @@ using qlora::GgufTypeId, qlora::Index;
 
 namespace {
 
-constexpr GgufTypeId all[] = {GgufTypeId::Q4_0, GgufTypeId::Q4_1, GgufTypeId::Q8_0,
-                              GgufTypeId::IQ4_NL, GgufTypeId::MXFP4};
+constexpr GgufTypeId all[] = {GgufTypeId::q4_0, GgufTypeId::q4_1, GgufTypeId::q8_0,
+                              GgufTypeId::iq4_nl, GgufTypeId::mxfp4};
 
 }  // namespace
 
@@ -57,7 +57,7 @@ TEST_CASE("codes are put where they are read from") {
 }
 
 TEST_CASE("a type that is no format of this library is visited by nobody") {
-  for (const GgufTypeId id : {GgufTypeId::F32, GgufTypeId::Q4_K, GgufTypeId{99}})
+  for (const GgufTypeId id : {GgufTypeId::f32, GgufTypeId::q4_k, GgufTypeId{99}})
     REQUIRE_FALSE(qlora::visit_gguf_format(id, []<class F>() { FAIL("visited"); }));
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::Q4_0> == 18);
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::Q4_1> == 20);

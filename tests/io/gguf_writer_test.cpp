@@ -23,8 +23,8 @@ TEST_CASE("keys of every kind and tensors come back from the file") {
   file.set("list", std::vector<std::string>{"a", ""});
   file.set("numbers", std::vector<std::int32_t>{3, -4});
   file.set("whole", std::uint32_t{8});  // in place of the first
-  file.declare("w", {3, 5}, GgufTypeId::F32);
-  file.declare("v", {32}, GgufTypeId::Q8_0);
+  file.declare("w", {3, 5}, GgufTypeId::f32);
+  file.declare("v", {32}, GgufTypeId::q8_0);
   file.open(folder / "m.gguf");
   file.write(std::as_bytes(std::span(w.data(), 15)));
   const std::string block = std::string("\x00\x38", 2) + std::string(32, '\x02');
@@ -61,9 +61,9 @@ TEST_CASE("tensors of a wrong size, too many, too few, and rows of half a block 
   const test::TemporaryFolder folder;
   {
     qlora::GgufWriter file;
-    REQUIRE_THROWS_AS(file.declare("w", {4, 33}, GgufTypeId::Q4_0), qlora::FormatError);
+    REQUIRE_THROWS_AS(file.declare("w", {4, 33}, GgufTypeId::q4_0), qlora::FormatError);
     REQUIRE_THROWS_AS(file.declare("w", {4, 32}, GgufTypeId{99}), qlora::FormatError);
-    file.declare("w", {1, 32}, GgufTypeId::Q4_0);
+    file.declare("w", {1, 32}, GgufTypeId::q4_0);
     file.open(folder / "m.gguf");
     const std::string bytes(18, 'x');
     REQUIRE_THROWS_AS(file.commit(), qlora::FormatError);

@@ -70,7 +70,7 @@ constexpr float gradient_tolerance = 1e-3f;
 constexpr float gradient_tolerance = 2e-2f;
 #endif
 
-using Known = qlora::Formats<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
+using Known = qlora::FormatList<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
 using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Two sequences; some positions predict nothing.
@@ -141,7 +141,7 @@ TEST_CASE("what a device cannot take is refused by name") {
   auto model = small_llama();
   const auto record = std::make_shared<test::Record>();
   const Device device{test::FakeDevice(record)};
-  using Few = qlora::Formats<qlora::Nf4Dq, qlora::Q8_0>;
+  using Few = qlora::FormatList<qlora::Nf4Dq, qlora::Q8_0>;
   REQUIRE_THROWS_WITH(qlora::DeviceLlama(device, model, Few{}),
                       test::contains("layer 1's q_proj: expected one of the 2 formats") &&
                           test::contains("4-bit codes in blocks of 32"));

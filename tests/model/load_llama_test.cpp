@@ -184,7 +184,7 @@ TEST_CASE("as-is tells once which weights became floats, and others' data is lef
   for (const auto& [key, value] : file.raw_values()) halves.set_raw(key, value);
   for (const auto& [name, tensor] : file.tensors())
     halves.declare(name, tensor.shape,
-                   is_half(name) ? qlora::GgufTypeId::F16 : qlora::GgufTypeId::F32);
+                   is_half(name) ? qlora::GgufTypeId::f16 : qlora::GgufTypeId::f32);
   halves.open(folder / "half.gguf");
   for (const auto& [name, tensor] : file.tensors()) {
     const qlora::RowMatrixXf values = file.dense(name);

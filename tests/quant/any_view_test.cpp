@@ -25,7 +25,7 @@ TEST_CASE("a view comes back with its type, and with no other") {
 }
 
 TEST_CASE("a list of formats is offered a view, and only its own format takes it") {
-  using Both = qlora::Formats<qlora::Q4_1, qlora::Nf4>;
+  using Both = qlora::FormatList<qlora::Q4_1, qlora::Nf4>;
   static_assert(Both::count == 2);
   int calls = 0;
   float last = 0;
@@ -38,8 +38,8 @@ TEST_CASE("a list of formats is offered a view, and only its own format takes it
   REQUIRE(qlora::visit_view(AnyView(q4_1.view()), Both{}, take));
   REQUIRE(last == q4_1.view()(4, 63));
   REQUIRE(calls == 2);
-  REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::Formats<qlora::Q4_1>{}, take));
-  REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::Formats<>{}, take));
+  REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::FormatList<qlora::Q4_1>{}, take));
+  REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::FormatList<>{}, take));
   REQUIRE_FALSE(qlora::visit_view(AnyView(), Both{}, take));
   REQUIRE(calls == 2);
 }

@@ -332,7 +332,7 @@ class GgufOutput {
   Dtype dtype_;
   std::filesystem::path target_;
   Index head_width_;
-  qlora::GgufTypeId file_type_ = qlora::GgufTypeId::F32;
+  qlora::GgufTypeId file_type_ = qlora::GgufTypeId::f32;
   qlora::GgufWriter file_;
 };
 

@@ -27,6 +27,13 @@
     "qlora: -ffast-math changes the bits of decoded weights; define QLORA_ALLOW_FAST_MATH to accept that"
 #endif
 
+// Functions that the target qlora::compiled holds, which defines QLORA_COMPILED.
+#if defined(QLORA_COMPILED)
+#define QLORA_INLINE
+#else
+#define QLORA_INLINE inline
+#endif
+
 #if defined(__CUDACC__)
 #define QLORA_HD __host__ __device__
 #else

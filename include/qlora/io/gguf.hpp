@@ -36,7 +36,7 @@ using GgufValue =
 /// A tensor's place in the file. shape: as in a checkpoint, the fastest dimension last.
 struct GgufTensor {
   std::vector<Index> shape;
-  GgufTypeId type = GgufTypeId::F32;
+  GgufTypeId type = GgufTypeId::f32;
   std::span<const std::byte> bytes;
 
   /// Rows of the matrix [rows, cols] that the tensor is read as, its columns, and their product.

@@ -30,15 +30,15 @@ struct GgufBlockOf {
 template <class F>
 struct GgufTypeOf;
 template <>
-struct GgufTypeOf<Q4_0> : detail::GgufBlockOf<GgufTypeId::Q4_0, float16> {};
+struct GgufTypeOf<Q4_0> : detail::GgufBlockOf<GgufTypeId::q4_0, float16> {};
 template <>
-struct GgufTypeOf<Q4_1> : detail::GgufBlockOf<GgufTypeId::Q4_1, AffineScale<float16>::Step> {};
+struct GgufTypeOf<Q4_1> : detail::GgufBlockOf<GgufTypeId::q4_1, AffineScale<float16>::Step> {};
 template <>
-struct GgufTypeOf<Q8_0> : detail::GgufBlockOf<GgufTypeId::Q8_0, float16> {};
+struct GgufTypeOf<Q8_0> : detail::GgufBlockOf<GgufTypeId::q8_0, float16> {};
 template <>
-struct GgufTypeOf<Iq4Nl> : detail::GgufBlockOf<GgufTypeId::IQ4_NL, float16> {};
+struct GgufTypeOf<Iq4Nl> : detail::GgufBlockOf<GgufTypeId::iq4_nl, float16> {};
 template <>
-struct GgufTypeOf<MxFp4> : detail::GgufBlockOf<GgufTypeId::MXFP4, std::uint8_t> {};
+struct GgufTypeOf<MxFp4> : detail::GgufBlockOf<GgufTypeId::mxfp4, std::uint8_t> {};
 
 /// A format with blocks of its own in GGUF.
 template <class F>

@@ -70,25 +70,25 @@ constexpr GgufType gguf_type_of(const char* name) {
 }
 
 inline constexpr std::array gguf_types{
-    GgufType{GgufTypeId::F32, "F32", 1, 4,
+    GgufType{GgufTypeId::f32, "F32", 1, 4,
              [](const std::byte* b, float* out) { *out = load<float>(b); }},
-    GgufType{GgufTypeId::F16, "F16", 1, 2,
+    GgufType{GgufTypeId::f16, "F16", 1, 2,
              [](const std::byte* b, float* out) { *out = load_half(b); }},
     GgufType{
-        GgufTypeId::BF16, "BF16", 1, 2,
+        GgufTypeId::bf16, "BF16", 1, 2,
         [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
     gguf_type_of<Q4_0>("Q4_0"),
     gguf_type_of<Q4_1>("Q4_1"),
-    GgufType{GgufTypeId::Q5_0, "Q5_0", 32, 22, decode_q5_0},
-    GgufType{GgufTypeId::Q5_1, "Q5_1", 32, 24, decode_q5_1},
+    GgufType{GgufTypeId::q5_0, "Q5_0", 32, 22, decode_q5_0},
+    GgufType{GgufTypeId::q5_1, "Q5_1", 32, 24, decode_q5_1},
     gguf_type_of<Q8_0>("Q8_0"),
-    GgufType{GgufTypeId::Q2_K, "Q2_K", 256, 84, decode_q2_k},
-    GgufType{GgufTypeId::Q3_K, "Q3_K", 256, 110, decode_q3_k},
-    GgufType{GgufTypeId::Q4_K, "Q4_K", 256, 144, decode_q4_k},
-    GgufType{GgufTypeId::Q5_K, "Q5_K", 256, 176, decode_q5_k},
-    GgufType{GgufTypeId::Q6_K, "Q6_K", 256, 210, decode_q6_k},
+    GgufType{GgufTypeId::q2_k, "Q2_K", 256, 84, decode_q2_k},
+    GgufType{GgufTypeId::q3_k, "Q3_K", 256, 110, decode_q3_k},
+    GgufType{GgufTypeId::q4_k, "Q4_K", 256, 144, decode_q4_k},
+    GgufType{GgufTypeId::q5_k, "Q5_K", 256, 176, decode_q5_k},
+    GgufType{GgufTypeId::q6_k, "Q6_K", 256, 210, decode_q6_k},
     gguf_type_of<Iq4Nl>("IQ4_NL"),
-    GgufType{GgufTypeId::IQ4_XS, "IQ4_XS", 256, 136, decode_iq4_xs},
+    GgufType{GgufTypeId::iq4_xs, "IQ4_XS", 256, 136, decode_iq4_xs},
     gguf_type_of<MxFp4>("MXFP4")};
 
 }  // namespace detail
@@ -111,22 +111,22 @@ struct GgufLayout {
 namespace detail {
 
 /// Types of ggml that this library stores and copies but does not decode.
-inline constexpr std::array gguf_other_types{GgufLayout{GgufTypeId::Q8_1, "Q8_1", 32, 36},
-                                             GgufLayout{GgufTypeId::Q8_K, "Q8_K", 256, 292},
-                                             GgufLayout{GgufTypeId::IQ2_XXS, "IQ2_XXS", 256, 66},
-                                             GgufLayout{GgufTypeId::IQ2_XS, "IQ2_XS", 256, 74},
-                                             GgufLayout{GgufTypeId::IQ3_XXS, "IQ3_XXS", 256, 98},
-                                             GgufLayout{GgufTypeId::IQ1_S, "IQ1_S", 256, 50},
-                                             GgufLayout{GgufTypeId::IQ3_S, "IQ3_S", 256, 110},
-                                             GgufLayout{GgufTypeId::IQ2_S, "IQ2_S", 256, 82},
-                                             GgufLayout{GgufTypeId::I8, "I8", 1, 1},
-                                             GgufLayout{GgufTypeId::I16, "I16", 1, 2},
-                                             GgufLayout{GgufTypeId::I32, "I32", 1, 4},
-                                             GgufLayout{GgufTypeId::I64, "I64", 1, 8},
-                                             GgufLayout{GgufTypeId::F64, "F64", 1, 8},
-                                             GgufLayout{GgufTypeId::IQ1_M, "IQ1_M", 256, 56},
-                                             GgufLayout{GgufTypeId::TQ1_0, "TQ1_0", 256, 54},
-                                             GgufLayout{GgufTypeId::TQ2_0, "TQ2_0", 256, 66}};
+inline constexpr std::array gguf_other_types{GgufLayout{GgufTypeId::q8_1, "Q8_1", 32, 36},
+                                             GgufLayout{GgufTypeId::q8_k, "Q8_K", 256, 292},
+                                             GgufLayout{GgufTypeId::iq2_xxs, "IQ2_XXS", 256, 66},
+                                             GgufLayout{GgufTypeId::iq2_xs, "IQ2_XS", 256, 74},
+                                             GgufLayout{GgufTypeId::iq3_xxs, "IQ3_XXS", 256, 98},
+                                             GgufLayout{GgufTypeId::iq1_s, "IQ1_S", 256, 50},
+                                             GgufLayout{GgufTypeId::iq3_s, "IQ3_S", 256, 110},
+                                             GgufLayout{GgufTypeId::iq2_s, "IQ2_S", 256, 82},
+                                             GgufLayout{GgufTypeId::i8, "I8", 1, 1},
+                                             GgufLayout{GgufTypeId::i16, "I16", 1, 2},
+                                             GgufLayout{GgufTypeId::i32, "I32", 1, 4},
+                                             GgufLayout{GgufTypeId::i64, "I64", 1, 8},
+                                             GgufLayout{GgufTypeId::f64, "F64", 1, 8},
+                                             GgufLayout{GgufTypeId::iq1_m, "IQ1_M", 256, 56},
+                                             GgufLayout{GgufTypeId::tq1_0, "TQ1_0", 256, 54},
+                                             GgufLayout{GgufTypeId::tq2_0, "TQ2_0", 256, 66}};
 
 }  // namespace detail
 

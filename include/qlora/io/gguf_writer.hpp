@@ -2,7 +2,7 @@
 ///
 ///     qlora::GgufWriter file;
 ///     file.set("general.architecture", "llama");
-///     file.declare("token_embd.weight", {49152, 576}, qlora::GgufTypeId::F16);
+///     file.declare("token_embd.weight", {49152, 576}, qlora::GgufTypeId::f16);
 ///     file.open("model.gguf");
 ///     file.write(bytes);                                      // each tensor in the order declared
 ///     file.commit();

@@ -3,7 +3,7 @@
 ///
 ///     qlora::cuda::Device device(qlora::cuda::CudaRuntime{});
 ///     auto linear = qlora::make_device_linear(device, layer.base().view(),
-///                                             qlora::Formats<Nf4Dq, Q4_1>{}, "layer 0's q_proj");
+///                                             qlora::FormatList<Nf4Dq, Q4_1>{}, "layer 0's q_proj");
 ///     linear->forward(device, x, {y, tokens, linear->rows()}, {});
 #pragma once
 
@@ -75,7 +75,7 @@ class PackedDeviceLinear final : public DeviceLinear<R> {
 /// where its format is none of the list.
 template <cuda::DeviceRuntime R, class... F>
 std::unique_ptr<DeviceLinear<R>> make_device_linear(const cuda::Device<R>& device,
-                                                    const AnyView& host, Formats<F...> formats,
+                                                    const AnyView& host, FormatList<F...> formats,
                                                     const std::string& name) {
   require<FormatError>(static_cast<bool>(host), name,
                        ": expected a packed weight for the device, found a dense one");

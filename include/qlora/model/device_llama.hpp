@@ -2,7 +2,7 @@
 /// cuda/. What model/llama.hpp does on the CPU, in its order and with its dropout.
 ///
 ///     qlora::DeviceLlama there(qlora::cuda::Device(qlora::cuda::CudaRuntime{}), model,
-///                              qlora::Formats<Nf4Dq, Q4_1, Q8_0>{});
+///                              qlora::FormatList<Nf4Dq, Q4_1, Q8_0>{});
 ///     there.set_adapters(model.parameters());
 ///     there.zero_gradients();
 ///     double sum = there.loss(ids, targets, layout, {.scale = scale, .backward = true}).sum;
@@ -61,7 +61,7 @@ class DeviceLlama {
   /// ShapeError for a weight of another shape than the configuration says and for a head width
   /// other than 16, 32, 64 and 128.
   template <class Model, class... F>
-  DeviceLlama(cuda::Device<R> device, const Model& model, Formats<F...> formats)
+  DeviceLlama(cuda::Device<R> device, const Model& model, FormatList<F...> formats)
       : device_(std::move(device)), final_norm_(device_), cosine_(device_), sine_(device_) {
     static_assert(HostLlama<Model>,
                   "DeviceLlama: the model must be a qlora::Llama<float>, or a struct with its "

@@ -3,29 +3,22 @@
 ///     auto source = qlora::open_model("model.gguf");
 ///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq", .block_size = 64});
 ///
-/// That compiles every named format, which takes a minute and a half. A program that needs few of
-/// them says so where it opens the model, or links qlora::compiled, which holds all of them:
-///
-///     using Few = qlora::FormatList<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
-///     auto source = qlora::open_model<Few>("model.gguf");
+/// That compiles every named format, which takes more than a minute. A program that needs few of
+/// them opens the model by open_model.hpp, or links qlora::compiled, which holds all of them and
+/// these functions.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <set>
 #include <string>
-#include <utility>
 
-#include "qlora/model/folder_source.hpp"
-#include "qlora/model/gguf_source.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/model/llama.hpp"
-#include "qlora/model/llama_weights.hpp"
+#include "qlora/model/model_source.hpp"
 
 namespace qlora {
 
+/// How a model is loaded.
 struct LoadOptions {
   /// Of the projections. "float" keeps the decoded weights, "as-is" the format that they have in
   /// the file.
@@ -34,144 +27,21 @@ struct LoadOptions {
   Warn warn = {};        ///< hears what was decoded, left out, or is worth knowing
 };
 
-/// A folder in Hugging Face layout, or a GGUF file. Weights may be quantized to the formats of the
-/// list and kept in them; a GGUF tensor of another type is decoded to float, a packed weight of a
-/// folder in another format is refused. Throws IoError or FormatError.
-template <class Formats = AllFormats>
-std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
-  const WeightFormats& formats = weight_formats<Formats>;
-  if (std::filesystem::is_directory(path)) return std::make_unique<FolderSource>(path, formats);
-  return std::make_unique<GgufSource>(path, formats);
-}
+/// A folder in Hugging Face layout, or a GGUF file, with every named format. Throws IoError or
+/// FormatError.
+QLORA_INLINE std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path);
 
-/// Throws NumericError that names the first weight of rows [first_row, ...) that is not finite.
-inline void require_finite_weights(const ModelSource& source, const std::string& name,
-                                   const RowMatrixXf& w, Index first_row = 0) {
-  const float *begin = w.data(), *end = begin + w.size();
-  const float* bad = std::find_if_not(begin, end, is_finite);
-  if (bad != end)
-    throw NumericError(message(source.where(name), ": row ", first_row + (bad - begin) / w.cols(),
-                               ", column ", (bad - begin) % w.cols(),
-                               ": expected a finite weight, found ", *bad));
-}
+/// Embedding and head keep the format that they have in the file, norms are float; `options.format`
+/// must be one of those that the source was opened with. Throws FormatError, ShapeError or
+/// NumericError that name the tensor, also for one that no part of the model reads.
+QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOptions& options = {});
 
-/// A weight decoded to [rows, cols] floats. Throws FormatError or ShapeError that names it, and
-/// NumericError for a weight that is not finite.
-inline RowMatrixXf load_weights(const ModelSource& source, const std::string& name, Index rows,
-                                Index cols) {
-  RowMatrixXf w = source.dense(name);
-  require_shape(source.where(name).c_str(), w, rows, cols);
-  require_finite_weights(source, name, w);
-  return w;
-}
-
-/// A weight in the format that it has in the file, floats where that is none of a product's. Throws
-/// as load_weights does.
-inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string& name, Index rows,
-                                   Index cols, const LoadOptions& options) {
-  AnyLinear<float> linear = source.as_is(name, options.warn);
-  require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.where(name),
-                      ": expected shape [", rows, ", ", cols, "], found [", linear.rows(), ", ",
-                      linear.cols(), "]");
-  constexpr Index some = 256;
-  for (Index row = 0; row < rows; row += some)
-    require_finite_weights(source, name, linear.rows_of(row, std::min(some, rows - row)), row);
-  return linear;
-}
-
-/// A projection in the format asked for. Throws as load_weights does.
-inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaConfig& config,
-                                        Index layer, Projection which, const LoadOptions& options) {
-  const auto [rows, cols] = projection_shape(config, which);
-  const std::string name = projection_weight_name(layer, which);
-  if (options.format == "as-is") return load_as_is(source, name, rows, cols, options);
-  RowMatrixXf dense = load_weights(source, name, rows, cols);
-  if (options.format == "float") return AnyLinear<float>(std::move(dense));
-  return source.formats().quantize(options.format, options.block_size, dense);
-}
-
-namespace detail {
-
-/// Weights that had to become float32 under "as-is", for one notice after loading.
-class DecodedWeights {
- public:
-  void add(const StoredWeight& stored, const AnyLinear<float>& linear) {
-    const auto bytes = static_cast<std::size_t>(linear.bytes());
-    if (stored.type == "F32" ||
-        bytes != static_cast<std::size_t>(linear.rows() * linear.cols()) * 4)
-      return;
-    ++count_;
-    types_.insert(stored.type);
-    before_ += stored.bytes;
-    after_ += bytes;
-  }
-
-  void tell(const std::string& name, const Warn& warn) const {
-    if (count_ == 0 || !warn) return;
-    std::string types;
-    for (const auto& type : types_) types += (types.empty() ? "" : ", ") + type;
-    char sizes[80];
-    std::snprintf(sizes, sizeof(sizes), "%.1f MiB in the file, %.1f MiB in memory",
-                  static_cast<double>(before_) / 1048576, static_cast<double>(after_) / 1048576);
-    warn(message(name, ": ", count_, count_ == 1 ? " weight in " : " weights in ", types,
-                 " became float32, because no product reads this type: ", sizes));
-  }
-
- private:
-  std::size_t count_ = 0, before_ = 0, after_ = 0;
-  std::set<std::string> types_;
-};
-
-}  // namespace detail
-
-/// Embedding and head keep the format that they have in the file, norms are float. Throws
-/// FormatError, ShapeError or NumericError that name the tensor, also for one that no part of the
-/// model reads.
-inline Llama<float> load_llama(const ModelSource& source, const LoadOptions& options = {}) {
-  Llama<float> model;
-  model.config = source.config();
-  const bool own_head = require_llama_weights(source, options.warn);
-  const LlamaConfig& config = model.config;
-  const auto epsilon = static_cast<float>(config.norm_epsilon);
-  detail::DecodedWeights decoded;
-  const auto norm = [&](const std::string& name) {
-    const RowMatrixXf w = load_weights(source, name, 1, config.width);
-    return RmsNorm<float>{w.row(0).transpose(), epsilon};
-  };
-  const auto note = [&](const std::string& name, AnyLinear<float> linear) {
-    if (options.format == "as-is") decoded.add(source.stored(name), linear);
-    return linear;
-  };
-  const auto table = [&](const std::string& name) {
-    return note(name, load_as_is(source, name, config.vocabulary, config.width, options));
-  };
-  model.embedding = table("model.embed_tokens.weight");
-  if (own_head) model.head = table("lm_head.weight");
-  model.final_norm = norm("model.norm.weight");
-  for (Index layer = 0; layer < config.layers; ++layer) {
-    LlamaBlock<float>& block = model.blocks.emplace_back();
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    block.shape = config.attention();
-    block.attention_norm = norm(prefix + "input_layernorm.weight");
-    block.feed_forward_norm = norm(prefix + "post_attention_layernorm.weight");
-    for (int p = 0; p < projection_count; ++p) {
-      const auto which = static_cast<Projection>(p);
-      block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(
-          note(projection_weight_name(layer, which),
-               load_projection(source, config, layer, which, options)),
-          {.rank = 0});
-    }
-    source.release_pages();
-  }
-  decoded.tell(source.name(), options.warn);
-  model.finish();
-  return model;
-}
-
-/// Opens and loads; only the formats of the list are compiled. Throws as both do.
-template <class Formats = AllFormats>
-Llama<float> load_llama(const std::filesystem::path& path, const LoadOptions& options = {}) {
-  return load_llama(*open_model<Formats>(path), options);
-}
+/// Opens and loads. Throws as both do.
+QLORA_INLINE Llama<float> load_llama(const std::filesystem::path& path,
+                                     const LoadOptions& options = {});
 
 }  // namespace qlora
+
+#if !defined(QLORA_COMPILED)
+#include "qlora/model/load_llama_inline.hpp"
+#endif

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -77,7 +76,7 @@ struct WeightFormats {
                                   const Warn& warn);
   /// A tensor of a GGUF file; nothing for a type that is not in the list. Throws as from_gguf_blocks
   /// does.
-  std::optional<AnyLinear<float>> (*read_gguf)(std::uint32_t type, std::span<const std::byte> bytes,
+  std::optional<AnyLinear<float>> (*read_gguf)(GgufTypeId type, std::span<const std::byte> bytes,
                                                Index rows, Index cols, const RowSource& source);
 };
 
@@ -124,9 +123,8 @@ AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& 
 }
 
 template <class Formats>
-std::optional<AnyLinear<float>> read_gguf_by_type(std::uint32_t type,
-                                                  std::span<const std::byte> bytes, Index rows,
-                                                  Index cols, const RowSource& source) {
+std::optional<AnyLinear<float>> read_gguf_by_type(GgufTypeId type, std::span<const std::byte> bytes,
+                                                  Index rows, Index cols, const RowSource& source) {
   std::optional<AnyLinear<float>> linear;
   Formats::any([&]<class Entry>() {
     using F = typename listed<Entry>::type;

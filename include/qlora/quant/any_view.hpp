@@ -2,7 +2,7 @@
 /// type.
 ///
 ///     qlora::AnyView any = w.view();    // of some QuantizedMatrix
-///     bool taken = qlora::visit_view(any, qlora::Formats<Nf4Dq, MxFp4>{},
+///     bool taken = qlora::visit_view(any, qlora::FormatList<Nf4Dq, MxFp4>{},
 ///                                    [&](const auto& view) { use(view); });
 ///
 /// It needs no run-time type information: every format has a tag, and its address tells formats
@@ -13,16 +13,10 @@
 #include <string>
 
 #include "qlora/core/error.hpp"
+#include "qlora/quant/format_list.hpp"
 #include "qlora/quant/packed_view.hpp"
 
 namespace qlora {
-
-/// A list of formats, such as those that a program compiles kernels for.
-template <class... F>
-struct Formats {
-  static_assert((Format<F> && ...), "Formats: every argument must be a BlockFormat");
-  static constexpr std::size_t count = sizeof...(F);
-};
 
 namespace detail {
 /// Its address names F. Not const, so that no linker takes two of them for one.
@@ -74,13 +68,13 @@ class AnyView {
 /// Calls body(view) with the QuantizedView of the one of the formats F that `any` has. Returns
 /// whether there was one.
 template <class... F, class Body>
-bool visit_view(const AnyView& any, Formats<F...>, Body&& body) {
+bool visit_view(const AnyView& any, FormatList<F...>, Body&& body) {
   [[maybe_unused]] const auto offer = [&](const auto* view) {
     if (view == nullptr) return false;
     body(*view);
     return true;
   };
-  return (offer(any.as<F>()) || ...);
+  return (offer(any.as<typename detail::listed<F>::type>()) || ...);
 }
 
 }  // namespace qlora

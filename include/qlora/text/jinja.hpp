@@ -14,8 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "qlora/text/jinja/evaluator.hpp"
-#include "qlora/text/jinja/parser.hpp"
+#include "qlora/core/config.hpp"
+#include "qlora/text/jinja/budget.hpp"
+#include "qlora/text/jinja/syntax.hpp"
 
 namespace qlora::jinja {
 
@@ -40,16 +41,7 @@ using Variables = std::vector<std::pair<std::string, Value>>;
 class Template {
  public:
   /// `name` stands before the line in messages. Throws FormatError for what Jinja can't parse.
-  explicit Template(std::string_view source, std::string name = "template")
-      : name_(std::move(name)) {
-    try {
-      Parser parser(Lexer(source).tokens());
-      body_ = parser.parse();
-      has_generation_ = parser.has_generation();
-    } catch (const Failure& failure) {
-      refuse(failure);
-    }
-  }
+  explicit Template(std::string_view source, std::string name = "template");
 
   /// What stands before the line in messages.
   const std::string& name() const { return name_; }
@@ -59,26 +51,11 @@ class Template {
   /// The text and where its parts came from. Throws FormatError that names the line for what is not
   /// supported, what Python would raise, what the template itself raises, and what goes beyond the
   /// limits.
-  Text render(Variables variables, const RenderOptions& options = {}) const {
-    try {
-      return Evaluator(options.limits, options.now).run(body_, std::move(variables));
-    } catch (const Failure& failure) {
-      refuse(failure);
-    }
-  }
+  Text render(Variables variables, const RenderOptions& options = {}) const;
 
   /// The text for the members of a JSON object as variables.
   std::string render(const nlohmann::ordered_json& context,
-                     const RenderOptions& options = {}) const {
-    Variables variables;
-    try {
-      for (const auto& [name, value] : context.items())
-        variables.emplace_back(name, from_json(value));
-    } catch (const Failure& failure) {
-      refuse(failure);
-    }
-    return render(std::move(variables), options).bytes;
-  }
+                     const RenderOptions& options = {}) const;
 
  private:
   [[noreturn]] void refuse(const Failure& failure) const {
@@ -92,3 +69,7 @@ class Template {
 };
 
 }  // namespace qlora::jinja
+
+#if !defined(QLORA_COMPILED)
+#include "qlora/text/jinja_inline.hpp"
+#endif

@@ -1,0 +1,151 @@
+/// The functions of load_llama.hpp: compiled where they are used, or, with QLORA_COMPILED, once in the
+/// target qlora::compiled, which alone includes this file then.
+///
+///     #include <qlora/model/load_llama.hpp>   // brings this
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "qlora/model/llama_weights.hpp"
+#include "qlora/model/load_llama.hpp"
+#include "qlora/model/open_model.hpp"
+
+namespace qlora {
+
+namespace detail {
+
+/// Throws NumericError that names the first weight of rows [first_row, ...) that is not finite.
+inline void require_finite_weights(const ModelSource& source, const std::string& name,
+                                   const RowMatrixXf& w, Index first_row = 0) {
+  const float *begin = w.data(), *end = begin + w.size();
+  const float* bad = std::find_if_not(begin, end, is_finite);
+  if (bad != end)
+    throw NumericError(message(source.where(name), ": row ", first_row + (bad - begin) / w.cols(),
+                               ", column ", (bad - begin) % w.cols(),
+                               ": expected a finite weight, found ", *bad));
+}
+
+/// A weight decoded to [rows, cols] floats. Throws FormatError or ShapeError that names it, and
+/// NumericError for a weight that is not finite.
+inline RowMatrixXf load_weights(const ModelSource& source, const std::string& name, Index rows,
+                                Index cols) {
+  RowMatrixXf w = source.dense(name);
+  require_shape(source.where(name).c_str(), w, rows, cols);
+  require_finite_weights(source, name, w);
+  return w;
+}
+
+/// A weight in the format that it has in the file, floats where that is none of a product's. Throws
+/// as load_weights does.
+inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string& name, Index rows,
+                                   Index cols, const LoadOptions& options) {
+  AnyLinear<float> linear = source.as_is(name, options.warn);
+  require<ShapeError>(linear.rows() == rows && linear.cols() == cols, source.where(name),
+                      ": expected shape [", rows, ", ", cols, "], found [", linear.rows(), ", ",
+                      linear.cols(), "]");
+  constexpr Index some = 256;
+  for (Index row = 0; row < rows; row += some)
+    require_finite_weights(source, name, linear.rows_of(row, std::min(some, rows - row)), row);
+  return linear;
+}
+
+/// A projection in the format asked for. Throws as load_weights does.
+inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaConfig& config,
+                                        Index layer, Projection which, const LoadOptions& options) {
+  const auto [rows, cols] = projection_shape(config, which);
+  const std::string name = projection_weight_name(layer, which);
+  if (options.format == "as-is") return load_as_is(source, name, rows, cols, options);
+  RowMatrixXf dense = load_weights(source, name, rows, cols);
+  if (options.format == "float") return AnyLinear<float>(std::move(dense));
+  return source.formats().quantize(options.format, options.block_size, dense);
+}
+
+/// Weights that had to become float32 under "as-is", for one notice after loading.
+class DecodedWeights {
+ public:
+  void add(const StoredWeight& stored, const AnyLinear<float>& linear) {
+    const auto bytes = static_cast<std::size_t>(linear.bytes());
+    if (stored.type == "F32" ||
+        bytes != static_cast<std::size_t>(linear.rows() * linear.cols()) * 4)
+      return;
+    ++count_;
+    types_.insert(stored.type);
+    before_ += stored.bytes;
+    after_ += bytes;
+  }
+
+  void tell(const std::string& name, const Warn& warn) const {
+    if (count_ == 0 || !warn) return;
+    std::string types;
+    for (const auto& type : types_) types += (types.empty() ? "" : ", ") + type;
+    char sizes[80];
+    std::snprintf(sizes, sizeof(sizes), "%.1f MiB in the file, %.1f MiB in memory",
+                  static_cast<double>(before_) / 1048576, static_cast<double>(after_) / 1048576);
+    warn(message(name, ": ", count_, count_ == 1 ? " weight in " : " weights in ", types,
+                 " became float32, because no product of this program reads this type: ", sizes));
+  }
+
+ private:
+  std::size_t count_ = 0, before_ = 0, after_ = 0;
+  std::set<std::string> types_;
+};
+
+}  // namespace detail
+
+QLORA_INLINE std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
+  return open_model<AllFormats>(path);
+}
+
+QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOptions& options) {
+  Llama<float> model;
+  model.config = source.config();
+  const bool own_head = require_llama_weights(source, options.warn);
+  const LlamaConfig& config = model.config;
+  const auto epsilon = static_cast<float>(config.norm_epsilon);
+  detail::DecodedWeights decoded;
+  const auto norm = [&](const std::string& name) {
+    const RowMatrixXf w = detail::load_weights(source, name, 1, config.width);
+    return RmsNorm<float>{w.row(0).transpose(), epsilon};
+  };
+  const auto note = [&](const std::string& name, AnyLinear<float> linear) {
+    if (options.format == "as-is") decoded.add(source.stored(name), linear);
+    return linear;
+  };
+  const auto table = [&](const std::string& name) {
+    return note(name, detail::load_as_is(source, name, config.vocabulary, config.width, options));
+  };
+  model.embedding = table("model.embed_tokens.weight");
+  if (own_head) model.head = table("lm_head.weight");
+  model.final_norm = norm("model.norm.weight");
+  for (Index layer = 0; layer < config.layers; ++layer) {
+    LlamaBlock<float>& block = model.blocks.emplace_back();
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    block.shape = config.attention();
+    block.attention_norm = norm(prefix + "input_layernorm.weight");
+    block.feed_forward_norm = norm(prefix + "post_attention_layernorm.weight");
+    for (int p = 0; p < projection_count; ++p) {
+      const auto which = static_cast<Projection>(p);
+      block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(
+          note(projection_weight_name(layer, which),
+               detail::load_projection(source, config, layer, which, options)),
+          {.rank = 0});
+    }
+    source.release_pages();
+  }
+  decoded.tell(source.name(), options.warn);
+  model.finish();
+  return model;
+}
+
+QLORA_INLINE Llama<float> load_llama(const std::filesystem::path& path,
+                                     const LoadOptions& options) {
+  return load_llama(*open_model(path), options);
+}
+
+}  // namespace qlora
