@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
-# headers, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
+# headers, each header alone without a warning on two compilers and four processors, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
 # qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, and every format's kernels for
 # every CUDA architecture, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [laws] [curve] [neon] [formats] [sanitize] [cuda] [templates]
+#   bash tests/long.sh [clang] [tidy] [headers] [laws] [curve] [neon] [formats] [sanitize] [cuda] [templates]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy laws curve neon formats sanitize cuda templates}
+parts=${*:-clang tidy headers laws curve neon formats sanitize cuda templates}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libboost-context-dev
 fetch_model
 fetch_jargon
@@ -27,6 +27,14 @@ for part in $parts; do
       step "clang-tidy"
       cmake --preset clang >build/clang-configure.log
       printf '%s\n' examples/*.cpp examples/programs/*.cpp bench/*/*.cpp | xargs -n 1 -P "$(nproc)" clang-tidy-16 --quiet -p build/clang
+      ;;
+    headers)
+      for compiler in g++ clang++-16; do
+        for processor in "" -march=x86-64-v2 -march=x86-64-v3 -march=native; do
+          step "each header alone: $compiler $processor"
+          python3 tests/headers_alone.py . -- "$compiler" $processor -isystem /usr/include/eigen3
+        done
+      done
       ;;
     laws)
       step "laws with a long budget"
@@ -86,7 +94,7 @@ for part in $parts; do
       "$data/venv/bin/python" tests/golden/templates.py "$data/llama_cpp_python-0.3.36.tar.gz" build/tests/render_templates
       ;;
     *)
-      echo "expected clang, tidy, laws, curve, neon, formats, sanitize, cuda or templates, found $part" >&2
+      echo "expected clang, tidy, headers, laws, curve, neon, formats, sanitize, cuda or templates, found $part" >&2
       exit 2
       ;;
   esac
