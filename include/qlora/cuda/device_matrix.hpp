@@ -111,7 +111,8 @@ DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index row
     auto* scale_codes = part(std::type_identity<std::uint8_t>{}, blocks);
     auto* inner = part(std::type_identity<float>{}, inner_blocks);
     Buffer<float, R> inner_references(device, std::max<Index>(1, inner_blocks));
-    const float mean = mean_of_scales(seen.data(), blocks, F::reference_value);
+    for (float& reference : seen) reference /= F::reference_value;
+    const float mean = mean_of_scales(seen.data(), blocks);
     device.launch(
         QuantizeScales<F>{references.data(), blocks, mean, scale_codes, inner_references.data()});
     device.launch(StoreScales<float>{inner_references.data(), inner_blocks,

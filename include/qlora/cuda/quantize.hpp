@@ -184,7 +184,7 @@ struct QuantizeScales {
   static constexpr const char* name = "quantize_scales";
   const float* references;
   Index count;
-  float mean;  ///< qlora::mean_of_scales of the references over F::reference_value
+  float mean;  ///< qlora::mean_of_scales: of the references over F::reference_value
   std::uint8_t* codes;
   float* inner;
 

@@ -95,11 +95,11 @@ QLORA_HD constexpr std::uint8_t encode_clamped(float value) {
   return encode<Code>(clamped<Code>(value));
 }
 
-/// The mean of `count` scales, each a reference over the code value that it maps to. The scales are
-/// added up in double, one after the other in the order of their blocks; 0 for no scales.
-QLORA_HD constexpr float mean_of_scales(const float* references, Index count, float value) {
+/// The mean of `count` scales, each a reference over the code value that it maps to. They are added
+/// up in double, one after the other in the order of their blocks; 0 for no scales.
+QLORA_HD constexpr float mean_of_scales(const float* scales, Index count) {
   double sum = 0;
-  for (Index i = 0; i < count; ++i) sum += static_cast<double>(references[i] / value);
+  for (Index i = 0; i < count; ++i) sum += static_cast<double>(scales[i]);
   return count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : 0.f;
 }
 

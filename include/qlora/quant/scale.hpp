@@ -210,8 +210,7 @@ struct DoubleQuant {
     Storage storage;
     std::vector<float> scales(references.begin(), references.end());
     for (float& scale : scales) scale /= value;
-    storage.offset =
-        mean_of_scales(references.data(), static_cast<Index>(references.size()), value);
+    storage.offset = mean_of_scales(scales.data(), static_cast<Index>(scales.size()));
     std::vector<float> inner_references, coded(BlockSize);
     for (std::size_t begin = 0; begin < scales.size(); begin += BlockSize) {
       const auto block = std::span<const float>(scales).subspan(
