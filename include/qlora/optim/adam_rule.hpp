@@ -29,7 +29,7 @@ struct AdamRule {
     T shrink, weight_decay, rate, epsilon, b1, b2, r1, r2;
 
     template <class Numbers>
-    QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
+    [[gnu::always_inline]] QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
       if constexpr (decay == Decay::coupled) detail::decay_gradient(g, p, weight_decay);
       s[0] = b1 * s[0] + r1 * g;
       s[1] = b2 * s[1] + r2 * (g * g);

@@ -32,7 +32,7 @@ struct AdemamixRule {
     T rate, weight_decay, epsilon, alpha, c1, c2, b1, r1, b2, r2, b3, r3;
 
     template <class Numbers>
-    QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
+    [[gnu::always_inline]] QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
       s[0] = b1 * s[0] + r1 * g;
       s[1] = b3 * s[1] + r3 * g;
       s[2] = b2 * s[2] + r2 * (g * g);

@@ -23,7 +23,7 @@ struct LionRule {
     T rate, weight_decay, b1, b2, r1, r2;
 
     template <class Numbers>
-    QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
+    [[gnu::always_inline]] QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
       detail::decay_parameters(p, rate, weight_decay);
       p -= rate * detail::sign(b1 * s[0] + r1 * g);
       s[0] = b2 * s[0] + r2 * g;

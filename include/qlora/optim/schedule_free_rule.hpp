@@ -39,7 +39,7 @@ struct ScheduleFreeAdamWRule {
     T c, lr, toward, epsilon, weight_decay, b2, r2;
 
     template <class Numbers>
-    QLORA_HD void operator()(Numbers& y, Numbers& g, Numbers* s) const {
+    [[gnu::always_inline]] QLORA_HD void operator()(Numbers& y, Numbers& g, Numbers* s) const {
       if (first) s[0] = y;
       s[1] = b2 * s[1] + r2 * (g * g);
       g /= detail::square_root(s[1]) + epsilon;

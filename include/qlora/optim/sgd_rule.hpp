@@ -23,7 +23,7 @@ struct SgdRule {
     T rate, momentum, weight_decay;
 
     template <class Numbers>
-    QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
+    [[gnu::always_inline]] QLORA_HD void operator()(Numbers& p, Numbers& g, Numbers* s) const {
       detail::decay_gradient(g, p, weight_decay);
       s[0] = momentum * s[0] + g;
       p -= rate * s[0];
