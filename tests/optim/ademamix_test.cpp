@@ -46,21 +46,3 @@ TEST_CASE("AdEMAMix follows the published algorithm, within and after its warm-u
       }
     }
 }
-
-TEST_CASE("the slow average's half-life grows from beta1's to beta3's, never beyond") {
-  const qlora::AdemamixRule rule;
-  const qlora::AdemamixRule::Options options{.warmup = 100};
-  double before = 0;
-  for (const Index t : {1, 2, 10, 50, 99, 100, 200}) {
-    const double slow = rule.step<double>(options, t).b3;
-    REQUIRE(slow > 0.9);
-    REQUIRE(slow >= before);
-    REQUIRE(slow <= options.beta3);
-    before = slow;
-  }
-  REQUIRE(before == options.beta3);
-  // Half-way the half-life ln 2 / -ln b is half-way between the two.
-  const auto half_life = [](double b) { return -1 / std::log(b); };
-  const double middle = half_life(rule.step<double>(options, 50).b3);
-  REQUIRE(std::abs(middle / ((half_life(0.9) + half_life(0.9999)) / 2) - 1) < 1e-9);
-}
