@@ -22,6 +22,8 @@
 
 #include "qlora/eval/normality.hpp"
 #include "qlora/io/json_file.hpp"
+#include "qlora/model/model_checksum.hpp"
+#include "qlora/model/model_tensors.hpp"
 #include "qlora/quant/error_metrics.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
@@ -35,7 +37,6 @@
 #include "support/progress.hpp"
 #include "support/signals.hpp"
 #include "support/table.hpp"
-#include "support/tensor_input.hpp"
 
 namespace {
 
@@ -125,7 +126,7 @@ struct Weights {
 };
 
 Weights read_weights(const std::string& path) {
-  const program::ModelInput input(path);
+  const qlora::ModelFile input(path);
   Weights weights;
   for (const auto& tensor : input.tensors()) {
     const bool table = tensor.name.find("embd") != std::string::npos ||
@@ -370,7 +371,7 @@ void study(const Settings& settings) {
   json all = {{"settings",
                {{"qlora_version", QLORA_VERSION},
                 {"model", fs::path(settings.model).filename().string()},
-                {"model_sha256", program::checksum(*source)},
+                {"model_sha256", qlora::model_checksum(*source)},
                 {"weights", fs::path(settings.weights).filename().string()},
                 {"text", fs::path(settings.text).filename().string()},
                 {"seq_len", settings.seq_len},

@@ -15,8 +15,10 @@
 
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/peft.hpp"
+#include "qlora/io/run_settings.hpp"
 #include "qlora/io/sha256.hpp"
 #include "qlora/model/llama.hpp"
+#include "qlora/model/model_checksum.hpp"
 #include "qlora/optim/make_optimizer.hpp"
 #include "qlora/text/dataset.hpp"
 #include "qlora/train/trainer.hpp"
@@ -321,7 +323,7 @@ int finetune(const Settings& settings) {
   program::require_context(*source, settings.seq_len);
   const Data data = load_data(settings, program::tokenizer_data(*source));
 
-  const std::string checksum = program::checksum(*source);
+  const std::string checksum = qlora::model_checksum(*source);
   qlora::Llama<> model = program::load_model(*source, settings.format, settings.block_size);
   model.adapt({.rank = settings.rank,
                .alpha = static_cast<float>(settings.alpha),
@@ -340,7 +342,7 @@ int finetune(const Settings& settings) {
                            options, qlora::make_optimizer(settings.optimizer_settings()));
   const auto save = [&](qlora::Index steps_done) {
     qlora::write_adapter(output.path(), settings.adapter(), parameters);
-    qlora::write_text_file(output.path() / "qlora.json",
+    qlora::write_text_file(output.path() / qlora::run_settings_name,
                            settings.json(checksum, steps_done).dump(2) + "\n");
     draw_loss(output.path());
     output.commit();

@@ -15,25 +15,25 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/model/write_model.hpp"
 #include "qlora/quant/error_metrics.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 #include "support/model.hpp"
 #include "support/progress.hpp"
-#include "support/tensor_output.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-using program::TensorInput;
 using qlora::Index;
+using qlora::ModelTensor;
 
 struct Settings {
   std::string input, output, format, report;
   std::vector<std::string> skip;
   Index block_size = 0;
   bool double_quant = false;
-  program::Dtype dtype = program::Dtype::as_it_is;
+  qlora::CopiedType dtype = qlora::CopiedType::as_it_is;
 
   void add_to(CLI::App& app) {
     app.add_option("INPUT", input,
@@ -58,9 +58,9 @@ struct Settings {
     app.add_option("--dtype", dtype,
                    "of copied tensors, and of what bitsandbytes decodes to [as it is]")
         ->transform(CLI::CheckedTransformer(
-            std::map<std::string, program::Dtype>{{"float32", program::Dtype::float32},
-                                                  {"float16", program::Dtype::float16},
-                                                  {"bfloat16", program::Dtype::bfloat16}}));
+            std::map<std::string, qlora::CopiedType>{{"float32", qlora::CopiedType::float32},
+                                                     {"float16", qlora::CopiedType::float16},
+                                                     {"bfloat16", qlora::CopiedType::bfloat16}}));
   }
 
   // The format's name with --double-quant taken in. Throws for a format that has none.
@@ -75,7 +75,7 @@ struct Settings {
 
 // Whole dotted parts: "output" skips output.weight and not blk.0.attn_output.weight.
 bool is_skipped(const std::string& name, const std::vector<std::string>& skip) {
-  const auto parts = program::LinearWeights::parts_of(name);
+  const auto parts = qlora::LinearWeights::parts_of(name);
   return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
     return std::find(skip.begin(), skip.end(), part) != skip.end();
   });
@@ -123,51 +123,23 @@ void print_table(const std::vector<Line>& lines) {
               static_cast<double>(after) / 1048576);
 }
 
-// nf4, fp4, and those with double quantization: what transformers loads.
-bool is_bitsandbytes(const std::string& format) {
-  return format == "nf4" || format == "fp4" || format == "nf4-dq" || format == "fp4-dq";
-}
-
-// What config.json says, in transformers' words for bitsandbytes' formats. copied: the modules
-// whose matrices stay as they are.
-nlohmann::json quantization_config(const Settings& settings, const std::string& format,
-                                   Index block_size, const std::vector<std::string>& copied) {
-  if (format == "float") return nullptr;
-  const bool nested = format.ends_with("-dq");
-  const std::string type = format.substr(0, 3);
-  const std::string dtype = program::torch_name(program::safetensors_name(settings.dtype));
-  if (is_bitsandbytes(format))
-    return {{"quant_method", "bitsandbytes"},
-            {"load_in_4bit", true},
-            {"load_in_8bit", false},
-            {"bnb_4bit_quant_type", type},
-            {"bnb_4bit_use_double_quant", nested},
-            {"bnb_4bit_compute_dtype", dtype},
-            {"bnb_4bit_quant_storage", "uint8"},
-            {"llm_int8_skip_modules", copied}};
-  return {{"quant_method", "qlora"},
-          {"format", format},
-          {"block_size", block_size},
-          {"skip_modules", copied}};
-}
-
 // Plans every tensor, then writes one after the other.
 // only_linear: even with --skip nothing but weights of linear layers is packed.
 template <class F, class Output>
-std::vector<Line> convert(const program::ModelInput& input, const Settings& settings,
+std::vector<Line> convert(const qlora::ModelFile& input, const Settings& settings,
                           const std::string& format, bool only_linear, Output& output) {
-  const std::vector<TensorInput> tensors = input.tensors();
-  const program::LinearWeights linear(tensors);
-  const auto is_packed = [&](const TensorInput& tensor) {
+  const std::vector<ModelTensor> tensors = input.tensors();
+  const qlora::LinearWeights linear(tensors);
+  const auto is_packed = [&](const ModelTensor& tensor) {
     if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float") return false;
     if (is_skipped(tensor.name, settings.skip)) return false;
     if ((settings.skip.empty() || only_linear) && !linear.contains(tensor)) return false;
-    if constexpr (std::is_same_v<Output, program::GgufOutput>) {
+    if constexpr (std::is_same_v<Output, qlora::GgufModelWriter>) {
       if (tensor.shape[1] % F::block_size != 0) return false;  // copied: blocks end with rows there
     }
     return true;
   };
-  for (const TensorInput& tensor : tensors) {
+  for (const ModelTensor& tensor : tensors) {
     if (is_packed(tensor)) {
       output.template plan_packed<F>(tensor, format);
     } else {
@@ -180,7 +152,7 @@ std::vector<Line> convert(const program::ModelInput& input, const Settings& sett
   output.open();
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
-  for (const TensorInput& tensor : tensors) {
+  for (const ModelTensor& tensor : tensors) {
     const bool packed = is_packed(tensor);
     Line line{tensor.name, packed ? format : "copied", tensor.shape, tensor.size, 0, {}};
     if (packed) {
@@ -205,7 +177,7 @@ std::vector<Line> convert(const program::ModelInput& input, const Settings& sett
 
 // The modules whose matrices are copied, by the names that the output gives them; the head among
 // them where the embedding serves as head.
-std::vector<std::string> copied_modules(const program::SafetensorsOutput& output,
+std::vector<std::string> copied_modules(const qlora::SafetensorsModelWriter& output,
                                         const std::vector<Line>& lines) {
   constexpr std::string_view end = ".weight";
   std::set<std::string> modules{"lm_head"};
@@ -219,16 +191,18 @@ std::vector<std::string> copied_modules(const program::SafetensorsOutput& output
 
 void run_quantize(const Settings& settings) {
   const std::string format = settings.full_format();
-  const program::ModelInput input(settings.input);
+  const qlora::ModelFile input(settings.input);
   const fs::path target(settings.output);
   const Index block_size = program::block_size_of(format, settings.block_size);
   std::optional<qlora::AtomicFile> report;
   if (!settings.report.empty()) report.emplace(settings.report);
+  qlora::WriteModelOptions options{.copied = settings.dtype,
+                                   .warn = [](const std::string& text) { program::warn(text); }};
   std::vector<Line> lines;
   const auto run = [&]<class F>() {
     if (target.extension() == ".gguf") {
       if constexpr (qlora::GgufFormat<F>) {
-        program::GgufOutput output(input, target, settings.dtype);
+        qlora::GgufModelWriter output(input, target, options);
         lines = convert<F>(input, settings, format, false, output);
         output.commit({});
       } else {
@@ -237,11 +211,14 @@ void run_quantize(const Settings& settings) {
             "; expected q4_0, q4_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
       }
     } else {
-      const bool folder = target.extension() != ".safetensors";
-      program::SafetensorsOutput output(input, target, folder, format != "float", settings.dtype);
-      lines = convert<F>(input, settings, format, folder && is_bitsandbytes(format), output);
-      output.commit(
-          quantization_config(settings, format, block_size, copied_modules(output, lines)));
+      options.whole_model = target.extension() != ".safetensors";
+      options.packs = format != "float";
+      qlora::SafetensorsModelWriter output(input, target, options);
+      lines = convert<F>(input, settings, format,
+                         options.whole_model && qlora::is_bitsandbytes_format(format), output);
+      output.commit(options.packs ? qlora::quantization_config(format, block_size, settings.dtype,
+                                                               copied_modules(output, lines))
+                                  : nlohmann::json());
     }
   };
   if (format == "float") {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "qlora/io/json_file.hpp"
+#include "qlora/io/run_settings.hpp"
 #include "qlora/text/chat_formats.hpp"
 #include "qlora/text/chat_template.hpp"
 #include "support/program.hpp"
@@ -25,11 +26,9 @@ class ChatOption {
   // model's own.
   std::string source(const std::filesystem::path& adapter = {}) const {
     if (chosen_.empty()) {
-      const auto settings = adapter / "qlora.json";
-      if (adapter.empty() || !std::filesystem::exists(settings)) return "";
-      const nlohmann::json json = qlora::read_json_file(settings);
-      const auto place = json.is_object() ? json.find("chat_template") : json.end();
-      return place != json.end() && place->is_string() ? place->get<std::string>() : "";
+      if (adapter.empty()) return "";
+      const auto run = qlora::read_run_settings(adapter);
+      return run ? run->chat_template : "";
     }
     const auto named = qlora::named_chat_template(chosen_);
     if (!named.empty()) return std::string(named);

@@ -3,10 +3,10 @@
 #include <filesystem>
 
 #include "qlora/io/adapter_config.hpp"
-#include "qlora/io/json_file.hpp"
-#include "qlora/io/sha256.hpp"
+#include "qlora/io/run_settings.hpp"
 #include "qlora/model/load_adapter.hpp"
 #include "qlora/model/load_llama.hpp"
+#include "qlora/model/model_checksum.hpp"
 #include "qlora/quant/visit_format.hpp"
 
 namespace program {
@@ -28,29 +28,20 @@ qlora::Index block_size_of(const std::string& format, qlora::Index given) {
   return given;
 }
 
-void print_warning(const std::string& text) { std::cerr << "warning: " << text << "\n"; }
-
 std::unique_ptr<qlora::ModelSource> open_model(const std::string& path) {
   return qlora::open_model(path);
 }
 
 qlora::TokenizerData tokenizer_data(const qlora::ModelSource& source) {
   qlora::TokenizerData data = source.tokenizer();
-  for (const std::string& text : data.warnings) std::cerr << "warning: " << text << "\n";
+  for (const std::string& text : data.warnings) warn(text);
   return data;
 }
 
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size) {
-  return qlora::load_llama(source, {format, block_size, print_warning});
-}
-
-std::string checksum(const qlora::ModelSource& source) {
-  const auto files = source.files();
-  if (files.size() == 1) return qlora::sha256(files.front());
-  std::string all;
-  for (const auto& file : files) all += qlora::sha256(file);
-  return qlora::sha256(std::as_bytes(std::span(all)));
+  return qlora::load_llama(source,
+                           {format, block_size, [](const std::string& text) { warn(text); }});
 }
 
 void require_context(const qlora::ModelSource& source, qlora::Index seq_len) {
@@ -80,41 +71,18 @@ void ModelOptions::add_to(CLI::App& app) {
   add_compute(app, compute);
 }
 
-namespace {
-
-// What qlora.json says of the model an adapter was trained on.
-struct Settings {
-  std::string format = "nf4-dq";
-  qlora::Index block_size = 0;
-  std::string model_sha256;
-};
-
-Settings read_settings(const std::filesystem::path& path) {
-  const nlohmann::json json = qlora::read_json_file(path);
-  try {
-    return {json.at("format").get<std::string>(),
-            qlora::whole_number(json.at("block_size"), path.string() + ": block_size"),
-            json.at("model_sha256").get<std::string>()};
-  } catch (const nlohmann::json::exception& failure) {
-    throw qlora::FormatError(qlora::message(path.string(), ": ", failure.what()));
-  }
-}
-
-}  // namespace
-
 qlora::Llama<> ModelOptions::load(const qlora::ModelSource& source, bool with_adapter) const {
-  Settings settings;
+  qlora::RunSettings settings{.format = "nf4-dq"};
   if (!adapter.empty()) {
     (void)qlora::read_adapter_config(adapter);  // refused before the model is loaded
-    const auto path = std::filesystem::path(adapter) / "qlora.json";
-    if (std::filesystem::exists(path)) {
-      settings = read_settings(path);
-      if (settings.model_sha256 != checksum(source))
-        print_warning(qlora::message("the adapter in ", adapter,
-                                     " was trained on another model file than ", model));
+    if (const auto run = qlora::read_run_settings(adapter)) {
+      settings = *run;
+      if (settings.model_sha256 != qlora::model_checksum(source))
+        warn(qlora::message("the adapter in ", adapter, " was trained on another model file than ",
+                            model));
     }
   }
-  if (!format.empty() && format != settings.format) settings = {format, 0, ""};
+  if (!format.empty() && format != settings.format) settings = {.format = format};
   if (block_size > 0) settings.block_size = block_size;
   qlora::Llama<> loaded = load_model(source, settings.format, settings.block_size);
   loaded.set_compute(qlora::compute_from_name(compute));

@@ -31,15 +31,9 @@ qlora::TokenizerData tokenizer_data(const qlora::ModelSource& source);
 // --compute, the arithmetic of products with frozen weights.
 void add_compute(CLI::App& app, std::string& compute);
 
-// Prints "warning: ..." to stderr.
-void print_warning(const std::string& text);
-
 // The model with its projections in a format; warnings go to stderr.
 qlora::Llama<> load_model(const qlora::ModelSource& source, const std::string& format,
                           qlora::Index block_size);
-
-// The SHA-256 of a file's weights, or of those of a folder's files in order.
-std::string checksum(const qlora::ModelSource& source);
 
 // Throws FormatError when sequences of --seq-len are longer than the model's context.
 void require_context(const qlora::ModelSource& source, qlora::Index seq_len);

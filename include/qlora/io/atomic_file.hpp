@@ -63,6 +63,9 @@ class AtomicFile {
                      ": can't write: ", std::strerror(errno));
   }
 
+  /// The name that the file has until `commit`, for who must remove it in a hurry.
+  const std::string& temporary() const { return temporary_; }
+
   /// Puts the file in its place.
   void commit() {
     require<IoError>(::fsync(descriptor_) == 0, target_.string(),

@@ -97,6 +97,12 @@ class GgufWriter {
     file_->write(head.data(), head.size());
   }
 
+  /// The name that the file has from `open` to `commit`. Throws FormatError before `open`.
+  const std::string& temporary() const {
+    require<FormatError>(file_.has_value(), path_, ": expected an open file; call open first");
+    return file_->temporary();
+  }
+
   /// Writes the next declared tensor. Throws FormatError unless it has the size declared.
   void write(std::span<const std::byte> bytes) {
     require<FormatError>(written_ < sizes_.size() && bytes.size() == sizes_[written_], path_,

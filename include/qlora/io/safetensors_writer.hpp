@@ -97,6 +97,9 @@ class SafetensorsWriter {
                {values.data(), static_cast<std::size_t>(values.size())});
   }
 
+  /// The name that the file has until `commit`.
+  const std::string& temporary() const { return file_.temporary(); }
+
   /// Puts the file in its place. Throws FormatError when a tensor that was announced is missing.
   void commit() {
     require<FormatError>(missing_.empty(), path_, ": tensor '",

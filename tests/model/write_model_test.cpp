@@ -1,0 +1,156 @@
+#include "qlora/model/write_model.hpp"
+
+#include <algorithm>
+
+#include "qlora/quant/quantize.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/numbers.hpp"
+#include "support/tiny_folder.hpp"
+
+using qlora::ModelFile;
+using qlora::ModelTensor;
+using qlora::RowMatrixXf;
+
+namespace {
+
+struct Tiny {
+  test::TemporaryFolder folder;
+  std::filesystem::path gguf = folder.write("m.gguf", test::TinyModel().bytes());
+  ModelFile input{gguf};
+
+  std::size_t files() const {
+    return static_cast<std::size_t>(std::distance(
+        std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator{}));
+  }
+};
+
+bool is_packed(const ModelTensor& tensor) {
+  return tensor.name.find("ffn_") != std::string::npos && tensor.shape.size() == 2;
+}
+
+// Writes all tensors, those of the feed-forward in format F.
+template <class F, class Writer>
+void write(const ModelFile& input, Writer& output, const std::string& format,
+           const nlohmann::json& quantization = nullptr) {
+  const auto tensors = input.tensors();
+  for (const ModelTensor& tensor : tensors)
+    if (is_packed(tensor)) {
+      output.template plan_packed<F>(tensor, format);
+    } else {
+      output.plan_copy(tensor);
+    }
+  output.open();
+  REQUIRE(std::filesystem::exists(output.temporary()));
+  for (const ModelTensor& tensor : tensors)
+    if (is_packed(tensor)) {
+      const auto w = qlora::quantize<F>(output.weights(tensor));
+      REQUIRE(output.template write_packed<F>(tensor, format, w) ==
+              static_cast<std::size_t>(w.bytes()));
+    } else {
+      REQUIRE(output.copy(tensor) == tensor.size);
+    }
+  output.commit(quantization);
+}
+
+}  // namespace
+
+TEST_CASE("a folder made from a GGUF file holds the same weights, copied and packed") {
+  const Tiny tiny;
+  {
+    qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "out",
+                                         {.whole_model = true, .packs = true});
+    write<qlora::Nf4>(tiny.input, output, "nf4",
+                      qlora::quantization_config("nf4", 64, {}, {"lm_head"}));
+  }
+  const qlora::FolderSource made(tiny.folder / "out");
+  for (const auto& name : made.weights()) {
+    const RowMatrixXf original = tiny.input.gguf->dense(name), written = made.dense(name);
+    INFO(name);
+    if (name.find(".mlp.") == std::string::npos) {
+      REQUIRE(test::same_bits(written, original));
+    } else {
+      REQUIRE(test::same_bits(written, qlora::dequantize(qlora::quantize<qlora::Nf4>(original))));
+    }
+  }
+  const auto& quantization = made.config_json().at("quantization_config");
+  REQUIRE(quantization.at("quant_method") == "bitsandbytes");
+  REQUIRE(quantization.at("bnb_4bit_quant_type") == "nf4");
+  REQUIRE(quantization.at("bnb_4bit_use_double_quant") == false);
+  REQUIRE(tiny.files() == 2);
+}
+
+TEST_CASE("a GGUF file made from a folder has GGUF's names and order of rows") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);
+  const ModelFile folder(tiny.folder / "hf");
+  qlora::GgufModelWriter output(folder, tiny.folder / "out.gguf", {});
+  const auto tensors = folder.tensors();
+  for (const auto& tensor : tensors) output.plan_copy(tensor);
+  output.open();
+  for (const auto& tensor : tensors) output.copy(tensor);
+  output.commit({});
+  const qlora::GgufFile written((tiny.folder / "out.gguf").string());
+  REQUIRE(written.tensors().size() == tiny.input.gguf->file().tensors().size());
+  for (const auto& [name, tensor] : tiny.input.gguf->file().tensors())
+    REQUIRE(test::same_bits(written.dense(name), tiny.input.gguf->file().dense(name)));
+}
+
+TEST_CASE("blocks of a GGUF file go to a GGUF file in a type of GGUF") {
+  const Tiny tiny;
+  test::TinyModel whole_blocks;
+  whole_blocks.hidden = 64;
+  const ModelFile input(tiny.folder.write("w.gguf", whole_blocks.bytes()));
+  qlora::GgufModelWriter output(input, tiny.folder / "out.gguf", {});
+  write<qlora::Q8_0>(input, output, "q8_0");
+  const qlora::GgufFile written((tiny.folder / "out.gguf").string());
+  for (const ModelTensor& tensor : input.tensors()) {
+    const RowMatrixXf expected =
+        is_packed(tensor) ? qlora::dequantize(qlora::quantize<qlora::Q8_0>(tensor.dense()))
+                          : tensor.dense();
+    REQUIRE(test::same_bits(written.dense(tensor.name), expected));
+  }
+}
+
+TEST_CASE("copied floats take another type when it is asked for") {
+  const Tiny tiny;
+  qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "half.safetensors",
+                                       {.copied = qlora::CopiedType::bfloat16});
+  const auto tensors = tiny.input.tensors();
+  for (const auto& tensor : tensors) output.plan_copy(tensor);
+  output.open();
+  for (const auto& tensor : tensors) REQUIRE(output.copy(tensor) == tensor.size / 2);
+  output.commit(nullptr);
+  const qlora::Checkpoint written(tiny.folder / "half.safetensors");
+  REQUIRE(written.tensor("model.norm.weight").dtype == "BF16");
+}
+
+TEST_CASE("without commit nothing is left, and an earlier folder stays unless it is replaced") {
+  const Tiny tiny;
+  const auto begin = [&](const std::filesystem::path& target, qlora::WriteModelOptions options) {
+    qlora::SafetensorsModelWriter output(tiny.input, target, std::move(options));
+    for (const auto& tensor : tiny.input.tensors()) output.plan_copy(tensor);
+    output.open();
+    REQUIRE(tiny.files() > 1);
+  };
+  begin(tiny.folder / "out", {.whole_model = true});
+  begin(tiny.folder / "out.safetensors", {});
+  REQUIRE(tiny.files() == 1);
+  std::filesystem::create_directory(tiny.folder / "out");
+  tiny.folder.write("out/old", "kept");
+  REQUIRE_THROWS_AS(begin(tiny.folder / "out", {.whole_model = true}), qlora::IoError);
+  begin(tiny.folder / "out", {.whole_model = true, .existing = qlora::Existing::replace});
+  REQUIRE(std::filesystem::exists(tiny.folder / "out/old"));
+  REQUIRE(tiny.files() == 2);
+}
+
+TEST_CASE("what has no place in the other kind of file is named") {
+  const Tiny tiny;
+  auto builder = test::TinyModel().builder();
+  builder.tensor("rope_freqs.weight", test::normal_matrix(1, 8, 1, 1.0));
+  const ModelFile scaled(tiny.folder.write("scaled.gguf", builder.bytes()));
+  REQUIRE_THROWS_WITH(qlora::SafetensorsModelWriter(scaled, tiny.folder / "out",
+                                                    qlora::WriteModelOptions{.whole_model = true}),
+                      test::contains("rope_freqs.weight"));
+  REQUIRE(!std::filesystem::exists(tiny.folder / "out"));
+}
