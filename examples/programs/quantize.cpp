@@ -3,12 +3,14 @@
 //   quantize SmolLM2-135M-Instruct.Q4_1.gguf out --format nf4 --double-quant
 //
 // makes a folder that transformers and bitsandbytes load. OUTPUT may also be one .safetensors file,
-// or a .gguf file for GGUF's own types. It appears whole or not at all.
+// or a .gguf file for GGUF's own types. It appears whole or not at all; SIGINT and SIGTERM end the
+// run after the tensor that is under way, and nothing is left.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -20,7 +22,9 @@
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 #include "support/model.hpp"
+#include "support/output.hpp"
 #include "support/progress.hpp"
+#include "support/signals.hpp"
 
 namespace {
 
@@ -32,7 +36,7 @@ struct Settings {
   std::string input, output, format, report;
   std::vector<std::string> skip;
   Index block_size = 0;
-  bool double_quant = false;
+  bool double_quant = false, overwrite = false;
   qlora::CopiedType dtype = qlora::CopiedType::as_it_is;
 
   void add_to(CLI::App& app) {
@@ -40,6 +44,8 @@ struct Settings {
                    "a .safetensors or .gguf file, or a folder as Hugging Face has it")
         ->required();
     app.add_option("OUTPUT", output, "a .safetensors or .gguf file, or a new folder")->required();
+    app.add_flag("--overwrite", overwrite,
+                 "replace OUTPUT, of a folder all that it holds, when the run is complete");
     app.add_option("--format", format, "format of the weights; float: decode packed ones")
         ->required()
         ->check(CLI::IsMember([] {
@@ -123,11 +129,31 @@ void print_table(const std::vector<Line>& lines) {
               static_cast<double>(after) / 1048576);
 }
 
-// Plans every tensor, then writes one after the other.
+// What must not be left when a second signal ends the program at once.
+class Temporaries {
+ public:
+  void add(const fs::path& path) {
+    const std::lock_guard lock(mutex_);
+    paths_.push_back(path);
+  }
+  // From any thread.
+  void remove() {
+    const std::lock_guard lock(mutex_);
+    std::error_code unseen;
+    for (const fs::path& path : paths_) fs::remove_all(path, unseen);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<fs::path> paths_;
+};
+
+// Plans every tensor, then writes one after the other. Throws Cancelled after a signal.
 // only_linear: even with --skip nothing but weights of linear layers is packed.
 template <class F, class Output>
 std::vector<Line> convert(const qlora::ModelFile& input, const Settings& settings,
-                          const std::string& format, bool only_linear, Output& output) {
+                          const std::string& format, bool only_linear, Output& output,
+                          Temporaries& temporaries, const program::StopSignals& signals) {
   const std::vector<ModelTensor> tensors = input.tensors();
   const qlora::LinearWeights linear(tensors);
   const auto is_packed = [&](const ModelTensor& tensor) {
@@ -150,6 +176,7 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
       format == "float" || std::any_of(tensors.begin(), tensors.end(), is_packed), settings.input,
       ": expected a matrix to quantize, found none; --skip says what else to copy");
   output.open();
+  temporaries.add(output.temporary());
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
   for (const ModelTensor& tensor : tensors) {
@@ -171,6 +198,7 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
     lines.push_back(line);
     bar.show(static_cast<Index>(lines.size()), tensor.name);
     input.release_pages();
+    if (signals.asked() != 0) throw qlora::Cancelled("quantize: stopped");
   }
   return lines;
 }
@@ -189,21 +217,31 @@ std::vector<std::string> copied_modules(const qlora::SafetensorsModelWriter& out
   return {modules.begin(), modules.end()};
 }
 
-void run_quantize(const Settings& settings) {
+// Gives the exit code: 0, or 128 and a signal's number.
+int run_quantize(const Settings& settings) {
+  Temporaries temporaries;
+  program::StopSignals signals([&] { temporaries.remove(); });
+  signals.ask_first(true);
   const std::string format = settings.full_format();
-  const qlora::ModelFile input(settings.input);
   const fs::path target(settings.output);
+  program::require_replaceable(settings.output, {settings.overwrite, {settings.input}});
+  const qlora::ModelFile input(settings.input);
   const Index block_size = program::block_size_of(format, settings.block_size);
   std::optional<qlora::AtomicFile> report;
-  if (!settings.report.empty()) report.emplace(settings.report);
-  qlora::WriteModelOptions options{.copied = settings.dtype,
-                                   .warn = [](const std::string& text) { program::warn(text); }};
+  if (!settings.report.empty()) {
+    report.emplace(settings.report);
+    temporaries.add(report->temporary());
+  }
+  qlora::WriteModelOptions options{
+      .copied = settings.dtype,
+      .existing = settings.overwrite ? qlora::Existing::replace : qlora::Existing::refuse,
+      .warn = [](const std::string& text) { program::warn(text); }};
   std::vector<Line> lines;
   const auto run = [&]<class F>() {
     if (target.extension() == ".gguf") {
       if constexpr (qlora::GgufFormat<F>) {
         qlora::GgufModelWriter output(input, target, options);
-        lines = convert<F>(input, settings, format, false, output);
+        lines = convert<F>(input, settings, format, false, output, temporaries, signals);
         output.commit({});
       } else {
         throw qlora::FormatError(qlora::message(
@@ -215,16 +253,23 @@ void run_quantize(const Settings& settings) {
       options.packs = format != "float";
       qlora::SafetensorsModelWriter output(input, target, options);
       lines = convert<F>(input, settings, format,
-                         options.whole_model && qlora::is_bitsandbytes_format(format), output);
+                         options.whole_model && qlora::is_bitsandbytes_format(format), output,
+                         temporaries, signals);
       output.commit(options.packs ? qlora::quantization_config(format, block_size, settings.dtype,
                                                                copied_modules(output, lines))
                                   : nlohmann::json());
     }
   };
-  if (format == "float") {
-    run.operator()<qlora::Q8_0>();  // nothing is packed
-  } else {
-    qlora::visit_format(format, settings.block_size, run);
+  try {
+    if (format == "float") {
+      run.operator()<qlora::Q8_0>();  // nothing is packed
+    } else {
+      qlora::visit_format(format, settings.block_size, run);
+    }
+  } catch (const qlora::Cancelled&) {
+    std::cout << "stopped by " << program::signal_name(signals.asked()) << "; " << settings.output
+              << " is as it was\n";
+    return 128 + signals.asked();
   }
   print_table(lines);
   if (report) {
@@ -233,6 +278,7 @@ void run_quantize(const Settings& settings) {
     report->write(text.data(), text.size());
     report->commit();
   }
+  return 0;
 }
 
 }  // namespace
@@ -247,6 +293,6 @@ int main(int argc, char** argv) {
       "a new folder, a .gguf or a .safetensors file.\n\n"
       "Examples:\n"
       "  quantize SmolLM2-135M-Instruct.Q4_1.gguf smollm2-nf4 --format nf4 --double-quant\n"
-      "  quantize smollm2-nf4 smollm2.gguf --format q4_0");
-  return program::run(app, argc, argv, [&] { run_quantize(settings); });
+      "  quantize smollm2-nf4 smollm2.gguf --format q4_0 --overwrite");
+  return program::run(app, argc, argv, [&] { return run_quantize(settings); });
 }

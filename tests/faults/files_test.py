@@ -148,7 +148,7 @@ class NewTypes(FaultTest):
         for dtype, shape, data, said in (("F4", [3], b"ab", "end inside a byte"), ("F3", [8], b"abc", "'F3' is not known"),
                                          ("F4", [4], b"abc", "expected 2 bytes")):
             write_safetensors(source, {"x": (dtype, shape, data), "w.weight": ("F32", [2, 64], floats(*[0.5] * 128))})
-            self.check(run("quantize", source, target, "--format", "nf4"), 1, "'x'", said)
+            self.check(run("quantize", source, target, "--format", "nf4", "--overwrite"), 1, "'x'", said)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ class Written(FolderTest):
                 for form in ("float", "nf4"):
                     self.check(run("quantize", model, self.folder / "out", "--format", form), 1, said)
                     self.assertFalse((self.folder / "out").exists())
-                self.check(run("quantize", model, self.folder / "out.gguf", "--format", "q8_0"), 0)  # GGUF carries everything
+                self.check(run("quantize", model, self.folder / "out.gguf", "--format", "q8_0", "--overwrite"), 0)  # GGUF carries everything
                 copy = read_gguf(self.folder / "out.gguf")
                 self.assertEqual([key for key in keys if key not in copy["keys"]] + [name for name in tensors if name not in copy["tensors"]], [])
 

@@ -29,8 +29,8 @@ with tempfile.TemporaryDirectory() as name:
     run(model, work / "folder", "--format", "float", "--dtype", "bfloat16")
     for form in ("q4_0", "q4_1", "q8_0", "iq4_nl", "mxfp4"):
         for source, what in ((model, "a GGUF file"), (work / "folder", "a folder")):
-            run(source, work / "packed.gguf", "--format", form)
-            run(work / "packed.gguf", work / "floats.gguf", "--format", "float", "--dtype", "float32")
+            run(source, work / "packed.gguf", "--format", form, "--overwrite")
+            run(work / "packed.gguf", work / "floats.gguf", "--format", "float", "--dtype", "float32", "--overwrite")
             packed, floats = gguf.GGUFReader(work / "packed.gguf"), gguf.GGUFReader(work / "floats.gguf")
             dense = {t.name: t for t in floats.tensors}
             types, different = collections.Counter(), 0

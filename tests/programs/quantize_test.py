@@ -152,6 +152,26 @@ class Quantize(ProgramTest):
         state = json.loads(tensor_text(file, "model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"))
         self.assertEqual(state["dtype"], "bfloat16")
 
+    def test_an_output_that_is_there_is_refused_or_replaced_whole(self):
+        for target, form in (("out", "nf4"), ("out.gguf", "q4_0"), ("out.safetensors", "nf4")):
+            out = self.made(self.model, target, form)
+            if out.is_dir():
+                (out / "old").write_text("old")
+            else:
+                out.write_bytes(b"old")
+            self.check(self.quantize(self.model, target, form), 1, target + ": expected a new", "--overwrite")
+            self.assertTrue((out / "old").exists() if out.is_dir() else out.read_bytes() == b"old")
+            self.made(self.model, target, form, "--overwrite")
+            self.assertFalse((out / "old").exists())
+            self.perplexity(out, "as-is") if not target.endswith("safetensors") else read_header(out)
+
+    def test_overwrite_never_removes_its_input(self):
+        self.check(self.quantize(self.model, self.model, "q4_0", "--overwrite"), 1, "--overwrite would remove")
+        folder = self.made(self.model, "out", "nf4")
+        self.check(self.quantize(folder, folder, "nf4", "--overwrite"), 1, "--overwrite would remove")
+        self.check(self.quantize(folder / "model.safetensors", folder, "nf4", "--overwrite"), 1, "--overwrite would remove")
+        self.assertTrue((folder / "model.safetensors").exists())
+
     def refused(self, done, *parts, code=1):
         self.check(done, code, *parts)
         left = {path.name for path in self.folder.iterdir()} - {"tiny.gguf", "t.txt", "full", "n.gguf", "x.safetensors"}

@@ -1,7 +1,11 @@
-"""finetune when it is interrupted: the first signal saves what was learned, the second ends at once and leaves nothing."""
+"""Programs when they are interrupted. finetune: the first signal saves what was learned, the second ends at once and leaves nothing.
+quantize: nothing is left, and an earlier output stays."""
+import fcntl
 import json
+import os
 import signal
 import subprocess
+import time
 import unittest
 
 from support import CHAT, ProgramTest, examples, run
@@ -94,6 +98,67 @@ class Signals(ProgramTest):
         process.communicate(timeout=300)
         self.assertEqual(process.returncode, 143)
         self.assertEqual([path.name for path in self.folder.iterdir() if path.name.startswith("out")], [])
+
+
+class Quantize(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.inputs = {path.name for path in self.folder.iterdir()}
+
+    def left(self):
+        return {path.name for path in self.folder.iterdir()} - self.inputs
+
+    def held(self, target, *more):
+        """A run that has begun to write and can't go on: its standard output is a pipe that is all but full. And the pipe's other end."""
+        here, there = os.pipe()
+        self.addCleanup(os.close, here)
+        fcntl.fcntl(there, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(there, b"." * 4032)
+        process = subprocess.Popen([*map(str, (examples / "quantize", self.model, self.folder / target, *more))], stdout=there,
+                                   stderr=subprocess.PIPE, text=True)
+        os.close(there)
+        self.addCleanup(process.kill)
+        end = time.monotonic() + 120
+        while not any(name.startswith(target + ".partial-") for name in self.left()):
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        return process, here
+
+    def test_one_signal_or_two_leave_nothing(self):
+        for target, form in (("out", "nf4"), ("out.safetensors", "nf4"), ("out.gguf", "q4_0")):
+            for numbers in ((signal.SIGINT,), (signal.SIGTERM, signal.SIGINT)):
+                with self.subTest(target=target, numbers=numbers):
+                    process, pipe = self.held(target, "--format", form, "--report", self.folder / "r.csv")
+                    process.send_signal(numbers[0])
+                    while "a second signal ends at once" not in process.stderr.readline():
+                        self.assertIsNone(process.poll())
+                    for number in numbers[1:]:
+                        process.send_signal(number)
+                        process.wait(timeout=120)
+                    said = b""
+                    while part := os.read(pipe, 65536):
+                        said += part
+                    self.assertEqual(process.wait(timeout=120), 128 + numbers[-1])
+                    process.stderr.close()
+                    self.assertEqual(self.left(), set())
+                    if len(numbers) == 1:
+                        self.assertIn(f"stopped by {numbers[0].name}; {self.folder / target} is as it was".encode(), said)
+
+    def test_the_earlier_output_stays(self):
+        out = self.folder / "out"
+        out.mkdir()
+        (out / "config.json").write_text("{}")
+        process, pipe = self.held("out", "--format", "nf4", "--overwrite")
+        process.send_signal(signal.SIGINT)
+        while "a second signal ends at once" not in process.stderr.readline():
+            self.assertIsNone(process.poll())
+        while os.read(pipe, 65536):
+            pass
+        self.assertEqual(process.wait(timeout=120), 130)
+        process.stderr.close()
+        self.assertEqual(self.left(), {"out"})
+        self.assertEqual((out / "config.json").read_text(), "{}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,39 @@ struct OutputOptions {
   std::vector<std::string> inputs = {};  // files and folders that the run reads
 };
 
+namespace detail {
+
+inline void refuse_if_within(const std::filesystem::path& place, const std::filesystem::path& path,
+                             const std::string& what) {
+  std::error_code failure;
+  const auto outer = std::filesystem::canonical(place, failure);
+  const auto inner = std::filesystem::weakly_canonical(path, failure);
+  const auto [left, right] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  qlora::require<qlora::IoError>(left != outer.end(), place.string(), ": --overwrite would remove ",
+                                 what, "; name another place");
+}
+
+}  // namespace detail
+
+// Throws IoError for a file, or a folder that holds something, without `overwrite`, and for what
+// must not be replaced: the current folder, an input, or a folder that holds one.
+inline void require_replaceable(const std::string& name, const OutputOptions& options) {
+  namespace fs = std::filesystem;
+  const fs::path path =
+      fs::path(name).has_filename() ? fs::path(name) : fs::path(name).parent_path();
+  std::error_code failure;
+  const bool folder = fs::is_directory(path, failure);
+  if (folder ? fs::is_empty(path, failure) : !fs::is_regular_file(path, failure)) return;
+  qlora::require<qlora::IoError>(
+      options.overwrite, name,
+      folder ? ": expected a new or empty folder, found one that holds files; --overwrite "
+               "replaces it"
+             : ": expected a new file, found one that is there; --overwrite replaces it");
+  if (folder) detail::refuse_if_within(path, fs::current_path(), "the current folder");
+  for (const std::string& input : options.inputs)
+    if (!input.empty()) detail::refuse_if_within(path, input, input);
+}
+
 class OutputFolder {
  public:
   // Nothing yet: `open` may follow.
@@ -44,15 +77,8 @@ class OutputFolder {
     qlora::require<qlora::IoError>(!name.empty(), "expected the name of a folder, found none");
     const fs::path path =
         fs::path(name).has_filename() ? fs::path(name) : fs::path(name).parent_path();
-    std::error_code failure;
-    const bool filled = fs::is_directory(path, failure) && !fs::is_empty(path, failure);
-    if (filled) {
-      qlora::require<qlora::IoError>(
-          options.overwrite, name,
-          ": expected a new or empty folder, found one that holds files; --overwrite replaces it");
-      refuse_if_within(path, fs::current_path(), "the current folder");
-      for (const std::string& input : options.inputs) refuse_if_within(path, input, input);
-    }
+    if (std::error_code failure; fs::is_directory(path, failure))
+      require_replaceable(name, options);
     make_parents(path);
     try {
       folder_.emplace(path, options.overwrite ? qlora::Existing::replace : qlora::Existing::refuse);
@@ -80,17 +106,6 @@ class OutputFolder {
   }
 
  private:
-  static void refuse_if_within(const std::filesystem::path& folder,
-                               const std::filesystem::path& path, const std::string& what) {
-    std::error_code failure;
-    const auto outer = std::filesystem::canonical(folder, failure);
-    const auto inner = std::filesystem::weakly_canonical(path, failure);
-    const auto [left, right] =
-        std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
-    qlora::require<qlora::IoError>(left != outer.end(), folder.string(),
-                                   ": --overwrite would remove ", what, "; name another folder");
-  }
-
   void make_parents(const std::filesystem::path& path) {
     std::error_code failure;
     for (auto parent = path.parent_path();
