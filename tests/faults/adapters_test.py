@@ -4,7 +4,7 @@ import shutil
 import struct
 import unittest
 
-from fault import BASE, INPUTS, FaultTest, floats, read_safetensors, write_safetensors
+from fault import BASE, INPUTS, TEXT, FaultTest, floats, read_safetensors, write_safetensors
 from support import run
 
 PLAIN = 4027.5172619234727  # PEFT's perplexity of inputs/adapters/plain on the base model
@@ -132,6 +132,17 @@ class Adapters(FaultTest):
             data = bytearray(floats(*[0.1] * 256))
             data[4 * 70:4 * 71] = struct.pack("<f", value)
             self.refused(self.adapter(tensors={Q0 + "lora_A.weight": ("F32", [4, 64], bytes(data))}), Q0 + "lora_A.weight", "row 1, column 6")
+
+    def test_an_adapter_in_the_models_folder_is_said_to_be_left_out(self):
+        both = self.base_folder("both")
+        for file in (INPUTS / "adapters" / "plain").iterdir():
+            shutil.copy(file, both)
+        plain = run("perplexity", "--format", "float", "--text", TEXT, "--seq-len", 64, "--model", BASE / "model")
+        done = run("perplexity", "--format", "float", "--text", TEXT, "--seq-len", 64, "--model", both)
+        self.check(done, 0, plain.stdout)
+        self.assertIn("both/adapter_config.json: the adapter in this folder is no part of the model and is left out", done.stderr)
+        self.assertNotIn("adapter_config.json", plain.stderr)
+        self.has_perplexity(both, PLAIN, more=("--adapter", both))
 
     def test_files_of_another_kind_are_named(self):
         other = self.adapter()

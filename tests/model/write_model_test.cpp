@@ -154,3 +154,20 @@ TEST_CASE("what has no place in the other kind of file is named") {
                       test::contains("rope_freqs.weight"));
   REQUIRE(!std::filesystem::exists(tiny.folder / "out"));
 }
+
+TEST_CASE("an adapter in a model's folder is warned of, and its configuration is not copied") {
+  const Tiny tiny;
+  test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);
+  tiny.folder.write("hf/adapter_config.json", "{}");
+  tiny.folder.write("hf/LICENSE", "free");
+  std::vector<std::string> said;
+  const qlora::Warn warn = [&](const std::string& text) { said.push_back(text); };
+  const ModelFile folder(tiny.folder / "hf");
+  (void)qlora::require_llama_weights(*folder.folder, warn);
+  REQUIRE(said.size() == 1);
+  REQUIRE_THAT(said[0], test::contains("hf/adapter_config.json") && test::contains("left out"));
+  qlora::SafetensorsModelWriter output(folder, tiny.folder / "out", {.whole_model = true});
+  write<qlora::Nf4>(folder, output, "nf4");
+  REQUIRE(std::filesystem::exists(tiny.folder / "out/LICENSE"));
+  REQUIRE(!std::filesystem::exists(tiny.folder / "out/adapter_config.json"));
+}

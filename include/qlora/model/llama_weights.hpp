@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -123,8 +124,9 @@ inline bool has_own_head(const ModelSource& source, const Warn& warn = {}) {
   return true;
 }
 
-/// Throws FormatError that names a tensor which is missing or which nothing reads; whole numbers
-/// and doubles under other names than a model's are left out with a warning. Returns has_own_head.
+/// Throws FormatError that names a tensor which is missing or which nothing reads. Whole numbers and
+/// doubles under other names than a model's are left out with a warning, and so is an adapter that
+/// lies in the model's folder: transformers would apply it. Returns has_own_head.
 inline bool require_llama_weights(const ModelSource& source, const Warn& warn = {}) {
   const LlamaConfig config = source.config();
   const auto missing = detail::first_missing(source, config);
@@ -135,6 +137,13 @@ inline bool require_llama_weights(const ModelSource& source, const Warn& warn = 
                        missing ? source.own_name(*missing) : "", "', found none",
                        left_over ? "; " : "", said);
   require<FormatError>(!left_over, said);
+  std::error_code unseen;
+  const auto adapter = std::filesystem::path(source.name()) / "adapter_config.json";
+  if (warn && std::filesystem::exists(adapter, unseen))
+    warn(
+        adapter.string() +
+        ": the adapter in this folder is no part of the model and is left out; to use it, give the "
+        "folder as an adapter");
   for (const auto& name : source.weights())
     if (warn && detail::is_foreign_data(source, name))
       warn(source.where(name) + ": " + source.stored(name).type +
