@@ -207,7 +207,7 @@ struct Texts {
 
 // The halves of a text in windows: a quarter as long to train on, evenly spread to measure on.
 Texts read_texts(const Settings& settings, const qlora::Tokenizer& tokenizer) {
-  const auto ids = tokenizer.encode_plain(qlora::read_text_file(settings.text));
+  const auto ids = tokenizer.encode_document(qlora::read_data_text(settings.text));
   const auto half = static_cast<Index>(ids.size() / 2);
   const auto all = qlora::windows({ids.begin() + half, ids.end()}, settings.seq_len);
   const auto available = static_cast<Index>(all.size());

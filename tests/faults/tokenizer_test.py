@@ -1,5 +1,6 @@
 """Tokens that files put before a text, added tokens, ways to split, and tokenizers that are not byte-level BPE."""
 import json
+import re
 import unittest
 
 from fault import ARRAY, BASE, BOOL, I32, STRING, TEXT, U32, FaultTest, read_gguf, read_safetensors, run, write_safetensors
@@ -48,6 +49,16 @@ class Tokenizers(FaultTest):
         found = json.loads(report.read_text())["each"][0]["log_likelihood"]
         for value, expected in zip(found, [-5.353112403530394, -6.76746529735974]):
             self.assertAlmostEqual(value, expected, delta=1e-4)
+
+    def test_55_datatype_study_begins_a_text_as_perplexity_does(self):
+        text = self.folder / "t.txt"
+        text.write_text("a b c")
+
+        def tokens(model):  # a text that is too short is refused with the number that it has
+            done = run("datatype_study", "--model", model, "--text", text, "--seq-len", 64, "--output", self.folder / "out")
+            self.check(done, 1, "expected at least 128 tokens, found")
+            return int(re.search(r"found (\d+)", done.stderr)[1])
+        self.assertEqual(tokens(self.with_beginning()), tokens(BASE / "model") + 1)
 
     def test_17_flags_of_folders_and_of_gguf(self):
         with_processor = self.base_folder("processor", tokenizer_json={"post_processor": begins_with("<|im_start|>", 1)})
