@@ -21,7 +21,8 @@ void compare(const std::vector<Index>& lengths, Index heads, Index kv_heads) {
              k = test::normal_matrix(tokens, kv_heads * Width, 2),
              v = test::normal_matrix(tokens, kv_heads * Width, 3),
              dout = test::normal_matrix(tokens, heads * Width, 4);
-  qlora::RowMatrix<float> out(tokens, heads * Width), log_sums, dq, dk, dv;
+  qlora::RowMatrix<float> out(tokens, heads * Width), log_sums(tokens, heads),
+      dq(tokens, heads * Width), dk(tokens, kv_heads * Width), dv(tokens, kv_heads * Width);
   qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
   qlora::attention_backward<float>(shape, q, k, v, out, log_sums, dout, sequences, dq, dk, dv);
 

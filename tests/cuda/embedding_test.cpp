@@ -7,7 +7,7 @@
 TEMPLATE_TEST_CASE("rows of a packed table, bit for bit", "", qlora::Nf4Dq, qlora::Q4_1) {
   const auto table = qlora::quantize<TestType>(test::normal_matrix(11, 37, 1));
   const std::vector<std::int32_t> ids{10, 0, 3, 3, 7};
-  qlora::RowMatrix<float> expected, found(5, 37);
+  qlora::RowMatrix<float> expected(5, 37), found(5, 37);
   qlora::embedding_forward<float>(table, ids, expected);
   test::run_kernel(
       qlora::cuda::EmbeddingForward<TestType>{table.view(), ids.data(), found.data(), 5},

@@ -16,7 +16,7 @@ TEST_CASE("the norm and its gradient are the CPU's") {
         test::numbers(x), weight, test::writable(found));
     test::require_close(expected, found);
     expected = found = test::normal_matrix(rows, cols, 4);
-    norm.backward(x, dy, expected);
+    norm.add_backward(x, dy, expected);
     test::run_kernel(qlora::cuda::RmsNormBackward{x.data(), weight.data(), dy.data(), found.data(),
                                                   rows, cols, 1e-5f},
                      test::numbers(x), weight, test::numbers(dy), test::writable(found));

@@ -8,7 +8,7 @@ TEST_CASE("the gated activation and its gradients are the CPU's, also far from z
   gate(0, 0) = 100;
   gate(0, 1) = -100;
   const auto dout = test::normal_matrix(7, 33, 3);
-  qlora::RowMatrix<float> expected, found(7, 33), dgate, dup;
+  qlora::RowMatrix<float> expected(7, 33), found(7, 33), dgate(7, 33), dup(7, 33);
   qlora::swiglu_forward(gate, up, expected);
   test::run_kernel(qlora::cuda::SwigluForward{gate.data(), up.data(), found.data(), gate.size()},
                    test::numbers(gate), test::numbers(up), test::writable(found));

@@ -52,7 +52,7 @@ TEST_CASE("attention is the formula's, for sequences of any length and groups of
     const RowMatrixXd q = test::normal_matrix<double>(first + second, 24, seed);
     const RowMatrixXd k = test::normal_matrix<double>(first + second, shape.kv_heads * 4, seed + 1);
     const RowMatrixXd v = test::normal_matrix<double>(first + second, shape.kv_heads * 4, seed + 2);
-    RowMatrixXd out(q.rows(), q.cols()), log_sums;
+    RowMatrixXd out(q.rows(), q.cols()), log_sums(q.rows(), 6);
     qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
     RC_ASSERT((out - plain_attention(shape, q, k, v, sequences)).norm() <= 1e-11);
   });
@@ -64,7 +64,7 @@ TEST_CASE("with a cache, queries see the keys before them") {
                     v = test::normal_matrix<double>(10, 4, 2);
   const RowMatrixXd q = test::normal_matrix<double>(3, 8, 3);
   const std::vector<SequenceSpan> sequences{{0, 3, 0, 5}};
-  RowMatrixXd out(3, 8), log_sums;
+  RowMatrixXd out(3, 8), log_sums(3, 2);
   qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
   REQUIRE((out - plain_attention(shape, q, k, v, sequences)).norm() < 1e-13);
 }
@@ -73,7 +73,8 @@ TEST_CASE("gradients of q, k and v agree with central differences") {
   const qlora::AttentionShape shape{4, 2, 3};
   const std::vector<SequenceSpan> sequences{{0, 5, 0, 0}, {5, 1, 5, 0}, {6, 4, 6, 0}};
   RowMatrixXd q = test::normal_matrix<double>(10, 12, 1), k = test::normal_matrix<double>(10, 6, 2);
-  RowMatrixXd v = test::normal_matrix<double>(10, 6, 3), out(10, 12), log_sums, dq, dk, dv;
+  RowMatrixXd v = test::normal_matrix<double>(10, 6, 3), out(10, 12), log_sums(10, 4);
+  RowMatrixXd dq(10, 12), dk(10, 6), dv(10, 6);
   const RowMatrixXd weight = test::normal_matrix<double>(10, 12, 4);
   const auto loss = [&] {
     qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
@@ -92,7 +93,8 @@ TEST_CASE("gradients hold across blocks of queries") {
   const std::vector<SequenceSpan> sequences{{0, 150, 0, 0}};
   RowMatrixXd q = test::normal_matrix<double>(150, 2, 1),
               k = test::normal_matrix<double>(150, 2, 2);
-  RowMatrixXd v = test::normal_matrix<double>(150, 2, 3), out(150, 2), log_sums, dq, dk, dv;
+  RowMatrixXd v = test::normal_matrix<double>(150, 2, 3), out(150, 2), log_sums(150, 1);
+  RowMatrixXd dq(150, 2), dk(150, 2), dv(150, 2);
   const RowMatrixXd weight = test::normal_matrix<double>(150, 2, 4);
   const auto loss = [&] {
     qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
@@ -111,7 +113,7 @@ TEST_CASE("gradients hold across blocks of queries") {
 TEST_CASE("large scores do not overflow") {
   const qlora::AttentionShape shape{1, 1, 2};
   const RowMatrixXf q = RowMatrixXf::Constant(3, 2, 1e4f), v = test::normal_matrix(3, 2, 1);
-  RowMatrixXf out(3, 2), log_sums;
+  RowMatrixXf out(3, 2), log_sums(3, 1);
   const std::vector<SequenceSpan> sequences{{0, 3, 0, 0}};
   qlora::attention_forward<float>(shape, q, q, v, sequences, out, log_sums);
   REQUIRE(out.allFinite());
@@ -124,7 +126,7 @@ TEST_CASE("one and many threads give the same bits") {
                     v = test::normal_matrix(100, 16, 3);
   const std::vector<SequenceSpan> sequences{{0, 40, 0, 0}, {40, 60, 40, 0}};
   const auto [one, four] = test::with_one_and_four_threads([&] {
-    RowMatrixXf out(100, 32), log_sums, dq, dk, dv;
+    RowMatrixXf out(100, 32), log_sums(100, 4), dq(100, 32), dk(100, 16), dv(100, 16);
     qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
     qlora::attention_backward<float>(shape, q, k, v, out, log_sums, q, sequences, dq, dk, dv);
     RowMatrixXf all(100, 32 + 32 + 16 + 16);
@@ -135,7 +137,7 @@ TEST_CASE("one and many threads give the same bits") {
 }
 
 TEST_CASE("widths that do not fit are refused") {
-  RowMatrixXf out(2, 8), log_sums;
+  RowMatrixXf out(2, 8), log_sums(2, 2);
   const std::vector<SequenceSpan> sequences{{0, 2, 0, 0}};
   const RowMatrixXf q = RowMatrixXf::Zero(2, 8), k = RowMatrixXf::Zero(2, 4);
   REQUIRE_THROWS_AS(qlora::attention_forward<float>({2, 2, 4}, q, k, k, sequences, out, log_sums),
@@ -147,7 +149,7 @@ TEST_CASE("widths that do not fit are refused") {
 TEST_CASE("values of another shape, and spans that leave their rows, are refused by the sequence") {
   const qlora::AttentionShape shape{2, 1, 4};
   const RowMatrixXf q = RowMatrixXf::Zero(6, 8), k = RowMatrixXf::Zero(8, 4);
-  RowMatrixXf out(6, 8), log_sums, dq, dk, dv;
+  RowMatrixXf out(6, 8), log_sums(6, 2), dq(6, 8), dk(8, 4), dv(8, 4);
   const auto forward = [&](const std::vector<SequenceSpan>& sequences, const RowMatrixXf& v) {
     qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
   };
@@ -168,7 +170,7 @@ TEST_CASE("values of another shape, and spans that leave their rows, are refused
       {{0, 6, Index{1} << 62, 0}}};
   for (const auto& sequences : wrong) REQUIRE_THROWS_AS(forward(sequences, k), qlora::ShapeError);
 
-  log_sums.setZero(6, 2);
+  log_sums.setZero();
   const auto backward = [&](const std::vector<SequenceSpan>& sequences, const RowMatrixXf& dout,
                             const RowMatrixXf& sums) {
     qlora::attention_backward<float>(shape, q, k, k, out, sums, dout, sequences, dq, dk, dv);
@@ -178,6 +180,10 @@ TEST_CASE("values of another shape, and spans that leave their rows, are refused
   REQUIRE_THROWS_AS(backward({{0, 3, 0, 0}, {3, 3, 2, 0}}, q, log_sums), qlora::ShapeError);
   REQUIRE_THROWS_AS(backward({{0, 6, 0, 0}}, RowMatrixXf::Zero(5, 8), log_sums), qlora::ShapeError);
   REQUIRE_THROWS_AS(backward({{0, 6, 0, 0}}, q, RowMatrixXf::Zero(6, 1)), qlora::ShapeError);
+  dk.resize(7, 4);
+  REQUIRE_THROWS_WITH(backward({{0, 6, 0, 0}}, q, log_sums), test::contains("attention: dk"));
+  log_sums.resize(6, 1);
+  REQUIRE_THROWS_WITH(forward({{0, 6, 0, 2}}, k), test::contains("attention: log_sums"));
 }
 
 #if !QLORA_SANITIZED
@@ -185,7 +191,8 @@ TEST_CASE("a full tensor of scores never exists") {
   constexpr Index tokens = 2048;
   const qlora::AttentionShape shape{8, 2, 8};  // tokens * tokens * heads floats would be 128 MiB
   const RowMatrixXf q = test::normal_matrix(tokens, 64, 1), k = test::normal_matrix(tokens, 16, 2);
-  RowMatrixXf out = RowMatrixXf::Zero(tokens, 64), log_sums, dq, dk, dv;
+  RowMatrixXf out = RowMatrixXf::Zero(tokens, 64), log_sums(tokens, 8);
+  RowMatrixXf dq(tokens, 64), dk(tokens, 16), dv(tokens, 16);
   const std::vector<SequenceSpan> sequences{{0, tokens, 0, 0}};
   REQUIRE(test::peak_growth_mib([&] {
             qlora::attention_forward<float>(shape, q, k, k, sequences, out, log_sums);

@@ -11,7 +11,7 @@ using qlora::RowMatrixXd;
 TEST_CASE("rows are picked by id and their gradient goes back to them, repeated ids included") {
   RowMatrixXd table = test::normal_matrix<double>(6, 4, 1);
   const std::vector<qlora::Token> ids{2, 5, 2, 0};
-  RowMatrixXd out;
+  RowMatrixXd out(4, 4);
   qlora::embedding_forward<double>(table, ids, out);
   for (std::size_t i = 0; i < ids.size(); ++i)
     REQUIRE(out.row(static_cast<qlora::Index>(i)) == table.row(ids[i]));
@@ -26,13 +26,23 @@ TEST_CASE("rows are picked by id and their gradient goes back to them, repeated 
 
 TEST_CASE("an id outside the table is refused by its place") {
   const RowMatrixXd table = RowMatrixXd::Zero(6, 4);
-  RowMatrixXd out;
+  RowMatrixXd out(2, 4);
   for (const qlora::Token bad : {6, -1}) {
     const std::vector<qlora::Token> ids{0, bad};
     const auto text = test::message_of<qlora::ShapeError>(
         [&] { qlora::embedding_forward<double>(table, ids, out); });
     REQUIRE(test::contains(text, "token 1: expected an id below 6"));
   }
+}
+
+TEST_CASE("an output of another shape is refused, and a part of a matrix is taken") {
+  const RowMatrixXd table = test::normal_matrix<double>(6, 4, 1);
+  const std::vector<qlora::Token> ids{0, 5};
+  RowMatrixXd out = RowMatrixXd::Zero(3, 4);
+  REQUIRE_THROWS_AS(qlora::embedding_forward<double>(table, ids, out), qlora::ShapeError);
+  qlora::embedding_forward<double>(table, ids, out.topRows(2));
+  REQUIRE(out.row(1) == table.row(5));
+  REQUIRE(out.row(2).isZero(0));
 }
 
 TEST_CASE("the backward pass refuses ids and shapes that do not fit, and adds nothing then") {

@@ -16,7 +16,7 @@ TEST_CASE(
     REQUIRE((y.row(row) - (x.row(row) / rms).cwiseProduct(norm.weight.transpose())).norm() < 1e-14);
   }
   const RowMatrixXd weight = test::normal_matrix<double>(4, 6, 3);
-  RowMatrixXd dx = RowMatrixXd::Zero(4, 6);
+  RowMatrixXd dx = RowMatrixXd::Constant(4, 6, 9);  // overwritten
   norm.backward(x, weight, dx);
   REQUIRE(test::gradient_error(x, dx, [&] {
             norm.forward(x, y);
@@ -24,13 +24,13 @@ TEST_CASE(
           }) == "");
 }
 
-TEST_CASE("backward adds to dx; a row of zeros is finite") {
+TEST_CASE("add_backward adds to dx; a row of zeros is finite") {
   const qlora::RmsNorm<double> norm{qlora::Vector<double>::Ones(3), 1e-5};
   const RowMatrixXd x = RowMatrixXd::Zero(1, 3), dy = RowMatrixXd::Ones(1, 3);
   RowMatrixXd dx = RowMatrixXd::Constant(1, 3, 10), y(1, 3);
   norm.forward(x, y);
   REQUIRE(y.isZero(0));
-  norm.backward(x, dy, dx);
+  norm.add_backward(x, dy, dx);
   REQUIRE(std::abs(dx(0, 0) - 10 - 1 / std::sqrt(1e-5)) < 1e-9);
   REQUIRE_THROWS_AS(norm.forward(RowMatrixXd(1, 4), y), qlora::ShapeError);
 }

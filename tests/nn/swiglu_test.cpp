@@ -9,7 +9,7 @@ using qlora::RowMatrixXf;
 
 TEST_CASE("SwiGLU and its gradients agree with the formula and central differences") {
   RowMatrixXd gate = test::normal_matrix<double>(3, 5, 1),
-              up = test::normal_matrix<double>(3, 5, 2), out, dgate, dup;
+              up = test::normal_matrix<double>(3, 5, 2), out(3, 5), dgate(3, 5), dup(3, 5);
   qlora::swiglu_forward(gate, up, out);
   REQUIRE(std::abs(out(1, 2) - gate(1, 2) / (1 + std::exp(-gate(1, 2))) * up(1, 2)) < 1e-15);
   const RowMatrixXd weight = test::normal_matrix<double>(3, 5, 3);
@@ -23,7 +23,7 @@ TEST_CASE("SwiGLU and its gradients agree with the formula and central differenc
 }
 
 TEST_CASE("large gates do not overflow") {
-  RowMatrixXf gate(1, 2), up = RowMatrixXf::Ones(1, 2), out, dgate, dup;
+  RowMatrixXf gate(1, 2), up = RowMatrixXf::Ones(1, 2), out(1, 2), dgate(1, 2), dup(1, 2);
   gate << -1000.f, 1000.f;
   qlora::swiglu_forward(gate, up, out);
   REQUIRE(out(0, 0) == 0.f);
@@ -31,4 +31,12 @@ TEST_CASE("large gates do not overflow") {
   qlora::swiglu_backward(gate, up, up, dgate, dup);
   REQUIRE(dgate.allFinite());
   REQUIRE(dup.allFinite());
+}
+
+TEST_CASE("outputs of another shape are refused") {
+  const RowMatrixXf gate = RowMatrixXf::Ones(2, 3);
+  RowMatrixXf out(2, 3), other(3, 2);
+  REQUIRE_THROWS_AS(qlora::swiglu_forward(gate, gate, other), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::swiglu_backward(gate, gate, gate, other, out), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::swiglu_backward(gate, gate, gate, out, other), qlora::ShapeError);
 }

@@ -25,8 +25,9 @@
 
 namespace qlora {
 
-/// Different threads may use different models. One model's const members may run at the same time;
-/// loss and whatever changes adapters need the model for themselves.
+/// Different threads may use different models. One model's const members may run at the same time,
+/// the loss without options among them; whatever changes adapters or gradients needs the model for
+/// itself.
 template <Scalar T = float>
 class Llama {
  public:
@@ -115,38 +116,47 @@ class Llama {
     return all;
   }
 
-  /// The summed next-token loss; with `backward`, also gradients. targets[i]: what row i predicts,
-  /// or `ignored`.
+  /// What a loss keeps from layer to layer. A caller who asks for losses of one shape again and again
+  /// keeps it between calls, one for each thread.
+  struct Workspace {
+    std::vector<typename LlamaBlock<T>::Saved> saved;
+    std::vector<RowMatrix<T>> inputs;  // of each block, where the rest is made again
+  };
+
+  /// The summed next-token loss; with `backward`, adds to the adapters' gradients. targets[i]: what
+  /// row i predicts, or `ignored`. Throws ShapeError for sequences beyond the context, ids outside the
+  /// vocabulary and sizes that do not fit.
   CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
                     const BatchLayout& layout, const LossOptions& options = {}) {
-    require_context(layout);
-    RowMatrix<T> x;
-    embedding_forward(embedding, ids, x);
-    const bool keep_all = options.backward && !options.gradient_checkpoint;
-    saved_.resize(keep_all ? blocks.size() : 1);
-    inputs_.resize(options.backward && options.gradient_checkpoint ? blocks.size() : 0);
-    for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
-      if (!inputs_.empty()) inputs_[layer] = x;
-      blocks[layer].forward(x, saved_[keep_all ? layer : 0], layout, rope_,
-                            layer_key(options.dropout, layer));
-    }
-    RowMatrix<T> normed(x.rows(), x.cols()), dnormed(x.rows(), x.cols());
-    final_norm.forward(x, normed);
-    const CrossEntropy result =
-        cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale),
-                         options.backward ? &dnormed : nullptr, compute_);
+    RowMatrix<T> x, dnormed;
+    const CrossEntropy result = loss_forward(ids, targets, layout, options, workspace_, x,
+                                             options.backward ? &dnormed : nullptr);
     if (!options.backward) return result;
+    auto& [kept, inputs] = workspace_;
     RowMatrix<T> dx = RowMatrix<T>::Zero(x.rows(), x.cols());
-    final_norm.backward(x, dnormed, dx);
+    final_norm.add_backward(x, dnormed, dx);
     for (std::size_t layer = blocks.size(); layer-- > 0;) {
-      auto& saved = saved_[keep_all ? layer : 0];
-      if (!keep_all) {
-        x = inputs_[layer];
+      auto& saved = kept[inputs.empty() ? layer : 0];
+      if (!inputs.empty()) {
+        x = inputs[layer];
         blocks[layer].forward(x, saved, layout, rope_, layer_key(options.dropout, layer));
       }
       blocks[layer].backward(dx, saved, layout, rope_);
     }
     return result;
+  }
+
+  /// The summed next-token loss without dropout and without gradients. The model does not change:
+  /// several threads may ask, each with a workspace of its own.
+  CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
+                    const BatchLayout& layout, Workspace& workspace) const {
+    RowMatrix<T> x;
+    return loss_forward(ids, targets, layout, {}, workspace, x, nullptr);
+  }
+  CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
+                    const BatchLayout& layout) const {
+    Workspace workspace;
+    return loss(ids, targets, layout, workspace);
   }
 
   /// Logits [ids, vocabulary] of one sequence from its start; small inputs only.
@@ -187,6 +197,29 @@ class Llama {
     return {dropout.training, derive_key(dropout.key, layer)};
   }
 
+  /// The loss, with x as the last block leaves it, and the gradient of the normed x if asked for.
+  CrossEntropy loss_forward(std::span<const Token> ids, std::span<const Token> targets,
+                            const BatchLayout& layout, const LossOptions& options,
+                            Workspace& workspace, RowMatrix<T>& x, RowMatrix<T>* dnormed) const {
+    require_context(layout);
+    auto& [saved, inputs] = workspace;
+    x.resize(static_cast<Index>(ids.size()), embedding.cols());
+    embedding_forward<T>(embedding, ids, x);
+    const bool keep_all = options.backward && !options.gradient_checkpoint;
+    saved.resize(keep_all ? blocks.size() : 1);
+    inputs.resize(options.backward && options.gradient_checkpoint ? blocks.size() : 0);
+    for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+      if (!inputs.empty()) inputs[layer] = x;
+      blocks[layer].forward(x, saved[keep_all ? layer : 0], layout, rope_,
+                            layer_key(options.dropout, layer));
+    }
+    RowMatrix<T> normed(x.rows(), x.cols());
+    final_norm.forward(x, normed);
+    if (dnormed) dnormed->resize(x.rows(), x.cols());
+    return cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale), dnormed,
+                            compute_);
+  }
+
   void require_context(const BatchLayout& layout) const {
     for (const auto& sequence : layout.sequences)
       require<ShapeError>(sequence.keys() <= config.context, "sequence of ", sequence.keys(),
@@ -200,8 +233,8 @@ class Llama {
                         "key-value cache: expected 1 to ", cache.capacity - cache.length,
                         " more tokens, found ", tokens);
     const BatchLayout layout = uniform_layout(1, tokens, cache.length);
-    RowMatrix<T> x;
-    embedding_forward(embedding, ids, x);
+    RowMatrix<T> x(tokens, embedding.cols());
+    embedding_forward<T>(embedding, ids, x);
     typename LlamaBlock<T>::Saved saved;
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
       blocks[layer].forward(x, saved, layout, rope_, {}, &cache.layers[layer]);
@@ -219,9 +252,7 @@ class Llama {
 
   Compute compute_ = Compute::float32;
   Rope<T> rope_;
-  std::vector<typename LlamaBlock<T>::Saved>
-      saved_;  // kept between steps: the same shapes come again
-  std::vector<RowMatrix<T>> inputs_;
+  Workspace workspace_;  // kept between steps: the same shapes come again
 };
 
 }  // namespace qlora

@@ -53,6 +53,7 @@ struct LlamaBlock {
     rope.forward(s.q, layout.positions);
     rope.forward(s.k, layout.positions);
     s.attended.resize(tokens, s.q.cols());
+    s.log_sums.resize(tokens, shape.heads);
     if (cache) {
       const Index past = layout.sequences.front().past;
       cache->k.middleRows(past, tokens) = s.k;
@@ -67,7 +68,7 @@ struct LlamaBlock {
     feed_forward_norm.forward(s.middle, normed);
     project(gate_proj, normed, s.gate, s, dropout);
     project(up_proj, normed, s.up, s, dropout);
-    RowMatrix<T> hidden;
+    RowMatrix<T> hidden(tokens, s.gate.cols());
     swiglu_forward(s.gate, s.up, hidden);
     project(down_proj, hidden, x, s, dropout);
     x += s.middle;
@@ -76,7 +77,9 @@ struct LlamaBlock {
   /// dx: in, the gradient of the output; out, that of the input. Adds to the adapters' gradients.
   void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope) {
     const Index tokens = dx.rows(), width = dx.cols();
-    RowMatrix<T> hidden, dhidden(tokens, s.gate.cols()), dgate, dup;
+    const Index width_within = s.gate.cols();
+    RowMatrix<T> hidden(tokens, width_within), dhidden(tokens, width_within),
+        dgate(tokens, width_within), dup(tokens, width_within);
     swiglu_forward(s.gate, s.up, hidden);
     unproject(down_proj, hidden, dx, dhidden, s);
     swiglu_backward(s.gate, s.up, dhidden, dgate, dup);
@@ -86,9 +89,10 @@ struct LlamaBlock {
     unproject(gate_proj, normed, dgate, dnormed, s);
     unproject(up_proj, normed, dup, part, s);
     dnormed += part;
-    feed_forward_norm.backward(s.middle, dnormed, dx);  // dx is now the gradient of `middle`
+    feed_forward_norm.add_backward(s.middle, dnormed, dx);  // dx is now the gradient of `middle`
 
-    RowMatrix<T> dattended(tokens, s.attended.cols()), dq, dk, dv;
+    RowMatrix<T> dattended(tokens, s.attended.cols()), dq(tokens, s.q.cols()),
+        dk(tokens, s.k.cols()), dv(tokens, s.v.cols());
     unproject(o_proj, s.attended, dx, dattended, s);
     attention_backward<T>(shape, s.q, s.k, s.v, s.attended, s.log_sums, dattended, layout.sequences,
                           dq, dk, dv);
@@ -100,7 +104,7 @@ struct LlamaBlock {
     dnormed += part;
     unproject(v_proj, normed, dv, part, s);
     dnormed += part;
-    attention_norm.backward(s.x, dnormed, dx);
+    attention_norm.add_backward(s.x, dnormed, dx);
   }
 
  private:

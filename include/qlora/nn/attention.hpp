@@ -72,7 +72,7 @@ void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q,
 
 }  // namespace detail
 
-/// out and log_sums from q, k and v. The sequences' queries are all rows of q in order; keys of
+/// out and log_sums from q, k and v, overwritten. The sequences' queries are all rows of q in order; keys of
 /// several sequences may overlap. Throws ShapeError where shapes or spans do not fit.
 template <Scalar T>
 void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
@@ -81,7 +81,7 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                        RowMatrix<T>& log_sums) {
   detail::require_attention<T>(shape, q, k, v, sequences);
   require_shape("attention: out", out, q.rows(), q.cols());
-  log_sums.resize(q.rows(), shape.heads);
+  require_shape("attention: log_sums", log_sums, q.rows(), shape.heads);
   const Index d = shape.head_width;
   parallel_for(static_cast<Index>(sequences.size()) * shape.heads, [&](Index task) {
     const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
@@ -116,6 +116,9 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
   require_shape("attention: out", out, q.rows(), q.cols());
   require_shape("attention: dout", dout, q.rows(), q.cols());
   require_shape("attention: log_sums", log_sums, q.rows(), shape.heads);
+  require_shape("attention: dq", dq, q.rows(), q.cols());
+  require_shape("attention: dk", dk, k.rows(), k.cols());
+  require_shape("attention: dv", dv, v.rows(), v.cols());
   Index next_key = 0;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     require<ShapeError>(sequences[i].past == 0 && sequences[i].first_key >= next_key,
@@ -126,7 +129,6 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
   }
   const Index d = shape.head_width;
   const T scale = T(1) / std::sqrt(static_cast<T>(d));
-  dq.resize(q.rows(), q.cols());
   // One slice a query head, summed over the group afterwards: threads never share one.
   RowMatrix<T> dk_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
   RowMatrix<T> dv_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
@@ -156,8 +158,8 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
           p.transpose() * q.block(row, head * d, rows, d);
     }
   });
-  dk.setZero(k.rows(), k.cols());
-  dv.setZero(k.rows(), k.cols());
+  dk.setZero();
+  dv.setZero();
   for (Index head = 0; head < shape.heads; ++head) {
     dk.middleCols(head / shape.group() * d, d) += dk_heads.middleCols(head * d, d);
     dv.middleCols(head / shape.group() * d, d) += dv_heads.middleCols(head * d, d);

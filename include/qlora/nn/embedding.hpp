@@ -17,12 +17,12 @@ inline void require_ids(std::span<const Token> ids, Index vocabulary) {
 }
 }  // namespace detail
 
-/// out.row(i) = table.row(ids[i]). table: [vocabulary, width]. Throws ShapeError for an id outside
-/// the table.
+/// out.row(i) = table.row(ids[i]). table: [vocabulary, width]; out: [ids, width], overwritten. Throws
+/// ShapeError for an id outside the table and for another shape of out.
 template <Scalar T, class Table>
-void embedding_forward(const Table& table, std::span<const Token> ids, RowMatrix<T>& out) {
+void embedding_forward(const Table& table, std::span<const Token> ids, MatrixRef<T> out) {
   detail::require_ids(ids, table.rows());
-  out.resize(static_cast<Index>(ids.size()), table.cols());
+  require_shape("embedding: out", out, static_cast<Index>(ids.size()), table.cols());
   for (Index i = 0; i < out.rows(); ++i)
     out.row(i) = decode_rows<T>(table, ids[static_cast<std::size_t>(i)], 1);
 }

@@ -3,7 +3,8 @@
 ///
 ///     qlora::RmsNorm<> norm{weight, 1e-5f};
 ///     norm.forward(x, y);                 // x, y: [tokens, width]
-///     norm.backward(x, dy, dx);           // adds to dx, other layers overwrite theirs
+///     norm.backward(x, dy, dx);           // overwrites dx
+///     norm.add_backward(x, dy, dx);       // adds to it: the gradient that goes past the norm
 #pragma once
 
 #include <cmath>
@@ -19,6 +20,7 @@ struct RmsNorm {
   Vector<T> weight;  ///< [width]
   T epsilon = T(1e-5);
 
+  /// y, overwritten. Throws ShapeError where x or y is not [tokens, width].
   void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const {
     require_shape("RmsNorm: x", x, x.rows(), weight.size());
     require_shape("RmsNorm: y", y, x.rows(), weight.size());
@@ -28,10 +30,17 @@ struct RmsNorm {
     });
   }
 
-  /// dx += the gradient; with r = 1/rms and g = w dy: r g - x r³ mean(g x). It adds, unlike the
-  /// backward passes of the other layers, because the norm stands on a residual branch: dx holds
-  /// the gradient that goes past it.
+  /// The gradient of x, overwritten; with r = 1/rms and g = w dy: r g - x r³ mean(g x). Throws
+  /// ShapeError where a matrix is not [tokens, width].
   void backward(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& dy, MatrixRef<T> dx) const {
+    require_shape("RmsNorm: dx", dx, x.rows(), weight.size());
+    dx.setZero();
+    add_backward(x, dy, dx);
+  }
+
+  /// dx += the gradient of x. On a residual branch dx holds the gradient that goes past the norm.
+  void add_backward(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& dy,
+                    MatrixRef<T> dx) const {
     require_shape("RmsNorm: x", x, x.rows(), weight.size());
     require_shape("RmsNorm: dy", dy, x.rows(), weight.size());
     require_shape("RmsNorm: dx", dx, x.rows(), weight.size());

@@ -1,4 +1,5 @@
-/// The gated activation h = silu(gate) up with silu(z) = z / (1 + exp(-z)). Shazeer 2020.
+/// The gated activation h = silu(gate) up with silu(z) = z / (1 + exp(-z)). Shazeer 2020. As in
+/// every layer, the caller sizes the outputs; they are checked and overwritten.
 #pragma once
 
 #include <cmath>
@@ -8,11 +9,11 @@
 
 namespace qlora {
 
-/// out = silu(gate) * up, element by element; all [tokens, hidden].
+/// out = silu(gate) * up, element by element; all [tokens, hidden]. Throws ShapeError for others.
 template <Scalar T>
 void swiglu_forward(const RowMatrix<T>& gate, const RowMatrix<T>& up, RowMatrix<T>& out) {
   require_shape("swiglu: up", up, gate.rows(), gate.cols());
-  out.resize(gate.rows(), gate.cols());
+  require_shape("swiglu: out", out, gate.rows(), gate.cols());
   parallel_ranges(gate.rows(), grain_for(gate.rows(), 8), [&](Index first, Index last) {
     const auto z = gate.middleRows(first, last - first).array();
     out.middleRows(first, last - first).array() =
@@ -20,14 +21,15 @@ void swiglu_forward(const RowMatrix<T>& gate, const RowMatrix<T>& up, RowMatrix<
   });
 }
 
-/// The gradients of gate and up from that of the output; they overwrite dgate and dup.
+/// The gradients of gate and up from that of the output; they overwrite dgate and dup. All are
+/// [tokens, hidden]. Throws ShapeError for others.
 template <Scalar T>
 void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const RowMatrix<T>& dout,
                      RowMatrix<T>& dgate, RowMatrix<T>& dup) {
   require_shape("swiglu: up", up, gate.rows(), gate.cols());
   require_shape("swiglu: dout", dout, gate.rows(), gate.cols());
-  dgate.resize(gate.rows(), gate.cols());
-  dup.resize(gate.rows(), gate.cols());
+  require_shape("swiglu: dgate", dgate, gate.rows(), gate.cols());
+  require_shape("swiglu: dup", dup, gate.rows(), gate.cols());
   parallel_ranges(gate.rows(), grain_for(gate.rows(), 1), [&](Index first, Index last) {
     Eigen::Array<T, 1, Eigen::Dynamic> s(gate.cols());
     for (Index row = first; row < last; ++row) {
