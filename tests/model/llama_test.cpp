@@ -1,5 +1,9 @@
 #include "qlora/model/llama.hpp"
 
+#include <array>
+#include <thread>
+#include <vector>
+
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 #include "support/catch.hpp"
@@ -80,6 +84,34 @@ TEST_CASE(
       }
     }
   }
+}
+
+TEST_CASE("a constant model gives the loss too, to the bit, in several threads at a time") {
+  auto model = small_model();
+  model.adapt({.rank = 2, .alpha = 4, .dropout = 0.5f, .seed = 3});
+  for (const auto& p : model.parameters())
+    p.value() = test::normal_matrix<double>(p.value().rows(), p.value().cols(), 8, 0.3);
+  const double expected = model.loss(ids, targets, two_sequences()).sum;
+  const auto& constant = model;
+  REQUIRE(constant.loss(ids, targets, two_sequences()).sum == expected);
+  std::array<double, 3> sums{};
+  std::vector<std::thread> threads;
+  for (double& sum : sums)
+    threads.emplace_back([&] {
+      qlora::Llama<double>::Workspace workspace;
+      for (int i = 0; i < 3; ++i) sum = constant.loss(ids, targets, two_sequences(), workspace).sum;
+    });
+  for (auto& thread : threads) thread.join();
+  REQUIRE(sums == std::array{expected, expected, expected});
+}
+
+TEST_CASE("a model that moves takes its parameters along") {
+  auto model = small_model();
+  model.adapt({.rank = 2, .alpha = 4, .seed = 3});
+  const auto parameters = model.parameters();
+  auto moved = std::move(model);
+  parameters[1].value().setConstant(2);
+  REQUIRE(moved.blocks[0].projections[0].b.value.isConstant(2));
 }
 
 TEST_CASE("rows of a batch do not see each other") {

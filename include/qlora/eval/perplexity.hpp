@@ -99,12 +99,12 @@ inline std::vector<Window> perplexity_windows(Index tokens, const PerplexityOpti
 }  // namespace eval_detail
 
 /// Measures a model on the tokens `ids` of a text. With `extents`, one entry per token, words and
-/// bytes are counted too. A model may be measured in one thread at a time. Throws FormatError for a
+/// bytes are counted too. Several threads may measure one model. Throws FormatError for a
 /// window of fewer than 2 tokens, a stride above it, or a text without a token to predict;
 /// ShapeError for a window beyond the model's context, and for extents of another text; Cancelled.
 template <Scalar T>
-Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const PerplexityOptions& options,
-                      const TokenExtents& extents = {}) {
+Perplexity perplexity(const Llama<T>& model, std::span<const Token> ids,
+                      const PerplexityOptions& options, const TokenExtents& extents = {}) {
   require<FormatError>(
       options.window >= 2 && options.stride >= 0 && options.stride <= options.window,
       "perplexity: expected a window of 2 or more tokens and a stride up to it, "
@@ -121,6 +121,7 @@ Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const Perplex
   double squares = 0;  // of the windows' sums about their share of the mean
   std::vector<std::pair<double, Index>> parts;
   std::vector<Token> targets;
+  typename Llama<T>::Workspace workspace;
   for (const eval_detail::Window& window : windows) {
     const Index length = window.end - window.begin;
     targets.assign(static_cast<std::size_t>(length), ignored);
@@ -134,7 +135,7 @@ Perplexity perplexity(Llama<T>& model, std::span<const Token> ids, const Perplex
     }
     const CrossEntropy part = model.loss(
         ids.subspan(static_cast<std::size_t>(window.begin), static_cast<std::size_t>(length)),
-        targets, uniform_layout(1, length));
+        targets, uniform_layout(1, length), workspace);
     result.nats += part.sum;
     result.tokens += part.counted;
     parts.emplace_back(part.sum, part.counted);

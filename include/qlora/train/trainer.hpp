@@ -52,17 +52,19 @@ struct TrainOptions {
 /// The mean loss of all examples without training, a few at a time. Throws FormatError for a batch
 /// below 1 and for examples without a target.
 template <Scalar T>
-double mean_loss(Llama<T>& model, const std::vector<EncodedText>& examples, Index batch_size = 2) {
+double mean_loss(const Llama<T>& model, const std::vector<EncodedText>& examples,
+                 Index batch_size = 2) {
   require<FormatError>(batch_size > 0, "mean_loss: expected a batch of 1 or more, found ",
                        batch_size);
   CrossEntropy total;
+  typename Llama<T>::Workspace workspace;
   for (Index begin = 0; begin < static_cast<Index>(examples.size()); begin += batch_size) {
     std::vector<Index> chosen;
     for (Index i = begin; i < std::min(begin + batch_size, static_cast<Index>(examples.size()));
          ++i)
       chosen.push_back(i);
     const Batch batch = make_batch(examples, chosen);
-    const CrossEntropy part = model.loss(batch.ids, batch.targets, batch.layout);
+    const CrossEntropy part = model.loss(batch.ids, batch.targets, batch.layout, workspace);
     total.sum += part.sum;
     total.counted += part.counted;
   }
