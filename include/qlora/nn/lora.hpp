@@ -96,7 +96,8 @@ class LoraLinear {
   T scaling() const { return scaling_; }
   float dropout() const { return dropout_; }
   bool has_bias() const { return bias.value.size() > 0; }
-  const Base& base() const { return base_; }
+  const Base& base() const& { return base_; }
+  const Base& base() const&& = delete;  // it would be gone
 
   /// Sets the base's bias, [out]. Throws ShapeError for another size.
   void set_bias(const Vector<T>& numbers) {

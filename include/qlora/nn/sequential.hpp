@@ -70,13 +70,15 @@ class Sequential {
 
   /// The layer at a place, from 0.
   template <std::size_t place>
-  auto& layer() {
+  auto& layer() & {
     return std::get<place>(layers_);
   }
   template <std::size_t place>
-  const auto& layer() const {
+  const auto& layer() const& {
     return std::get<place>(layers_);
   }
+  template <std::size_t place>
+  const auto& layer() const&& = delete;  // it would be gone
 
   /// x: [tokens, in of the first layer]. Throws ShapeError where a layer does not fit what it gets.
   Forward forward(const ConstMatrixRef<T>& x, DropoutKey dropout = {}) const {
