@@ -258,15 +258,15 @@ class Optimizer {
 
   template <Scalar T>
   static void require_distinct(const ParameterList<T>& parameters) {
-    std::vector<std::pair<const void*, std::string>> places;
-    for (const auto& p : parameters) places.emplace_back(p.place(), p.name());
+    std::vector<std::pair<const void*, std::size_t>> places;
+    for (const auto& p : parameters) places.emplace_back(p.place(), places.size());
     std::sort(places.begin(), places.end(),
               [](const auto& a, const auto& b) { return std::less<>()(a.first, b.first); });
     const auto twice =
         std::adjacent_find(places.begin(), places.end(),
                            [](const auto& a, const auto& b) { return a.first == b.first; });
     require<ShapeError>(twice == places.end(), "optimizer: parameter '",
-                        twice == places.end() ? std::string() : twice->second,
+                        twice == places.end() ? std::string() : parameters[twice->second].name(),
                         "' is in the list twice");
   }
 
