@@ -4,8 +4,9 @@
 ///       using Number = float;
 ///       struct Saved {};
 ///       using Forward = qlora::LayerOutput<float, Saved>;
-///       Forward forward(const qlora::ConstMatrixRef<float>& x, qlora::DropoutKey = {}) const { return {2 * x, {}}; }
-///       qlora::RowMatrixXf backward(const qlora::ConstMatrixRef<float>& dy, const Saved&) { return 2 * dy; }
+///       using In = qlora::ConstMatrixRef<float>;
+///       Forward forward(const In& x, qlora::DropoutKey = {}) const { return {2 * x, {}}; }
+///       qlora::RowMatrixXf backward(const In& dy, const Saved&) { return 2 * dy; }
 ///       qlora::ParameterList<float> parameters() { return {}; }
 ///     };
 ///     static_assert(qlora::Layer<Doubling>);

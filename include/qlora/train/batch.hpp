@@ -1,6 +1,6 @@
 /// Examples as one input of a model, laid one after the other without padding.
 ///
-///     const qlora::Batch batch = qlora::make_batch(data.examples, std::vector<Index>{0, 1});
+///     const qlora::Batch batch = qlora::make_batch(data.examples, std::vector<qlora::Index>{0, 1});
 ///     model.loss(batch.ids, batch.targets, batch.layout);
 #pragma once
 
