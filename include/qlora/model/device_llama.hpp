@@ -50,6 +50,16 @@ concept HostLlama = requires(const M& model, std::size_t i) {
   { model.blocks[i].projections[i].dropout() } -> std::convertible_to<float>;
 };
 
+/// A list of pointers to parameters in host memory, such as Llama::parameters().
+template <class P>
+concept HostParameters = requires(const P& parameters, std::size_t i) {
+  { parameters.size() } -> std::convertible_to<std::size_t>;
+  { parameters[i]->value.data() } -> std::convertible_to<const float*>;
+  { parameters[i]->value.size() } -> std::convertible_to<Index>;
+  { parameters[i]->grad.data() } -> std::convertible_to<float*>;
+  { parameters[i]->grad.size() } -> std::convertible_to<Index>;
+};
+
 /// A model in device memory. One thread at a time may use it.
 template <cuda::DeviceRuntime R>
 class DeviceLlama {
@@ -106,10 +116,10 @@ class DeviceLlama {
   const cuda::Device<R>& device() const { return device_; }
   const LlamaConfig& config() const { return config_; }
 
-  /// Takes the values of a list of pointers to parameters such as Llama::parameters(): A and B of
-  /// each adapted projection. Throws ShapeError, and changes nothing, for another number of them or
-  /// of their numbers.
-  template <class Parameters>
+  /// Takes the values of the adapters: A and B of each adapted projection, in the order of
+  /// Llama::parameters(). Throws ShapeError, and changes nothing, for another number of them or of
+  /// their numbers; DeviceError.
+  template <HostParameters Parameters>
   void set_adapters(const Parameters& parameters) {
     require_adapters(parameters.size(), [&](auto i) { return parameters[i].value().size(); });
     std::size_t next = 0;
@@ -117,11 +127,12 @@ class DeviceLlama {
       value.upload(parameters[next++].value().data(), count);
     });
   }
+  /// Sets the gradients on the device to 0.
   void zero_gradients() {
     for_matrices([](Floats&, Floats& gradient, Index count) { gradient.clear(count); });
   }
   /// Calls take(numbers, count) for the gradient of each parameter in the same order.
-  template <class Take>
+  template <std::invocable<const float*, Index> Take>
   void gradients(Take&& take) {
     std::vector<float> host;
     for_matrices([&](Floats&, Floats& gradient, Index count) {
@@ -131,7 +142,7 @@ class DeviceLlama {
     });
   }
   /// Adds the gradients to those of the list. Throws as set_adapters does.
-  template <class Parameters>
+  template <HostParameters Parameters>
   void add_gradients_to(const Parameters& parameters) {
     require_adapters(parameters.size(), [&](auto i) { return parameters[i].grad().size(); });
     std::size_t next = 0;
