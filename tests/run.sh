@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds everything with the release preset into build/, and runs every test;
-# before that the tests of the parts under the address, undefined-behaviour and thread sanitizers and valgrind, for x86-64-v3 and
-# without Highway, and the fuzzers.
+# before that the tests of the parts for x86-64-v3 under the address and undefined-behaviour sanitizers, under the thread sanitizer and
+# valgrind, without Highway, and the fuzzers.
 # Ends with ctest's summary. What takes longer is in tests/long.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +26,6 @@ build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=ON -DQLORA_WERROR=ON
 
 build_and_test asan "quant;linalg;memory"
 build_and_test tsan "core;memory;optim"
-build_and_test v3 "quant;linalg"
 build_and_test plain "quant;linalg"
 build_and_test valgrind "memory"
 step "paged memory under valgrind"
