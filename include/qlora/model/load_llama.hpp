@@ -4,7 +4,7 @@
 ///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq", .block_size = 64});
 ///
 /// That compiles every named format, which takes more than a minute. A program that needs few of
-/// them opens the model by open_model.hpp, or links qlora::compiled, which holds all of them and
+/// them opens the model by model/open_model.hpp, or links qlora::compiled, which holds all of them and
 /// these functions.
 #pragma once
 

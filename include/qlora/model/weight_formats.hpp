@@ -10,6 +10,7 @@
 /// not instantiated here either: they come from that target.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -116,6 +117,10 @@ AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& 
         },
         warn);
   } else {
+    constexpr const auto& names = format_names_of<Formats>;
+    require<FormatError>(std::find(names.begin(), names.end(), state.format) != names.end(),
+                         file.where(state.weight), ": format '", state.format,
+                         "': expected one of ", known_formats(names));
     visit_format<Formats>(state.format, state.block_size,
                           [&]<class F>() { linear = read_packed_linear<F>(file, state); });
   }

@@ -1,0 +1,12 @@
+// expect: visit_format<Formats>: Formats must be a qlora::FormatList
+#include <qlora/quant/visit_format.hpp>
+
+#ifdef QLORA_TEST_GOOD
+using Formats = qlora::FormatList<qlora::Nf4Dq>;
+#else
+using Formats = qlora::Nf4Dq;
+#endif
+
+void visit() {
+  qlora::visit_format<Formats>("nf4-dq", 0, []<class F>() {});
+}

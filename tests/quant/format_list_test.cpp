@@ -1,0 +1,77 @@
+#include "qlora/quant/format_list.hpp"
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "qlora/quant/visit_format.hpp"
+#include "support/catch.hpp"
+#include "support/numbers.hpp"
+
+namespace {
+
+struct Ternary {
+  static constexpr std::array values{-1.f, 0.f, 1.f};
+};
+using Tern32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<float>>;
+using NoName = qlora::BlockFormat<Ternary, 16, qlora::FloatScale<float>>;
+
+}  // namespace
+
+template <>
+inline constexpr std::string_view qlora::format_name<Tern32> = "tern32";
+
+namespace {
+
+using Own = qlora::FormatList<qlora::Nf4Dq, Tern32, qlora::AnyBlockSize<qlora::Int4Block>, NoName>;
+
+// The type that a list finds by name and block size, by its block size and bits a code.
+template <class Formats>
+std::array<int, 2> found(std::string_view name, qlora::Index block_size = 0) {
+  std::array<int, 2> sizes{};
+  qlora::visit_format<Formats>(name, block_size, [&]<class F>() {
+    sizes = {F::block_size, F::code_bits};
+  });
+  return sizes;
+}
+
+}  // namespace
+
+TEST_CASE("a list finds a user's own format by the name given to it") {
+  REQUIRE(found<Own>("tern32") == std::array{32, 2});
+  REQUIRE(found<Own>("nf4-dq") == std::array{64, 4});
+}
+
+TEST_CASE("a list takes other block sizes only where it says so") {
+  REQUIRE(found<Own>("int4", 128) == std::array{qlora::Dynamic, 4});
+  REQUIRE(found<Own>("int4", 64) == std::array{64, 4});
+  const auto text = test::message_of<qlora::FormatError>([] { (void)found<Own>("nf4-dq", 128); });
+  REQUIRE(text == "format 'nf4-dq': its block size is 64, found 128");
+}
+
+TEST_CASE("what is not in a list is refused, with the names that are") {
+  const auto text = test::message_of<qlora::FormatError>([] { (void)found<Own>("nf4"); });
+  REQUIRE(text == "format 'nf4': expected one of nf4-dq, tern32, int4");
+  REQUIRE_THROWS_AS(found<Own>(""), qlora::FormatError);
+  REQUIRE_THROWS_AS(found<qlora::FormatList<>>("nf4"), qlora::FormatError);
+}
+
+TEST_CASE("a list knows its formats and its names") {
+  using qlora::ListedFormat;
+  STATIC_REQUIRE(ListedFormat<Tern32, Own>);
+  STATIC_REQUIRE(ListedFormat<NoName, Own>);
+  STATIC_REQUIRE(ListedFormat<qlora::WithDynamicSize<qlora::Int4Block>, Own>);
+  STATIC_REQUIRE_FALSE(ListedFormat<qlora::WithDynamicSize<qlora::Nf4Dq>, Own>);
+  STATIC_REQUIRE_FALSE(ListedFormat<qlora::Nf4, Own>);
+  STATIC_REQUIRE(Own::count == 4);
+  REQUIRE(std::vector(qlora::format_names_of<Own>.begin(), qlora::format_names_of<Own>.end()) ==
+          std::vector<std::string_view>{"nf4-dq", "tern32", "int4"});
+}
+
+TEST_CASE("a walk through a list ends with the first that says true") {
+  int seen = 0;
+  const bool stopped = Own::any([&]<class Entry>() { return ++seen == 2; });
+  REQUIRE(stopped);
+  REQUIRE(seen == 2);
+  REQUIRE_FALSE(Own::any([&]<class Entry>() { return false; }));
+}
