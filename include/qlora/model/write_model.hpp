@@ -242,7 +242,7 @@ class SafetensorsModelWriter {
     if constexpr (BitsandbytesFormat<F>) {
       write_bitsandbytes(*file_, name_of(tensor), w, dtype);
     } else {
-      write_packed(*file_, name_of(tensor), format, w, dtype);
+      qlora::write_packed(*file_, name_of(tensor), format, w, dtype);
     }
     return static_cast<std::size_t>(w.bytes());
   }
