@@ -97,9 +97,11 @@ TEST_CASE("nested scales have the codes of DoubleQuant, one by one") {
       qlora::NestedBlock<Map> block{storage.offset};
       const Index end = std::min<Index>(count, begin + 256);
       for (Index i = begin; i < end; ++i)
-        block.largest = std::max(block.largest, std::abs(block.less_mean(scales[static_cast<std::size_t>(i)])));
+        block.largest =
+            std::max(block.largest, std::abs(block.less_mean(scales[static_cast<std::size_t>(i)])));
       for (Index i = begin; i < end; ++i)
-        RC_ASSERT(block.encode(scales[static_cast<std::size_t>(i)]) == storage.codes[static_cast<std::size_t>(i)]);
+        RC_ASSERT(block.encode(scales[static_cast<std::size_t>(i)]) ==
+                  storage.codes[static_cast<std::size_t>(i)]);
     }
   });
 }
