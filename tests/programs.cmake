@@ -7,7 +7,7 @@ set(python ${CMAKE_COMMAND} -E env PYTHONDONTWRITEBYTECODE=1 QLORA_EXAMPLES=${PR
   QLORA_MAKE_TINY_MODEL=$<TARGET_FILE:make_tiny_model> QLORA_TEST_MODEL=${QLORA_TEST_MODEL}
   QLORA_TEST_TEXT=${QLORA_TEST_TEXT} ${Python3_EXECUTABLE})
 
-foreach(name finetune chat perplexity evaluate memory_report datatype_study quantize paged_optimizer elo relative short_examples mlp
+foreach(name finetune chat perplexity evaluate memory_report datatype_study quantize paged_optimizer elo relative short_examples mlp finetune_loop
         output signals terminal)
   add_test(NAME "programs: ${name}" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/programs/${name}_test.py)
   set_tests_properties("programs: ${name}" PROPERTIES TIMEOUT 300)
