@@ -115,6 +115,10 @@ template <Scalar T, class Head>
 CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
                            std::span<const Token> targets, T scale, RowMatrix<T>* dhidden,
                            Compute compute = Compute::float32) {
+  static_assert(
+      LinearBase<Head, T>,
+      "cross_entropy: the head must be a QuantizedMatrix, a RowMatrix or an AnyLinear, or "
+      "a DenseLinear that is not const, for it is trained");
   return detail::chunked_cross_entropy<T>(
       hidden, head.rows(), targets, scale, dhidden,
       [&](const RowMatrix<T>& x, RowMatrix<T>& logits) {
