@@ -36,13 +36,3 @@ TEST_CASE("targets are all projections or those of the attention") {
       test::message_of<qlora::FormatError>([] { (void)qlora::target_modules("some"); }),
       "targets 'some': expected all or attention"));
 }
-
-TEST_CASE("a uniform layout puts sequences one after the other, behind what a cache holds") {
-  const auto layout = qlora::uniform_layout(2, 3, 10);
-  REQUIRE(layout.positions == std::vector<Index>{10, 11, 12, 10, 11, 12});
-  REQUIRE(layout.sequences.size() == 2);
-  REQUIRE(layout.sequences[1].first_query == 3);
-  REQUIRE(layout.sequences[1].first_key == 3);
-  REQUIRE(layout.sequences[1].queries == 3);
-  REQUIRE(layout.sequences[1].keys() == 13);
-}

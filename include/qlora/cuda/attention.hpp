@@ -112,6 +112,8 @@ QLORA_DEVICE void add_weighted(Context& thread, float weight, const Tile& tile,
 
 }  // namespace detail
 
+/// out = softmax(q kᵀ / sqrt(Width)) v for every sequence, causal, and each query's log sum of
+/// exponentials, which the backward pass reads.
 template <int Width>
 struct AttentionForward {
   static constexpr int threads = 128, tile = 16, own = tile / (threads / warp_size);
@@ -125,6 +127,7 @@ struct AttentionForward {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return tile_count * shape.heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
@@ -202,6 +205,7 @@ struct AttentionBackwardQueries {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return tile_count * shape.heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
@@ -281,6 +285,7 @@ struct AttentionBackwardKeys {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return tile_count * shape.kv_heads; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -19,6 +19,7 @@
 
 namespace qlora::cuda {
 
+/// Threads that run together and may ask each other.
 inline constexpr int warp_size = 32;
 
 /// The numbers that kernels read and write in global memory.
@@ -125,26 +126,35 @@ QLORA_DEVICE void multiply_by_shuffles(Context& thread, float (&sum)[4], const F
 
 #if defined(__CUDACC__)
 
-/// The hardware.
+/// The hardware: each member is what ExecutionContext says of it.
 struct DeviceContext : ThreadPlace<DeviceContext> {
+  /// This thread's number in its block.
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  /// Threads of a block.
   __device__ int threads() const { return static_cast<int>(blockDim.x); }
+  /// This block's number.
   __device__ Index block() const { return static_cast<Index>(blockIdx.x); }
+  /// Blocks of the grid.
   __device__ Index blocks() const { return static_cast<Index>(gridDim.x); }
+  /// Waits for all threads of the block.
   __device__ void barrier() const { __syncthreads(); }
+  /// The value of the lane whose number differs by `mask`.
   template <class T>
   __device__ T shuffle_xor(T value, int mask) const {
     return __shfl_xor_sync(0xffffffffu, value, mask);
   }
+  /// The value of a lane.
   template <class T>
   __device__ T shuffle(T value, int lane) const {
     return __shfl_sync(0xffffffffu, value, lane);
   }
+  /// An array of the block's; another Tag is another array.
   template <class T, int Count, int Tag = 0>
   __device__ T* shared() const {
     alignas(16) __shared__ T array[Count];
     return array;
   }
+  /// A number or a Pack of global memory.
   template <class T>
   __device__ T load(const T* from) const {
     if constexpr (sizeof(T) == 16) {
@@ -155,6 +165,7 @@ struct DeviceContext : ThreadPlace<DeviceContext> {
       return *from;
     }
   }
+  /// Writes a number or a Pack to global memory.
   template <class T>
   __device__ void store(T* to, const T& value) const {
     if constexpr (sizeof(T) == 16) {
@@ -165,17 +176,20 @@ struct DeviceContext : ThreadPlace<DeviceContext> {
       *to = value;
     }
   }
+  /// N numbers of shared memory at once; `at` is a multiple of N.
   template <int N, class T>
   __device__ Pack<T, N> load_shared(const T* array, int at) const {
     using Word = WordOf<sizeof(T) * N>;
     using Value = Pack<T, N>;
     return __builtin_bit_cast(Value, *reinterpret_cast<const Word*>(array + at));
   }
+  /// Writes N numbers to shared memory at once; `at` is a multiple of N.
   template <int N, class T>
   __device__ void store_shared(T* array, int at, const Pack<T, N>& value) const {
     using Word = WordOf<sizeof(T) * N>;
     *reinterpret_cast<Word*>(array + at) = __builtin_bit_cast(Word, value);
   }
+  /// Brings N numbers into shared memory while the thread goes on, zeros where not `there`.
   template <int N, class T>
   __device__ void copy_async(T* array, int at, const T* from, bool there) const {
     constexpr int bytes = sizeof(T) * N;
@@ -196,17 +210,20 @@ struct DeviceContext : ThreadPlace<DeviceContext> {
     *reinterpret_cast<Word*>(array + at) = there ? *reinterpret_cast<const Word*>(from) : Word{};
 #endif
   }
+  /// Ends a group of copies.
   __device__ void commit_copies() const {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
   }
+  /// Waits until at most Left groups are on their way.
   template <int Left>
   __device__ void wait_copies() const {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory");
 #endif
   }
+  /// sum += a b by the tensor cores, or by shuffles where they do not know T.
   template <class T>
   __device__ void multiply(float (&sum)[4], const Fragment<4>& a, const Fragment<2>& b) const {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

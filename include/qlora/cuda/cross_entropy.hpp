@@ -22,6 +22,7 @@ struct CrossEntropyRows {
   float scale = 1;
   bool backward = false;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return rows; }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -31,9 +31,12 @@ class CudaRuntime {
       require<DeviceError>(code == 0, "device ", device, ": ", error_text(code));
   }
 
+  /// Where kernels run and copies are made, for launches of one's own.
   cudaStream_t stream() const { return streams_->work; }
+  /// The device's number.
   int device() const { return device_; }
 
+  /// The calls of DeviceRuntime. Each gives CUDA's code, 0 for success.
   int allocate(void** place, std::size_t bytes) {
     return here([&] { return cudaMalloc(place, bytes > 0 ? bytes : 1); });
   }

@@ -27,6 +27,7 @@ QLORA_DEVICE void share_out(Context& thread, Body body) {
 struct Strided {
   const float* data;
   Index row_stride, col_stride;
+  /// Where an element lies.
   QLORA_DEVICE const float* at(Index row, Index col) const {
     return data + row * row_stride + col * col_stride;
   }
@@ -53,6 +54,7 @@ struct DenseProduct {
   float scale = 1;
   bool accumulate = false;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(rows, TileRows) * blocks_for(cols, TileCols); }
 
   template <class Context>

@@ -75,6 +75,7 @@ struct Dequantize {
   QuantizedView<F> w;
   T* out;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(w.size(), threads, group_size); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

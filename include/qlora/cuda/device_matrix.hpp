@@ -15,7 +15,8 @@
 
 namespace qlora::cuda {
 
-/// Owns what view() reads, on the device.
+/// Owns what view() reads, on the device. Several threads may read one; launches that use it follow
+/// its device's order.
 template <class F, DeviceRuntime R>
 class DeviceMatrix {
  public:
@@ -33,7 +34,9 @@ class DeviceMatrix {
   /// Takes parts that are there; `view` reads them.
   DeviceMatrix(Parts parts, const QuantizedView<F>& view) : parts_(std::move(parts)), view_(view) {}
 
+  /// The matrix by pointers to device memory, for kernels.
   const QuantizedView<F>& view() const { return view_; }
+  /// Bytes of device memory.
   Index bytes() const {
     Index total = 0;
     for (const auto& part : parts_) total += part.size();

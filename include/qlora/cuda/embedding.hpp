@@ -19,6 +19,7 @@ struct EmbeddingForward {
   float* out;
   Index tokens;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(tokens * table.cols(), threads); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -46,6 +46,7 @@ struct PackedProduct {
   LowRank low_rank = {};
   Dropout dropout = {};  ///< of the low-rank part
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(out.rows, TileRows) * blocks_for(out.cols, TileCols); }
 
   template <class Context>

@@ -32,6 +32,7 @@ struct Gemv {
   Y* y;
   LowRank low_rank = {};
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(w.rows(), threads / warp_size, rows); }
 
   template <class Context>

@@ -33,6 +33,7 @@ struct RmsNormForward {
   Index rows, cols;
   float epsilon;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(rows, threads / warp_size); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
@@ -56,6 +57,7 @@ struct RmsNormBackward {
   Index rows, cols;
   float epsilon;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(rows, threads / warp_size); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -17,6 +17,7 @@ struct Rotate {
   Index rows, heads, half;
   float direction;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(rows * heads * half, threads); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -46,12 +46,13 @@ concept DeviceRuntime = ManagedRuntime<R> &&
   { runtime.device() } -> std::convertible_to<int>;
 };
 
-/// A handle; copies share the runtime.
+/// A handle; copies share the runtime. One thread at a time may use it and its copies.
 template <DeviceRuntime R>
 class Device {
  public:
   explicit Device(R runtime) : runtime_(std::make_shared<R>(std::move(runtime))) {}
 
+  /// The runtime's calls themselves.
   R& runtime() const { return *runtime_; }
 
   /// Puts a Kernel behind the work that is there and does not wait for it. A kernel of no blocks
@@ -61,6 +62,7 @@ class Device {
     static_assert(check_kernel<K>());
     if (kernel.blocks() > 0) check(runtime_->launch(kernel), "launch of ", K::name);
   }
+  /// Waits for all work. Throws DeviceError where it failed.
   void synchronize() const { check(runtime_->synchronize(), "synchronization"); }
 
   /// Throws DeviceError for a code that is not 0.
@@ -73,7 +75,7 @@ class Device {
   std::shared_ptr<R> runtime_;
 };
 
-/// Numbers in device memory.
+/// Numbers in device memory, released with it. One thread at a time may use it.
 template <class T, DeviceRuntime R>
 class Buffer {
  public:
@@ -93,7 +95,9 @@ class Buffer {
     if (data_) device_.runtime().release(data_);
   }
 
+  /// The first number, on the device; null without room.
   T* data() const { return data_; }
+  /// Numbers that there is room for.
   Index size() const { return size_; }
 
   /// Room for `count` numbers; what was there is lost where it has to grow.
@@ -121,11 +125,13 @@ class Buffer {
     device_.check(device_.runtime().copy_out(to, data_, bytes(count)), "copy from it");
     device_.synchronize();
   }
+  /// From elsewhere on the device; never waits.
   void copy_from(const T* from, Index count) {
     reserve(count);
     if (count > 0)
       device_.check(device_.runtime().copy_within(data_, from, bytes(count)), "copy within it");
   }
+  /// `count` zeros; never waits.
   void clear(Index count) {
     reserve(count);
     if (count > 0) device_.check(device_.runtime().clear(data_, bytes(count)), "clearing");

@@ -16,6 +16,7 @@ struct SwigluForward {
   float* out;
   Index count;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(count, threads); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
@@ -35,6 +36,7 @@ struct SwigluBackward {
   const float* dout;
   Index count;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(count, threads); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

@@ -54,7 +54,8 @@ struct FetchedPlace {
 
 }  // namespace detail
 
-/// `Rows` rows of x, 32 columns at a time, in a ring of `Slots`. Steps come one after the other.
+/// `Rows` rows of x, 32 columns at a time, in a ring of `Slots`. Steps come one after the
+/// other. All threads of a block make it and use it together.
 template <DeviceNumber X, int Rows, int Slots, int Threads, Reads How, ExecutionContext Context>
 class ActivationTile {
   static_assert(Rows >= 1 && Slots >= 1, "ActivationTile: a ring has a row and a slot at least");
@@ -210,6 +211,7 @@ class WeightTile {
     }
   }
 
+  /// Writes what was fetched to a slot, decoded and rounded.
   QLORA_DEVICE void decode(Context& thread, int slot) const {
     float v[2][8];
     const int g = thread.lane() / 4, t = thread.lane() % 4;

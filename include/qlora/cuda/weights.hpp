@@ -18,6 +18,7 @@
 
 namespace qlora::cuda {
 
+/// Weights of a group and of a run.
 inline constexpr int group_size = 8, run_size = 32;
 
 /// A group's codes: in memory's order where codes do not straddle bytes, else the first highest.

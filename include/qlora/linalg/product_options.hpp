@@ -41,9 +41,12 @@ struct LowRank {
   const RowMatrix<T>* right = nullptr;  ///< B [out, rank] for y, A [rank, in] for dx
   T scale = 1;
 
+  /// Whether there is an adapter.
   bool present() const { return left && right && left->cols() > 0; }
 };
 
+/// What a product adds to its output and how it is computed. It refers to the bias and to the
+/// adapter's matrices, which must outlive the call.
 template <Scalar T>
 struct ProductOptions {
   T beta = 0;                          ///< of what the output held; with 0 that is not read

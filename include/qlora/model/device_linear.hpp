@@ -24,6 +24,7 @@ template <cuda::DeviceRuntime R>
 class DeviceLinear {
  public:
   virtual ~DeviceLinear() = default;
+  /// Outputs and inputs of the layer.
   virtual Index rows() const = 0;
   virtual Index cols() const = 0;
   /// Of device memory.

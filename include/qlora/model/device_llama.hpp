@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/token.hpp"
 #include "qlora/cuda/attention.hpp"
 #include "qlora/cuda/cross_entropy.hpp"
 #include "qlora/cuda/dense_product.hpp"
@@ -113,7 +114,9 @@ class DeviceLlama {
     }
   }
 
+  /// The device that holds the model.
   const cuda::Device<R>& device() const { return device_; }
+  /// The host model's configuration.
   const LlamaConfig& config() const { return config_; }
 
   /// Takes the values of the adapters: A and B of each adapted projection, in the order of

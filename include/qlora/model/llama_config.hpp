@@ -25,12 +25,15 @@ struct LlamaConfig {
   double rope_base = 10000;
   double norm_epsilon = 1e-5;
 
+  /// Numbers of a head's query, and of its key.
   Index head_width() const { return width / heads; }
+  /// The sizes of its attention.
   AttentionShape attention() const { return {heads, kv_heads, head_width()}; }
 };
 
 /// The seven projections of a block in the order a token meets them.
 enum Projection { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj };
+/// How many projections a block has.
 inline constexpr int projection_count = 7;
 
 /// Hugging Face's names within a layer, by Projection.

@@ -7,6 +7,7 @@
 
 namespace qlora {
 
+/// Heads of queries, heads of keys and values that groups of them share, and the width of each.
 struct AttentionShape {
   Index heads = 1, kv_heads = 1, head_width = 1;
   /// Query heads that share a head of keys and values.

@@ -5,6 +5,7 @@
 
 namespace qlora {
 
+/// A summed loss and how many positions count in it.
 struct CrossEntropy {
   double sum = 0;     ///< of the counted negative log likelihoods, in nats
   Index counted = 0;  ///< positions that have a target

@@ -42,6 +42,7 @@ class AnyView {
   /// Whether it refers to a matrix.
   explicit operator bool() const { return tag_ != nullptr; }
 
+  /// The matrix's shape; 0 without one.
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }
 
