@@ -9,7 +9,7 @@ namespace program {
 using qlora::cuda::CudaRuntime;
 // Those that kernels are compiled for; each takes its time.
 using Known = qlora::FormatList<qlora::Nf4, qlora::Nf4Dq, qlora::Fp4, qlora::Fp4Dq, qlora::MxFp4,
-                             qlora::Q4_0, qlora::Q4_1, qlora::Q8_0>;
+                                qlora::Q4_0, qlora::Q4_1, qlora::Q8_0>;
 
 struct CudaLlama::Model {
   explicit Model(const qlora::Llama<>& host)
