@@ -80,6 +80,23 @@ TEST_CASE("a folder made from a GGUF file holds the same weights, copied and pac
   REQUIRE(tiny.files() == 2);
 }
 
+TEST_CASE("a format of this library is written under its name and read back") {
+  const Tiny tiny;
+  {
+    qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "nf3.safetensors",
+                                         {.packs = true});
+    write<qlora::Nf3>(tiny.input, output, "nf3");
+  }
+  const qlora::Checkpoint made(tiny.folder / "nf3.safetensors");
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  const auto state = qlora::find_packed_state(made, name);
+  REQUIRE(state);
+  REQUIRE(state->format == "nf3");
+  REQUIRE(test::same_bits(
+      qlora::decode_packed(made, *state),
+      qlora::dequantize(qlora::quantize<qlora::Nf3>(tiny.input.gguf->dense(name)))));
+}
+
 TEST_CASE("a GGUF file made from a folder has GGUF's names and order of rows") {
   const Tiny tiny;
   test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);

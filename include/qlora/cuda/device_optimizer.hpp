@@ -24,12 +24,15 @@ struct DeviceParameter {
   Index count = 0;
 };
 
+/// Where an optimizer's state lies: in device memory, or with `paged` in managed memory that moves
+/// there tile by tile.
 struct StateMemory {
   bool paged = false;
   Index tile = Index{1} << 20;  ///< elements; rounded up to blocks of 256
 };
 
-/// `Rule`: an update rule of optim/ that does not average its iterates.
+/// Updates parameters that lie on the device. `Rule`: an update rule of optim/ that does not average
+/// its iterates. One thread at a time may use it.
 template <class Rule, class State, DeviceRuntime R>
 class DeviceOptimizer {
   static_assert(UpdateRule<Rule>, "DeviceOptimizer: the first argument must be an update rule");
@@ -53,10 +56,13 @@ class DeviceOptimizer {
     if (state_) device_.runtime().release(state_);
   }
 
+  /// For the steps that follow.
   void set_learning_rate(double rate) { options_.learning_rate = rate; }
+  /// Steps that were taken.
   Index steps() const { return steps_; }
   /// Whether a step failed half-way: some parameters have taken it and some have not.
   bool torn() const { return torn_; }
+  /// Bytes of its state.
   Index state_bytes() const { return bytes_; }
 
   /// One update. The parameters' sizes must be those of the first step. Throws DeviceError; what

@@ -22,6 +22,7 @@ struct ApplyDropout {
   Index rows, cols;
   Dropout dropout;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(rows * blocks_of_row(), threads); }
 
   template <class Context>

@@ -106,6 +106,7 @@ struct SumOfSquares {
   Index count;
   float* sums;
 
+  /// Blocks of threads in a launch.
   Index blocks() const { return blocks_for(count, threads, each); }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {

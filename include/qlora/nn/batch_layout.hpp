@@ -17,6 +17,7 @@ struct SequenceSpan {
   Index first_query = 0, queries = 0;
   Index first_key = 0;
   Index past = 0;
+  /// Keys that its last query sees.
   Index keys() const { return past + queries; }
 };
 
