@@ -70,7 +70,8 @@ struct Parameter {
 };
 
 /// A row-major matrix in memory that something else owns. What is assigned must have its shape.
-/// Copying one refers to the same numbers: write RowMatrix<T>(map) for a copy of them.
+/// Copying one refers to the same numbers: write RowMatrix<T>(map) for a copy of them. Threads may
+/// read the same numbers together; who writes them needs them alone.
 template <Scalar T>
 class MatrixMap : public Eigen::Map<RowMatrix<T>> {
   using Base = Eigen::Map<RowMatrix<T>>;
