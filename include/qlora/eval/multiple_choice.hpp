@@ -45,6 +45,7 @@ struct ChoiceScore {
 struct Accuracy {
   Index count = 0, right = 0;
 
+  /// Counts one more answer.
   void add(bool is_right) {
     ++count;
     right += is_right ? 1 : 0;

@@ -30,6 +30,7 @@ struct Judgement {
   Index first = 0, second = 0, question = 0;
   Verdict verdict = Verdict::unparsed;
 
+  /// Whether the verdict could be read.
   bool parsed() const { return verdict != Verdict::unparsed; }
   /// What the first system gets: 1, 0, or 1/2 for a tie. Call it only where parsed() holds.
   double result() const {
@@ -75,6 +76,7 @@ struct BothOrders {
   Index a = 0, b = 0, question = 0;                                  ///< a < b
   Verdict a_first = Verdict::unparsed, b_first = Verdict::unparsed;  ///< as the judge said it
 
+  /// Whether both verdicts could be read.
   bool parsed() const { return a_first != Verdict::unparsed && b_first != Verdict::unparsed; }
 };
 
