@@ -26,6 +26,7 @@ namespace qlora {
 struct FormatBits {
   double codes = 4, scales = 8.0 / 64 + 32.0 / (64 * 256);  ///< by default those of nf4-dq
 
+  /// Of codes and scales together.
   double total() const { return codes + scales; }
 };
 
