@@ -51,14 +51,14 @@ concept HostLlama = requires(const M& model, std::size_t i) {
   { model.blocks[i].projections[i].dropout() } -> std::convertible_to<float>;
 };
 
-/// A list of pointers to parameters in host memory, such as Llama::parameters().
+/// A list of parameters in host memory, such as Llama::parameters().
 template <class P>
 concept HostParameters = requires(const P& parameters, std::size_t i) {
   { parameters.size() } -> std::convertible_to<std::size_t>;
-  { parameters[i]->value.data() } -> std::convertible_to<const float*>;
-  { parameters[i]->value.size() } -> std::convertible_to<Index>;
-  { parameters[i]->grad.data() } -> std::convertible_to<float*>;
-  { parameters[i]->grad.size() } -> std::convertible_to<Index>;
+  { parameters[i].value().data() } -> std::convertible_to<const float*>;
+  { parameters[i].value().size() } -> std::convertible_to<Index>;
+  { parameters[i].grad().data() } -> std::convertible_to<float*>;
+  { parameters[i].grad().size() } -> std::convertible_to<Index>;
 };
 
 /// A model in device memory. One thread at a time may use it.

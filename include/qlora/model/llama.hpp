@@ -255,4 +255,10 @@ class Llama {
   Workspace workspace_;  // kept between steps: the same shapes come again
 };
 
+#if defined(QLORA_COMPILED)  // in the target qlora::compiled
+extern template class LoraLinear<AnyLinear<float>, float>;
+extern template struct LlamaBlock<float>;
+extern template class Llama<float>;
+#endif
+
 }  // namespace qlora

@@ -99,4 +99,8 @@ AnyOptimizer<T> make_optimizer(const OptimizerSettings& settings) {
   return std::move(*made);
 }
 
+#if defined(QLORA_COMPILED)  // in the target qlora::compiled
+extern template AnyOptimizer<float> make_optimizer<float>(const OptimizerSettings& settings);
+#endif
+
 }  // namespace qlora

@@ -357,4 +357,8 @@ class Trainer {
   bool failed_ = false;
 };
 
+#if defined(QLORA_COMPILED)  // in the target qlora::compiled
+extern template class Trainer<float>;
+#endif
+
 }  // namespace qlora
