@@ -49,7 +49,7 @@ template <class Scale>
 struct ScaleLoss {  // half an ulp of a float16, or of its smallest number
   static float of(float absmax, float) { return absmax * 2e-3f + 1e-7f; }
 };
-template <qlora::round_scale Rounding>
+template <qlora::RoundScale Rounding>
 struct ScaleLoss<qlora::PowerOfTwoScale<Rounding>> {  // rounded down, a quarter saturates
   static float of(float absmax, float) { return absmax / 4; }
 };

@@ -5,6 +5,7 @@
 
 #include "support/catch.hpp"
 #include "support/law.hpp"
+#include "support/numbers.hpp"
 
 using qlora::PowerOfTwoScale, qlora::RoundScale;
 

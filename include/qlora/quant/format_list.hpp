@@ -85,11 +85,13 @@ inline constexpr bool is_in<F, FormatList<Entries...>> = (is_listed_as<F, Entrie
 
 template <class... Entries>
 constexpr auto names_in(FormatList<Entries...>) {
-  constexpr auto name = []<class Entry>() { return format_name<typename listed<Entry>::type>; };
+  [[maybe_unused]] constexpr auto name = []<class Entry>() {
+    return format_name<typename listed<Entry>::type>;
+  };
   std::array<std::string_view, ((name.template operator()<Entries>().empty() ? 0 : 1) + ... + 0)>
       names;
-  std::size_t count = 0;
-  const auto add = [&](std::string_view each) {
+  [[maybe_unused]] std::size_t count = 0;
+  [[maybe_unused]] const auto add = [&](std::string_view each) {
     if (!each.empty()) names[count++] = each;
   };
   (add(name.template operator()<Entries>()), ...);
