@@ -7,6 +7,7 @@
 
 #include "qlora/io/gguf_writer.hpp"
 #include "qlora/io/json_file.hpp"
+#include "qlora/model/gguf_source.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/numbers.hpp"
