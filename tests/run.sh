@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds everything with the release preset into build/, and runs every test;
+# Installs what is needed, builds the programs and tests with the release preset into build/, and runs every test;
 # before that the tests of the parts for x86-64-v3 under the address and undefined-behaviour sanitizers, under the thread sanitizer and
 # valgrind, without Highway, and the fuzzers.
 # Ends with ctest's summary. What takes longer is in tests/long.sh.
@@ -21,8 +21,8 @@ if command -v nvcc >/dev/null && ! command -v nvdisasm >/dev/null; then
   "$data/venv/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 fi
 
-# Warnings are errors here and in the presets below.
-build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=ON -DQLORA_WERROR=ON
+# Warnings are errors here and in the presets below. The benchmarks are built by tests/long.sh, with clang.
+build_release -DQLORA_BUILD_TESTS=ON -DQLORA_BUILD_BENCH=OFF -DQLORA_WERROR=ON
 
 build_and_test asan "quant;linalg;memory"
 build_and_test tsan "core;memory;optim"
