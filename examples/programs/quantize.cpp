@@ -61,12 +61,15 @@ struct Settings {
         "--skip", skip,
         "tensors with such a part in their dotted name are copied, not quantized [all but "
         "the weights of linear layers]");
-    app.add_option("--dtype", dtype,
-                   "of copied tensors, and of what bitsandbytes decodes to [as it is]")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, qlora::CopiedType>{{"float32", qlora::CopiedType::float32},
-                                                     {"float16", qlora::CopiedType::float16},
-                                                     {"bfloat16", qlora::CopiedType::bfloat16}}));
+    app.add_option_function<std::string>(
+           "--dtype",
+           [this](const std::string& name) {
+             dtype = name == "float32"   ? qlora::CopiedType::float32
+                     : name == "float16" ? qlora::CopiedType::float16
+                                         : qlora::CopiedType::bfloat16;
+           },
+           "of copied tensors, and of what bitsandbytes decodes to [as it is]")
+        ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
   }
 
   // The format's name with --double-quant taken in. Throws for a format that has none.

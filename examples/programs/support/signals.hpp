@@ -8,11 +8,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <functional>
-#include <iostream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -55,13 +55,17 @@ class StopSignals {
   int asked() const { return asked_; }
 
  private:
+  // Not by std::cerr, which flushes std::cout first and would wait where nobody reads that.
+  static void say(const std::string& text) {
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  }
   void wait() {
     int signal = 0;
     while (sigwait(&signals_, &signal) == 0 && !ends_) {
       if (ask_.exchange(false)) {
         asked_ = signal;
-        std::cerr << qlora::message("\n", signal_name(signal),
-                                    ": stopping after this step; a second signal ends at once\n");
+        say(qlora::message("\n", signal_name(signal),
+                           ": stopping after this step; a second signal ends at once\n"));
       } else {
         abandon_();
         std::_Exit(128 + signal);
