@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/text/jinja/writing.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/golden.hpp"

@@ -8,7 +8,7 @@
 /// own, gives its own list:
 ///
 ///     using Own = qlora::FormatList<qlora::Nf4Dq, qlora::AnyBlockSize<qlora::Int4Block>>;
-///     qlora::visit_format<Own>("int4", 128, visit);
+///     qlora::visit_format<Own>("int4", 128, [&]<class Format>() { use(Format::block_size); });
 #pragma once
 
 #include <string>
