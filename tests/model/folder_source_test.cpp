@@ -17,15 +17,7 @@ namespace {
 
 const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71};
 
-struct Tiny {
-  test::TemporaryFolder folder;
-  test::TinyModel shape = [] {
-    test::TinyModel tiny;
-    tiny.hidden = 64;  // rows of whole blocks
-    return tiny;
-  }();
-  qlora::GgufSource source{folder.write("m.gguf", shape.bytes())};
-
+struct Tiny : test::TinyFile {
   RowMatrixXf logits(const std::string& format) const {
     return test::load_model(source, format).logits(ids);
   }

@@ -32,16 +32,7 @@ namespace {
 using Own = qlora::FormatList<Tern32, qlora::Nf4Dq>;
 const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71};
 
-struct Tiny {
-  test::TemporaryFolder folder;
-  test::TinyModel shape = [] {
-    test::TinyModel tiny;
-    tiny.hidden = 64;  // rows of whole blocks
-    return tiny;
-  }();
-  std::filesystem::path path = folder.write("m.gguf", shape.bytes());
-  qlora::GgufSource source{path};
-};
+using Tiny = test::TinyFile;
 
 }  // namespace
 

@@ -12,9 +12,22 @@
 #include "qlora/model/model_files.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/text/tokenizer_json.hpp"
+#include "support/files.hpp"
 #include "support/tiny_model.hpp"
 
 namespace test {
+
+// The tiny model with rows of whole blocks, in a GGUF file.
+struct TinyFile {
+  TemporaryFolder folder;
+  TinyModel shape = [] {
+    TinyModel tiny;
+    tiny.hidden = 64;
+    return tiny;
+  }();
+  std::filesystem::path path = folder.write("m.gguf", shape.bytes());
+  qlora::GgufSource source{path};
+};
 
 inline bool is_projection(const std::string& name) {
   return name.find("_proj.") != std::string::npos;

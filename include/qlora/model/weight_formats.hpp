@@ -92,12 +92,6 @@ AnyLinear<float> quantize_by_name(std::string_view name, Index block_size,
   return linear;
 }
 
-inline std::string known_formats(std::span<const std::string_view> names) {
-  std::string known;
-  for (const auto name : names) known += (known.empty() ? "" : ", ") + std::string(name);
-  return known;
-}
-
 template <class Formats>
 AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& state,
                                      const Warn& warn) {
@@ -109,10 +103,9 @@ AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& 
           if constexpr (ListedFormat<F, Formats>) {
             linear = packed_linear<F>(std::move(w));
           } else {
-            throw FormatError(message(file.where(state.weight), ": ", state.format,
-                                      " in blocks of ", state.block_size,
-                                      " is not among the formats of this program: ",
-                                      known_formats(format_names_of<Formats>)));
+            throw FormatError(message(
+                file.where(state.weight), ": ", state.format, " in blocks of ", state.block_size,
+                " is not among the formats of this program: ", joined_format_names<Formats>()));
           }
         },
         warn);
@@ -120,7 +113,7 @@ AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& 
     constexpr const auto& names = format_names_of<Formats>;
     require<FormatError>(std::find(names.begin(), names.end(), state.format) != names.end(),
                          file.where(state.weight), ": format '", state.format,
-                         "': expected one of ", known_formats(names));
+                         "': expected one of ", joined_format_names<Formats>());
     visit_format<Formats>(state.format, state.block_size,
                           [&]<class F>() { linear = read_packed_linear<F>(file, state); });
   }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -111,5 +112,14 @@ concept ListedFormat = detail::is_in<F, Formats>;
 /// The names in a list, in its order.
 template <class Formats>
 inline constexpr auto format_names_of = detail::names_in(Formats{});
+
+/// The same names with commas between, for messages.
+template <class Formats>
+std::string joined_format_names() {
+  std::string all;
+  for (const auto name : format_names_of<Formats>)
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  return all;
+}
 
 }  // namespace qlora

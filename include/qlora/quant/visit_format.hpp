@@ -11,7 +11,6 @@
 ///     qlora::visit_format<Own>("int4", 128, [&]<class Format>() { use(Format::block_size); });
 #pragma once
 
-#include <string>
 #include <string_view>
 
 #include "qlora/core/error.hpp"
@@ -110,10 +109,8 @@ void visit_format(std::string_view name, Index block_size, Visit&& visit) {
     return true;
   });
   if (found) return;
-  std::string known;
-  for (const auto each : format_names_of<Formats>)
-    known += (known.empty() ? "" : ", ") + std::string(each);
-  throw FormatError(message("format '", name, "': expected one of ", known));
+  throw FormatError(
+      message("format '", name, "': expected one of ", joined_format_names<Formats>()));
 }
 
 }  // namespace qlora
