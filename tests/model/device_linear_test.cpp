@@ -14,7 +14,7 @@ namespace {
 
 using Device = qlora::cuda::Device<test::FakeDevice>;
 using Floats = qlora::cuda::Buffer<float, test::FakeDevice>;
-using Both = qlora::Formats<qlora::Nf4Dq, qlora::Q8_0>;
+using Both = qlora::FormatList<qlora::Nf4Dq, qlora::Q8_0>;
 
 Floats to_device(const Device& device, const RowMatrixXf& m) {
   Floats buffer(device);
