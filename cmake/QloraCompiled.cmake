@@ -1,5 +1,5 @@
 # qlora::compiled, a static library of what takes long to compile in each file that uses it: every named format's part of loading, the
-# loader, Llama<float> and its training, the optimizers by name, and the interpreter of chat templates. Link it instead of qlora::text; the
+# loader, Llama<float> and its training, products, the optimizers by name, and the interpreter of chat templates. Link it instead of qlora::text; the
 # headers then only declare all that. It is compiled within the project that links it, with that project's flags, and not at all where
 # nobody links it.
 
@@ -8,7 +8,8 @@ if(TARGET qlora::text AND NOT TARGET qlora_compiled)
   if(NOT EXISTS ${qlora_sources})
     set(qlora_sources ${CMAKE_CURRENT_LIST_DIR}/../src)
   endif()
-  add_library(qlora_compiled STATIC EXCLUDE_FROM_ALL ${qlora_sources}/models.cpp ${qlora_sources}/training.cpp)
+  add_library(qlora_compiled STATIC EXCLUDE_FROM_ALL ${qlora_sources}/models.cpp ${qlora_sources}/products.cpp
+    ${qlora_sources}/training.cpp)
   add_library(qlora::compiled ALIAS qlora_compiled)
   foreach(part RANGE 6)
     set(source ${CMAKE_CURRENT_BINARY_DIR}/qlora_compiled/formats_${part}.cpp)

@@ -50,6 +50,14 @@ if(NOT TARGET qlora)
     target_link_libraries(qlora_cuda INTERFACE qlora CUDA::cudart_static)
     target_compile_options(qlora_cuda INTERFACE 
       $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20> $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+    # The library's names are spelled from the processor that the flags name (QLORA_ABI in core/config.hpp), so nvcc's host compiler
+    # gets those flags too. CMake gives it none of CMAKE_CXX_FLAGS.
+    string(TOUPPER "CMAKE_CXX_FLAGS_${CMAKE_BUILD_TYPE}" flags_of_build)
+    string(REGEX MATCHALL "(^| )-m[^ ]+" processor_flags "${CMAKE_CXX_FLAGS} ${${flags_of_build}}")
+    foreach(flag IN LISTS processor_flags)
+      string(STRIP "${flag}" flag)
+      target_compile_options(qlora_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flag}>)
+    endforeach()
   endif()
 
   if(nlohmann_json_FOUND)

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     model.set_compute(qlora::Compute::automatic);  // bfloat16 where the processor has it
     qlora::Trainer trainer(model, data.examples, {.steps = 30, .batch = 4, .learning_rate = 1e-3});
     trainer.run([](const qlora::StepMetrics& now) {
-      std::cout << "step " << now.step << "  loss " << now.loss << std::endl;
+      std::cout << "step " << now.done << "  loss " << now.loss << std::endl;
       return true;
     });
 

@@ -21,7 +21,7 @@ int main() {
   }
   const auto adapted = [] {  // on random weights here, elsewhere on those of a trained model
     const RowMatrixXf weight = RowMatrixXf::Random(width, width) * 0.2f;
-    return LoraLinear(quantize<Nf4Dq>(weight), {.rank = 8, .train_bias = true});
+    return LoraLinear(quantize<formats::nf4_dq>(weight), {.rank = 8, .train_bias = true});
   };
   Sequential net(DenseLinear<>(2, width), Gelu<>(), adapted(), Gelu<>(), adapted(), Gelu<>(),
                  DenseLinear<>(width, spirals));

@@ -1,5 +1,5 @@
 """Public declarations have a doc comment: every class, struct, enum, concept, function, alias and variable that stands in a namespace
-without "detail" in its name, and every public member function of those classes, in the folders that must be clean. Every public class
+without "detail" in its name, and every public member function of those classes. Every public class
 says in its comment, or in the one that opens its header, what threads may do with it.
 
 One comment serves overloads of one name, aliases or variables of a group, and members, that follow it without an empty line. Forward
@@ -10,10 +10,6 @@ declarations, specializations, deduction guides, constructors, operators, overri
 import pathlib
 import re
 import sys
-
-# Folders whose every public declaration is documented. Others follow; none may leave.
-CLEAN = ["core", "codebook", "memory", "io", "text", "cuda", "linalg", "eval", "tournament"]
-
 
 def blanked(source):
     """The source with comments, literals and preprocessor lines as blanks, of the same length; and the lines that hold doc comments."""
@@ -294,7 +290,7 @@ def check_itself():
 def main():
     check_itself()
     root = pathlib.Path(sys.argv[1])
-    folders = sys.argv[2:] or CLEAN
+    folders = sys.argv[2:] or [path.name for path in sorted(pathlib.Path(sys.argv[1]).iterdir()) if path.is_dir()]
     count, all_problems = 0, []
     for folder in folders:
         headers = sorted((root / folder).rglob("*.hpp"))

@@ -28,6 +28,8 @@ get_target_property(eigen_include Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
 
 add_test(NAME "house: includes go only up the list of folders"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/include_direction.py ${PROJECT_SOURCE_DIR}/include/qlora)
+add_test(NAME "house: what is private stays in its folder, and no header is long"
+  COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/private_names.py ${PROJECT_SOURCE_DIR})
 add_test(NAME "house: public declarations have doc comments"
   COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/documented.py ${PROJECT_SOURCE_DIR}/include/qlora)
 add_test(NAME "house: what documents point to is there"
@@ -62,6 +64,14 @@ foreach(way bare installed fetched configured)
     ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
   set_tests_properties("consumer: ${way}" PROPERTIES TIMEOUT 600)
 endforeach()
+
+add_test(NAME "consumer: units of one program compiled differently" COMMAND ${python}
+  ${CMAKE_CURRENT_SOURCE_DIR}/consumer/units.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
+set_tests_properties("consumer: units of one program compiled differently" PROPERTIES TIMEOUT 600)
+
+add_test(NAME "consumer: a .cu beside a .cpp" COMMAND ${python}
+  ${CMAKE_CURRENT_SOURCE_DIR}/consumer/cuda/both.py ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})
+set_tests_properties("consumer: a .cu beside a .cpp" PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 
 add_test(NAME "consumer: names beside Eigen's" COMMAND ${python} ${CMAKE_CURRENT_SOURCE_DIR}/consumer/names.py
   ${PROJECT_SOURCE_DIR} ${CMAKE_CXX_COMPILER} ${eigen_include})

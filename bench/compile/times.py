@@ -36,7 +36,7 @@ FILES = {
     "a loader, qlora::compiled": "#define QLORA_COMPILED\n#include <qlora/model/load_llama.hpp>\n"
     + LOADER.replace("OPEN", "qlora::open_model"),
     "a loader of one format": "#include <qlora/model/load_llama.hpp>\n#include <qlora/model/open_model.hpp>\n"
-    + LOADER.replace("OPEN", "qlora::open_model<qlora::FormatList<qlora::Nf4Dq>>"),
+    + LOADER.replace("OPEN", "qlora::open_model<qlora::FormatList<qlora::formats::nf4_dq>>"),
     "a loader of every format": "#include <qlora/model/load_llama.hpp>\n" + LOADER.replace("OPEN", "qlora::open_model"),
 }
 

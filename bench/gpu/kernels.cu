@@ -328,18 +328,18 @@ int main(int argc, char** argv) {
     Report report(device, options, lines);
     copies(report);
     if (options.small) {
-      weights<qlora::Nf4Dq>(report, "nf4-dq", 192, 128);
-      weights<qlora::Nf4>(report, "nf4", 192, 128);
+      weights<qlora::formats::nf4_dq>(report, "nf4-dq", 192, 128);
+      weights<qlora::formats::nf4>(report, "nf4", 192, 128);
       attention<64>(report, 4, 2, 70);
       attention<128>(report, 2, 2, 70);
       adapters(report, 70, 96, 8);
       layers(report, 20, 96, 160, 500);
       optimizers(report, 3000);
     } else {
-      weights<qlora::Nf4Dq>(report, "nf4-dq", 11008, 4096);
-      weights<qlora::Nf4Dq>(report, "nf4-dq", 4096, 4096);
-      weights<qlora::Nf4>(report, "nf4", 4096, 4096);
-      weights<qlora::Nf4Dq>(report, "nf4-dq", 1536, 576);
+      weights<qlora::formats::nf4_dq>(report, "nf4-dq", 11008, 4096);
+      weights<qlora::formats::nf4_dq>(report, "nf4-dq", 4096, 4096);
+      weights<qlora::formats::nf4>(report, "nf4", 4096, 4096);
+      weights<qlora::formats::nf4_dq>(report, "nf4-dq", 1536, 576);
       attention<128>(report, 32, 32, 2048);
       attention<64>(report, 9, 3, 2048);
       for (const Index rank : {Index{64}, Index{16}}) adapters(report, 2048, 4096, rank);

@@ -24,7 +24,7 @@ using qlora::cuda::CudaRuntime;
 
 namespace {
 
-using Format = qlora::Nf4Dq;
+using Format = qlora::formats::nf4_dq;
 
 qlora::LlamaConfig config_of(const std::string& name) {
   if (name == "llama-7b")

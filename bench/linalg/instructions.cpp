@@ -23,12 +23,12 @@ int main(int, char** argv) {
   const Index rows = 192, cols = 576, tokens = what == "gemv" ? 1 : 64;
   const RowMatrixXf dense = RowMatrixXf::Random(rows, cols), x = RowMatrixXf::Random(tokens, cols),
                     dy = RowMatrixXf::Random(tokens, rows);
-  qlora::QuantizedMatrix w = qlora::quantize<qlora::Nf4Dq>(dense);
+  qlora::QuantizedMatrix w = qlora::quantize<qlora::formats::nf4_dq>(dense);
   RowMatrixXf y(tokens, rows), dx(tokens, cols), back(rows, cols);
   if (what == "decode")
     measured([&] { w.view().decode_range(0, back.size(), back.data()); });
   else if (what == "encode")
-    measured([&] { w = qlora::quantize<qlora::Nf4Dq>(dense); });
+    measured([&] { w = qlora::quantize<qlora::formats::nf4_dq>(dense); });
   else if (what == "gemv" || what == "y")
     measured([&] { qlora::forward_product<float>(x, w.view(), y); });
   else if (what == "dx")

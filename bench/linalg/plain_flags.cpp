@@ -37,7 +37,7 @@ int main() {
   std::printf("vectors %d %d\n", QLORA_HAS_VECTORS, QLORA_HAS_RUNTIME_AVX2);
   const Index size = 1536;
   const RowMatrixXf dense = RowMatrixXf::Random(size, size);
-  const auto packed = qlora::quantize<qlora::Nf4Dq>(dense);
+  const auto packed = qlora::quantize<qlora::formats::nf4_dq>(dense);
   const auto view = packed.view();
   RowMatrixXf back(size, size);
   std::printf("decode 0 %.4f 0\n", least([&] { view.decode_range(0, back.size(), back.data()); }));

@@ -22,8 +22,8 @@ using qlora::RowMatrixXf;
 
 struct Weights {
   RowMatrixXf dense;
-  qlora::QuantizedMatrix<qlora::Nf4> plain;
-  qlora::QuantizedMatrix<qlora::Nf4Dq> nested;
+  qlora::QuantizedMatrix<qlora::formats::nf4> plain;
+  qlora::QuantizedMatrix<qlora::formats::nf4_dq> nested;
 };
 
 // The same weights for all benchmarks of a shape.
@@ -31,8 +31,8 @@ const Weights& weights(Index rows, Index cols) {
   static Weights kept;
   if (kept.dense.rows() != rows || kept.dense.cols() != cols) {
     const RowMatrixXf w = RowMatrixXf::Random(rows, cols);
-    kept.nested = qlora::quantize<qlora::Nf4Dq>(w);
-    kept.plain = qlora::quantize<qlora::Nf4>(w);
+    kept.nested = qlora::quantize<qlora::formats::nf4_dq>(w);
+    kept.plain = qlora::quantize<qlora::formats::nf4>(w);
     kept.dense = qlora::dequantize(kept.nested);
   }
   return kept;

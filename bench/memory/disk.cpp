@@ -89,7 +89,7 @@ void paged(const std::string& folder, Index numbers, std::size_t budget, int tur
   const qlora::ParameterList<float> list{&p};
   const qlora::FilePager pager(
       {.directory = folder, .resident = {.budget = budget, .extent_bytes = extent}});
-  qlora::AdamW<qlora::StateOf<float>, qlora::Paged<qlora::FilePager>> optimizer({}, pager);
+  qlora::AdamW<qlora::NumberState<float>, qlora::Paged<qlora::FilePager>> optimizer({}, pager);
   optimizer.step(list);
   qlora::FilePager flushed = pager;
   const auto before = flushed.counters();

@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
     double reading = 0, writing = 0;
     for (qlora::Index round = 0; round < rounds; ++round) {
       auto cache = model.make_cache(prompt + generated);
-      qlora::Vector<float> logits;
+      qlora::ColumnVector<float> logits;
       reading = std::max(reading,
                          tokens_a_second(prompt, [&] { logits = model.next_logits(ids, cache); }));
       writing = std::max(writing, tokens_a_second(generated, [&] {

@@ -42,7 +42,7 @@ for round_ in range(options.rounds):
     print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
     for each in own("bench_products", f"^({'|'.join(SHAPES)})/({'|'.join(map(str, TOKENS))})/"):
         runs["/".join(each["name"].split("/")[:4])].append(each["Gflop/s"])
-    for each in own("bench_codes", "copy|Nf4>|Nf4Dq|Fp4>|Nf3|Nf8|Q4_1"):
+    for each in own("bench_codes", "copy|nf4>|nf4_dq|fp4>|nf3|nf8|q4_1"):
         runs[each["name"].split("/")[0]].append(each["Gweights/s"])
     for peers in (output(options.onednn), output(options.python, "bench/peers/products.py", "--threads", str(options.threads))):
         for name, value in json.loads(peers.splitlines()[-1]).items():
@@ -72,6 +72,6 @@ for name, value in median.items():
     if "<" not in name:
         continue
     what, form = name[:-1].split("<")
-    peer = median.get(f"{what}/{'fp4' if 'Fp4' in form else 'nf4'}/bitsandbytes")
-    beside = f"{value / peer:.0f}" if "Nf4>" in name or "Fp4>" in name else ""
-    print(f"| {what} {form.replace('qlora::', '')} | {value:.2f} | {value / copy:.2f} | {beside} |")
+    peer = median.get(f"{what}/{'fp4' if 'fp4' in form else 'nf4'}/bitsandbytes")
+    beside = f"{value / peer:.0f}" if "nf4>" in name or ":fp4>" in name else ""
+    print(f"| {what} {form.rpartition('::')[2]} | {value:.2f} | {value / copy:.2f} | {beside} |")

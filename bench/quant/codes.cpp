@@ -58,16 +58,16 @@ BENCHMARK(copy)->UseRealTime()->Unit(benchmark::kMillisecond);
 #define QLORA_BENCH_FORMAT(Format)                                                           \
   BENCHMARK_TEMPLATE(quantize, qlora::Format)->UseRealTime()->Unit(benchmark::kMillisecond); \
   BENCHMARK_TEMPLATE(dequantize, qlora::Format)->UseRealTime()->Unit(benchmark::kMillisecond);
-QLORA_BENCH_FORMAT(Nf4)
-QLORA_BENCH_FORMAT(Nf4Dq)
-QLORA_BENCH_FORMAT(Fp4)
-QLORA_BENCH_FORMAT(Nf3)
-QLORA_BENCH_FORMAT(Nf2)
-QLORA_BENCH_FORMAT(Nf8)
-QLORA_BENCH_FORMAT(MxFp4)
-QLORA_BENCH_FORMAT(NvFp4)
-QLORA_BENCH_FORMAT(Q4_1)
-QLORA_BENCH_FORMAT(Learned4)
+QLORA_BENCH_FORMAT(formats::nf4)
+QLORA_BENCH_FORMAT(formats::nf4_dq)
+QLORA_BENCH_FORMAT(formats::fp4)
+QLORA_BENCH_FORMAT(formats::nf3)
+QLORA_BENCH_FORMAT(formats::nf2)
+QLORA_BENCH_FORMAT(formats::nf8)
+QLORA_BENCH_FORMAT(formats::mxfp4)
+QLORA_BENCH_FORMAT(formats::nvfp4)
+QLORA_BENCH_FORMAT(formats::q4_1)
+QLORA_BENCH_FORMAT(formats::learned4)
 
 }  // namespace
 

@@ -28,7 +28,7 @@ double least_seconds(int runs, Body&& body) {
 inline double peak_flops() {
   static const double peak = [] {
 #if QLORA_HAS_VECTORS
-    using qlora::detail::Float32;
+    using qlora::linalg_detail::Float32;
     constexpr qlora::Index depth = 128, rounds = 4000;
     const int threads = qlora::thread_count();
     const double seconds = least_seconds(5, [&] {

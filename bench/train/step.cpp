@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
                          {.steps = steps + 2, .batch = batch, .gradient_checkpoint = checkpoint});
   std::vector<double> rates;
   trainer.run([&](const qlora::StepMetrics& m) {
-    if (m.step > 2) rates.push_back(m.tokens_per_second);
+    if (m.done > 2) rates.push_back(m.tokens_per_second);
     return true;
   });
   std::nth_element(rates.begin(), rates.begin() + static_cast<qlora::Index>(rates.size() / 2),

@@ -300,10 +300,10 @@ qlora::Index train(qlora::Trainer<>& trainer, const fs::path& folder,
     trainer.run([&](const qlora::StepMetrics& m) {
       metrics.append(m);
       char text[120];
-      std::snprintf(text, sizeof(text), "step %td/%td  loss %.4f  %.0f tokens/s", m.step,
+      std::snprintf(text, sizeof(text), "step %td/%td  loss %.4f  %.0f tokens/s", m.done,
                     trainer.total_steps(), m.loss, m.tokens_per_second);
-      bar.show(m.step, text);
-      done = m.step;
+      bar.show(m.done, text);
+      done = m.done;
       return signals.asked() == 0;
     });
   } catch (const qlora::Cancelled&) {

@@ -265,7 +265,7 @@ int run_quantize(const Settings& settings) {
   };
   try {
     if (format == "float") {
-      run.operator()<qlora::Q8_0>();  // nothing is packed
+      run.operator()<qlora::formats::q8_0>();  // nothing is packed
     } else {
       qlora::visit_format(format, settings.block_size, run);
     }

@@ -40,7 +40,7 @@ static_assert(equal_bits(), "NF4 is the published table, bit for bit, at compile
 
 TEST_CASE("the quantile function inverts the normal distribution function") {
   for (double p = 1e-9; p < 1; p = p < 0.01 ? p * 1.7 : p + 0.0137) {
-    const double z = qlora::detail::normal_quantile(p);
+    const double z = qlora::normal_quantile(p);
     const double back = 0.5 * std::erfc(-z / std::sqrt(2.0));
     REQUIRE(std::abs(back - p) <= 1e-14 + 1e-13 * p);
   }

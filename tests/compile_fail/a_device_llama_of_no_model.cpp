@@ -12,5 +12,5 @@ using Model = qlora::AnyLinear<float>;
 #endif
 
 void use(const qlora::cuda::Device<NoRuntime>& device, const Model& model) {
-  qlora::DeviceLlama there(device, model, qlora::FormatList<qlora::Nf4Dq>{});
+  qlora::DeviceLlama there(device, model, qlora::FormatList<qlora::formats::nf4_dq>{});
 }

@@ -8,4 +8,4 @@ constexpr int rows = 32;
 constexpr int rows = 24;
 #endif
 using qlora::cuda::Reads;
-qlora::cuda::ForwardProduct<qlora::Nf4Dq, float, float, rows, 64, Reads::words> kernel;
+qlora::cuda::ForwardProduct<qlora::formats::nf4_dq, float, float, rows, 64, Reads::words> kernel;

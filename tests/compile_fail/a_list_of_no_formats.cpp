@@ -3,7 +3,7 @@
 #include <qlora/quant/named_formats.hpp>
 
 #ifdef QLORA_TEST_GOOD
-qlora::FormatList<qlora::Nf4Dq> formats;
+qlora::FormatList<qlora::formats::nf4_dq> formats;
 #else
 qlora::FormatList<qlora::NF4> formats;  // the codebook
 #endif

@@ -2,9 +2,9 @@
 #include <qlora/quant/visit_format.hpp>
 
 #ifdef QLORA_TEST_GOOD
-using Formats = qlora::FormatList<qlora::Nf4Dq>;
+using Formats = qlora::FormatList<qlora::formats::nf4_dq>;
 #else
-using Formats = qlora::Nf4Dq;
+using Formats = qlora::formats::nf4_dq;
 #endif
 
 void visit() {

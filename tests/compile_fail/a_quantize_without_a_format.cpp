@@ -2,7 +2,7 @@
 #include <qlora/quant.hpp>
 
 #ifdef QLORA_TEST_GOOD
-using Format = qlora::Nf4;
+using Format = qlora::formats::nf4;
 #else
 using Format = qlora::NF4;
 #endif

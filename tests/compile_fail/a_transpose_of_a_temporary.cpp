@@ -3,8 +3,8 @@
 
 const qlora::RowMatrixXf x(2, 2);
 #ifdef QLORA_TEST_GOOD
-const auto w = qlora::quantize<qlora::Nf4>(x);
+const auto w = qlora::quantize<qlora::formats::nf4>(x);
 auto y = x * w.transpose();
 #else
-auto y = x * qlora::quantize<qlora::Nf4>(x).transpose();
+auto y = x * qlora::quantize<qlora::formats::nf4>(x).transpose();
 #endif

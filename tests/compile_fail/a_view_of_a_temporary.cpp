@@ -3,8 +3,8 @@
 
 const qlora::RowMatrixXf x(2, 2);
 #ifdef QLORA_TEST_GOOD
-const auto w = qlora::quantize<qlora::Nf4>(x);
+const auto w = qlora::quantize<qlora::formats::nf4>(x);
 auto view = w.view();
 #else
-auto view = qlora::quantize<qlora::Nf4>(x).view();
+auto view = qlora::quantize<qlora::formats::nf4>(x).view();
 #endif

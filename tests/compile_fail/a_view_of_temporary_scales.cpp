@@ -3,8 +3,8 @@
 
 const qlora::RowMatrixXf x(2, 2);
 #ifdef QLORA_TEST_GOOD
-const auto scale = qlora::quantize<qlora::Nf4Dq>(x).scale();
+const auto scale = qlora::quantize<qlora::formats::nf4_dq>(x).scale();
 auto view = scale.view();
 #else
-auto view = qlora::quantize<qlora::Nf4Dq>(x).scale().view();
+auto view = qlora::quantize<qlora::formats::nf4_dq>(x).scale().view();
 #endif

@@ -2,7 +2,7 @@
 #include <qlora/quant.hpp>
 
 #ifdef QLORA_TEST_GOOD
-using Inner = qlora::Nf4;
+using Inner = qlora::formats::nf4;
 #else
 using Inner = qlora::NF4;
 #endif

@@ -15,7 +15,7 @@ import documented  # noqa: E402
 
 # Index is the same type in both, so it may be used. The others need their namespace before them, Sequential among them, which is the
 # field's own word for layers one after the other; the list may only shrink.
-KNOWN = {"Affine", "Dynamic", "Index", "Sequential", "Vector", "bfloat16"}
+KNOWN = {"Index", "Sequential", "bfloat16"}
 
 COMMON = """
 #include <Eigen/Dense>
@@ -29,7 +29,7 @@ int main() {
   VectorXf bias = VectorXf::Zero(rows);
   const QuantizedMatrix w = quantize<BlockFormat<Ternary, 32, FloatScale<float16>>>(weights);
   const RowMatrixXf x = RowMatrixXf::Random(2, cols);
-  Matrix<float, Eigen::Dynamic, Eigen::Dynamic, RowMajor> y = x * w.transpose();
+  Matrix<float, Dynamic, Dynamic, RowMajor> y = x * w.transpose();
   y.rowwise() += bias.transpose();
   Map<RowMatrixXf> map(y.data(), y.rows(), y.cols());
   Array<float, 1, 4> sums = map.colwise().sum().array();

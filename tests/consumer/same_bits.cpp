@@ -43,12 +43,12 @@ void show(const char* name) {
 }
 
 int main() {
-  show<qlora::Nf4>("nf4");
-  show<qlora::Nf4Dq>("nf4-dq");
-  show<qlora::Fp4Dq>("fp4-dq");
-  show<qlora::Nf8>("nf8");
-  show<qlora::NvFp4>("nvfp4");
-  show<qlora::MxFp4>("mxfp4");
-  show<qlora::Q4_1>("q4_1");
-  show<qlora::Q8_0>("q8_0");
+  show<qlora::formats::nf4>("nf4");
+  show<qlora::formats::nf4_dq>("nf4-dq");
+  show<qlora::formats::fp4_dq>("fp4-dq");
+  show<qlora::formats::nf8>("nf8");
+  show<qlora::formats::nvfp4>("nvfp4");
+  show<qlora::formats::mxfp4>("mxfp4");
+  show<qlora::formats::q4_1>("q4_1");
+  show<qlora::formats::q8_0>("q8_0");
 }

@@ -23,7 +23,7 @@ TEST_CASE("parallel_for visits every index once") {
 
 TEST_CASE("parallel_for visits more indices than a ticket counts") {
   const Threads two(2);
-  const Index count = 2 * qlora::detail::ThreadPool::most_units + 5;
+  const Index count = 2 * qlora::thread_detail::ThreadPool::most_units + 5;
   std::vector<char> seen(static_cast<std::size_t>(count), 0);
   qlora::parallel_for(count, [&](Index i) { ++seen[static_cast<std::size_t>(i)]; });
   REQUIRE(std::count(seen.begin(), seen.end(), 1) == count);
@@ -85,7 +85,7 @@ TEST_CASE("a grain is a multiple of the smallest one and gives each thread its s
 }
 
 TEST_CASE("OMP_NUM_THREADS gives a number of threads or is refused by name") {
-  using qlora::detail::threads_asked;
+  using qlora::thread_detail::threads_asked;
   REQUIRE(threads_asked(nullptr) == 0);
   REQUIRE(threads_asked("") == 0);
   REQUIRE(threads_asked("3") == 3);
@@ -95,7 +95,7 @@ TEST_CASE("OMP_NUM_THREADS gives a number of threads or is refused by name") {
     try {
       threads_asked(wrong);
       FAIL(wrong << " was taken");
-    } catch (const qlora::FormatError& error) {
+    } catch (const qlora::OptionError& error) {
       const std::string said = error.what();
       REQUIRE(said.find("OMP_NUM_THREADS") != std::string::npos);
       REQUIRE(said.find(wrong) != std::string::npos);
@@ -105,7 +105,7 @@ TEST_CASE("OMP_NUM_THREADS gives a number of threads or is refused by name") {
 
 TEST_CASE("a number of threads below 1 is refused") {
   const int before = qlora::thread_count();
-  REQUIRE_THROWS_AS(qlora::set_thread_count(0), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::set_thread_count(-2), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::set_thread_count(0), qlora::OptionError);
+  REQUIRE_THROWS_AS(qlora::set_thread_count(-2), qlora::OptionError);
   REQUIRE(qlora::thread_count() == before);
 }

@@ -8,6 +8,7 @@ TEST_CASE("an error that is thrown again with another text keeps its kind") {
   };
   REQUIRE_THROWS_AS(again(qlora::ShapeError("")), qlora::ShapeError);
   REQUIRE_THROWS_AS(again(qlora::FormatError("")), qlora::FormatError);
+  REQUIRE_THROWS_AS(again(qlora::OptionError("")), qlora::OptionError);
   REQUIRE_THROWS_AS(again(qlora::IoError("")), qlora::IoError);
   REQUIRE_THROWS_AS(again(qlora::DeviceError("")), qlora::DeviceError);
   REQUIRE_THROWS_AS(again(qlora::NumericError("")), qlora::NumericError);

@@ -44,7 +44,8 @@ void compare(const qlora::QuantizedMatrix<F>& w, Index blocks, std::size_t offse
 }  // namespace
 
 TEMPLATE_TEST_CASE("weights are the CPU's, bit for bit, in every type and at any place", "",
-                   QLORA_TEST_FORMATS, qlora::Learned4, qlora::Nf3, qlora::Nf2) {
+                   QLORA_TEST_FORMATS, qlora::formats::learned4, qlora::formats::nf3,
+                   qlora::formats::nf2) {
   test::law("dequantize", [](std::uint8_t rows, std::uint8_t cols, std::uint8_t place) {
     const auto dense = test::normal_matrix(rows % 7, cols % 150, rows * 256u + cols);
     const auto w = qlora::quantize<TestType>(dense);

@@ -38,18 +38,18 @@ __global__ void narrow(const float* x, qlora::bfloat16* b, qlora::float16* h, fl
   u[i] = qlora::uniform01(7, i) + static_cast<float>(h[i]);
 }
 
-using qlora::Nf4;
-using qlora::Nf4Dq;
+using qlora::formats::nf4;
+using qlora::formats::nf4_dq;
 using Fp4 = qlora::BlockFormat<qlora::FP4, 64, qlora::FloatScale<qlora::bfloat16>>;
-using Int4 = qlora::BlockFormat<qlora::Int4, qlora::Dynamic, qlora::FloatScale<float>>;
+using Int4 = qlora::BlockFormat<qlora::Int4, qlora::any_size, qlora::FloatScale<float>>;
 using Tern = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>>;
 
-template __global__ void row_norms<Nf4>(qlora::QuantizedView<Nf4>, float*);
-template __global__ void row_norms<Nf4Dq>(qlora::QuantizedView<Nf4Dq>, float*);
+template __global__ void row_norms<nf4>(qlora::QuantizedView<nf4>, float*);
+template __global__ void row_norms<nf4_dq>(qlora::QuantizedView<nf4_dq>, float*);
 template __global__ void row_norms<Fp4>(qlora::QuantizedView<Fp4>, float*);
 template __global__ void row_norms<Int4>(qlora::QuantizedView<Int4>, float*);
 template __global__ void row_norms<Tern>(qlora::QuantizedView<Tern>, float*);
-template __global__ void decode_rows<Nf4Dq>(qlora::QuantizedView<Nf4Dq>, float*);
+template __global__ void decode_rows<nf4_dq>(qlora::QuantizedView<nf4_dq>, float*);
 template __global__ void encode_all<qlora::NF4>(const float*, std::uint8_t*, qlora::Index);
 template __global__ void encode_all<qlora::FP4>(const float*, std::uint8_t*, qlora::Index);
 template __global__ void encode_all<qlora::Dynamic8>(const float*, std::uint8_t*, qlora::Index);

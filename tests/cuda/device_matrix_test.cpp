@@ -28,7 +28,7 @@ qlora::RowMatrix<float> decoded(const Device& device,
 }  // namespace
 
 TEMPLATE_TEST_CASE("a matrix of any format is copied with all its parts", "", QLORA_TEST_FORMATS,
-                   qlora::Learned4, qlora::Bof4SOpq) {
+                   qlora::formats::learned4, qlora::formats::bof4_s_opq) {
   const auto record = std::make_shared<test::Record>();
   {
     const Device device{test::FakeDevice(record)};
@@ -43,8 +43,8 @@ TEMPLATE_TEST_CASE("a matrix of any format is copied with all its parts", "", QL
   REQUIRE(record->held.empty());
 }
 
-TEMPLATE_TEST_CASE("quantized on the device as on the host", "", qlora::Nf4, qlora::Nf4Dq,
-                   test::Fp4Half) {
+TEMPLATE_TEST_CASE("quantized on the device as on the host", "", qlora::formats::nf4,
+                   qlora::formats::nf4_dq, test::Fp4Half) {
   const auto record = std::make_shared<test::Record>();
   {
     const Device device{test::FakeDevice(record)};
@@ -75,7 +75,7 @@ TEST_CASE("a block size that is known at run time is the host's, and no other is
       return qlora::cuda::quantize<F>(device, weights.data(), rows, 64, size...);
     };
     const std::type_identity<test::Int4Dynamic> any;
-    const std::type_identity<qlora::Nf4> fixed;
+    const std::type_identity<qlora::formats::nf4> fixed;
     const auto host = qlora::quantize<test::Int4Dynamic>(dense, {.block_size = 32});
     REQUIRE(test::same_bits(qlora::RowMatrix<float>(qlora::dequantize(host)),
                             decoded(device, quantize(any, 6, Index{32}))));

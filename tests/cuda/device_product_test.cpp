@@ -57,10 +57,10 @@ void compare(Index tokens, Index rows, Index cols, Index offset = 0) {
 }  // namespace
 
 TEST_CASE("the kernel fits the matrix: by words or one by one, in small tiles or large ones") {
-  compare<qlora::Nf4Dq>(3, 72, 64);     // by words, small tiles
-  compare<qlora::Nf4Dq>(33, 64, 128);   // large ones
-  compare<qlora::Nf4Dq>(2, 12, 64);     // backward has no multiple of eight rows
-  compare<qlora::Nf4Dq>(2, 16, 64, 1);  // x is not aligned
-  compare<qlora::Nf4Dq>(2, 5, 43);      // rows are no whole runs
-  compare<qlora::Bof4SOpq>(2, 8, 64);   // a format that has no words
+  compare<qlora::formats::nf4_dq>(3, 72, 64);     // by words, small tiles
+  compare<qlora::formats::nf4_dq>(33, 64, 128);   // large ones
+  compare<qlora::formats::nf4_dq>(2, 12, 64);     // backward has no multiple of eight rows
+  compare<qlora::formats::nf4_dq>(2, 16, 64, 1);  // x is not aligned
+  compare<qlora::formats::nf4_dq>(2, 5, 43);      // rows are no whole runs
+  compare<qlora::formats::bof4_s_opq>(2, 8, 64);  // a format that has no words
 }

@@ -75,39 +75,40 @@ void compare(const Case& c) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("both products of packed weights, every format", "", QLORA_TEST_FORMATS,
-                   qlora::Learned4, qlora::Nf3, qlora::Nf2) {
+                   qlora::formats::learned4, qlora::formats::nf3, qlora::formats::nf2) {
   compare<TestType, qlora::bfloat16, float>({.tokens = 5, .rows = 72, .cols = 64});
   compare<TestType, float, float>({.tokens = 3, .rows = 7, .cols = 43, .offset = 1});
 }
 
 TEST_CASE("products of random shapes, with and without words") {
-  test::law("products of packed weights", [](std::uint8_t tokens, std::uint8_t rows,
-                                             std::uint8_t cols, std::uint8_t more) {
-    const bool by_words = more % 2 == 0;
-    compare<qlora::Nf4Dq, qlora::bfloat16, float>({.tokens = tokens % 40,
-                                                   .rows = by_words ? rows % 20 * 8 : rows % 90,
-                                                   .cols = by_words ? cols % 4 * 64 : cols % 150,
-                                                   .offset = by_words ? 0u : more % 3u,
-                                                   .rank = more % 4,
-                                                   .accumulate = more % 8 > 3});
-  });
+  test::law("products of packed weights",
+            [](std::uint8_t tokens, std::uint8_t rows, std::uint8_t cols, std::uint8_t more) {
+              const bool by_words = more % 2 == 0;
+              compare<qlora::formats::nf4_dq, qlora::bfloat16, float>(
+                  {.tokens = tokens % 40,
+                   .rows = by_words ? rows % 20 * 8 : rows % 90,
+                   .cols = by_words ? cols % 4 * 64 : cols % 150,
+                   .offset = by_words ? 0u : more % 3u,
+                   .rank = more % 4,
+                   .accumulate = more % 8 > 3});
+            });
 }
 
 TEST_CASE("tiles, types, LoRA's part, dropout on it, and sums on top of what is there") {
-  using qlora::Nf4Dq;
-  compare<Nf4Dq, qlora::bfloat16, qlora::bfloat16>(
+  using qlora::formats::nf4_dq;
+  compare<nf4_dq, qlora::bfloat16, qlora::bfloat16>(
       {.tokens = 40, .rows = 72, .cols = 128, .rank = 5, .accumulate = true});
-  compare<Nf4Dq, qlora::float16, qlora::float16>(
+  compare<nf4_dq, qlora::float16, qlora::float16>(
       {.tokens = 33, .rows = 64, .cols = 192, .rank = 2});
-  compare<Nf4Dq, float, float>(
+  compare<nf4_dq, float, float>(
       {.tokens = 7, .rows = 136, .cols = 64, .rank = 3, .accumulate = true, .dropout = 0.3f});
-  compare<Nf4Dq, float, float>({.tokens = 35, .rows = 13, .cols = 75, .rank = 3, .dropout = 0.5f});
-  compare<Nf4Dq, float, float>({.tokens = 1, .rows = 1, .cols = 1});
-  compare<Nf4Dq, float, float>({.tokens = 0, .rows = 8, .cols = 64});
+  compare<nf4_dq, float, float>({.tokens = 35, .rows = 13, .cols = 75, .rank = 3, .dropout = 0.5f});
+  compare<nf4_dq, float, float>({.tokens = 1, .rows = 1, .cols = 1});
+  compare<nf4_dq, float, float>({.tokens = 0, .rows = 8, .cols = 64});
 }
 
 TEST_CASE("the large tiles give what the small ones do") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(256, 128, 3));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(256, 128, 3));
   auto x = test::placed<qlora::bfloat16>(test::normal_matrix(130, 128, 5));
   auto dy = test::placed<qlora::bfloat16>(test::normal_matrix(130, 256, 6));
   const auto run = [&](auto kernel, auto& in) {
@@ -120,7 +121,7 @@ TEST_CASE("the large tiles give what the small ones do") {
     return y.numbers;
   };
   using namespace qlora::cuda;
-  using F = qlora::Nf4Dq;
+  using F = qlora::formats::nf4_dq;
   using B = qlora::bfloat16;
   const Output<float> forward{nullptr, 130, 256}, backward{nullptr, 130, 128};
   // Every number is summed in the same order whatever the tile.

@@ -53,7 +53,8 @@ void compare(Index rows, Index cols, std::size_t offset, bool with_low_rank) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("a few rows times packed weights, every format, by words and one by one", "",
-                   QLORA_TEST_FORMATS, qlora::Learned4, qlora::Nf3, qlora::Nf2, qlora::Bof4SOpq) {
+                   QLORA_TEST_FORMATS, qlora::formats::learned4, qlora::formats::nf3,
+                   qlora::formats::nf2, qlora::formats::bof4_s_opq) {
   compare<TestType, qlora::bfloat16, float, 1>(9, 64, 0, false);
   compare<TestType, qlora::bfloat16, qlora::bfloat16, 3>(2, 1088, 0, true);
   compare<TestType, float, float, 2>(5, 192, 0, true);
@@ -63,14 +64,14 @@ TEMPLATE_TEST_CASE("a few rows times packed weights, every format, by words and 
 TEST_CASE("rows and columns at random") {
   test::law("gemv", [](std::uint8_t rows, std::uint16_t cols, std::uint8_t more) {
     const bool by_words = more % 2 == 0;
-    compare<qlora::Nf4Dq, qlora::bfloat16, float, 4>(
+    compare<qlora::formats::nf4_dq, qlora::bfloat16, float, 4>(
         rows % 20, by_words ? cols % 30 * 64 : cols % 300, by_words ? 0 : more % 3, more % 4 == 3);
   });
 }
 
 TEST_CASE("every batch size, one row, no row") {
-  compare<qlora::Nf4Dq, qlora::bfloat16, float, 4>(3, 128, 0, true);
-  compare<qlora::Nf4Dq, qlora::bfloat16, float, 8>(1, 64, 0, false);
-  compare<qlora::Nf4Dq, float, float, 8>(4, 1, 0, false);
-  compare<qlora::Nf4Dq, float, float, 5>(0, 64, 0, false);
+  compare<qlora::formats::nf4_dq, qlora::bfloat16, float, 4>(3, 128, 0, true);
+  compare<qlora::formats::nf4_dq, qlora::bfloat16, float, 8>(1, 64, 0, false);
+  compare<qlora::formats::nf4_dq, float, float, 8>(4, 1, 0, false);
+  compare<qlora::formats::nf4_dq, float, float, 5>(0, 64, 0, false);
 }

@@ -12,8 +12,8 @@ import tempfile
 
 include = sys.argv[1]
 architectures = sys.argv[2:] or ["75", "80", "90", "100", "120"]
-formats = ["Nf4", "Nf4Dq", "Nf4Dq2", "Fp4", "Fp4Dq", "Fp4E2M1", "Fp4E3M0", "Int4Block", "Int4Full", "Af4", "Bof4", "Bof4S", "Bof4SOpq",
-           "Learned4", "Nf3", "Nf2", "Nf8", "MxFp4", "NvFp4", "Q4_0", "Q4_1", "Q8_0", "Iq4Nl"]
+formats = ["nf4", "nf4_dq", "nf4_dq2", "fp4", "fp4_dq", "fp4_e2m1", "fp4_e3m0", "int4", "int4_16", "af4", "bof4", "bof4_s", "bof4_s_opq",
+           "learned4", "nf3", "nf2", "nf8", "mxfp4", "nvfp4", "q4_0", "q4_1", "q8_0", "iq4_nl"]
 types = ["float", "qlora::float16", "qlora::bfloat16"]
 products = ["Gemv<F, T, T, 1, reads>", "Gemv<F, T, T, 8, reads>", "ForwardProduct<F, T, T, 32, 64, reads>", "ForwardProduct<F, T, T, 128, 128, reads>",
             "BackwardProduct<F, T, T, 32, 64, reads>", "BackwardProduct<F, T, T, 128, 128, reads>", "Dequantize<F, T>"]
@@ -21,7 +21,7 @@ products = ["Gemv<F, T, T, 1, reads>", "Gemv<F, T, T, 8, reads>", "ForwardProduc
 
 def source(name, number):
     lines = ["#include <qlora/cuda/dequantize.hpp>", "#include <qlora/cuda/gemm.hpp>", "#include <qlora/quant/named_formats.hpp>",
-             "using namespace qlora::cuda;", f"using F = qlora::{name};", f"using T = {number};",
+             "using namespace qlora::cuda;", f"using F = qlora::formats::{name};", f"using T = {number};",
              "inline constexpr Reads reads = has_words<F> ? Reads::words : Reads::weights;"]
     lines += [f"template __global__ void qlora::cuda::run(const __grid_constant__ {product});" for product in products]
     return "\n".join(lines) + "\n"

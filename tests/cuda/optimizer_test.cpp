@@ -47,13 +47,13 @@ double distance(Index rows, Index cols, const typename Rule::Options& options) {
 }  // namespace
 
 TEST_CASE("every rule takes the CPU's steps with its state in float") {
-  using qlora::StateOf, qlora::cuda::FloatState;
-  qlora::detail::for_each_rule([&]<class Rule>() {
+  using qlora::NumberState, qlora::cuda::FloatState;
+  qlora::for_each_rule([&]<class Rule>() {
     INFO(Rule::name);
     typename Rule::Options options;
     options.weight_decay = 0.1;
     options.learning_rate = 1e-2;
-    REQUIRE(distance<Rule, StateOf<float>, FloatState>(3, 100, options) < 1e-3);
+    REQUIRE(distance<Rule, NumberState<float>, FloatState>(3, 100, options) < 1e-3);
   });
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("every rule that has no exact state takes the CPU's steps with its sta
   using qlora::Blockwise8bit, qlora::cuda::ByteState;
   // Two numbers whose last bits differ may get neighbouring codes: rarely, and by little. A sign
   // that turns is two learning rates.
-  qlora::detail::for_each_rule([&]<class Rule>() {
+  qlora::for_each_rule([&]<class Rule>() {
     if constexpr (!requires { Rule::is_exact; }) {
       INFO(Rule::name);
       typename Rule::Options options;

@@ -63,9 +63,9 @@ void compare(const qlora::RowMatrixXf& dense, Index blocks, Index block_size) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("codes and absmax are the CPU's, bit for bit, from every type", "", qlora::Nf4,
-                   test::Nf4Odd, test::Fp4Half, test::Tern32, test::Lopsided16, test::Int8Rows,
-                   qlora::Nf3, qlora::Nf2) {
+TEMPLATE_TEST_CASE("codes and absmax are the CPU's, bit for bit, from every type", "",
+                   qlora::formats::nf4, test::Nf4Odd, test::Fp4Half, test::Tern32, test::Lopsided16,
+                   test::Int8Rows, qlora::formats::nf3, qlora::formats::nf2) {
   test::law("quantize", [](std::uint16_t size, std::uint8_t grid) {
     const auto dense = test::normal_matrix(1, size % 1500, size * 3u);
     compare<TestType, float>(dense, grid % 3 + 1, TestType::block_size);
@@ -82,18 +82,18 @@ TEST_CASE("block sizes that are known at run time, large and odd ones") {
 
 TEST_CASE("zeros, tiny and huge weights, and a tiny last block") {
   qlora::RowMatrixXf dense = qlora::RowMatrixXf::Zero(1, 200);
-  compare<qlora::Nf4, float>(dense, 1, 64);
+  compare<qlora::formats::nf4, float>(dense, 1, 64);
   dense(0, 3) = 3e38f;
   dense(0, 70) = 1e-42f;
   dense(0, 199) = -1e-41f;
-  compare<qlora::Nf4, float>(dense, 1, 64);
+  compare<qlora::formats::nf4, float>(dense, 1, 64);
 }
 
 TEST_CASE("a block with a number that is not finite has NaN as its absmax") {
   std::vector<float> weights(256, 1.f);
   weights[70] = NAN;
   weights[140] = INFINITY;
-  const Coded found = on_the_device<qlora::Nf4, float>(weights, 1, 64);
+  const Coded found = on_the_device<qlora::formats::nf4, float>(weights, 1, 64);
   REQUIRE(found.references[0] == 1);
   REQUIRE(std::isnan(found.references[1]));
   REQUIRE(std::isnan(found.references[2]));
@@ -103,11 +103,11 @@ TEST_CASE("a block with a number that is not finite has NaN as its absmax") {
 TEST_CASE("double quantization codes the scales as the CPU does") {
   for (const Index size : {1, 64, 64 * 256, 64 * 700 + 5}) {
     const auto dense = test::normal_matrix(1, size, 11, 0.02);
-    const auto w = qlora::quantize<qlora::Nf4Dq>(dense);
-    const Coded coded = on_the_device<qlora::Nf4, float>(as<float>(dense), 2, 64);
+    const auto w = qlora::quantize<qlora::formats::nf4_dq>(dense);
+    const Coded coded = on_the_device<qlora::formats::nf4, float>(as<float>(dense), 2, 64);
     const auto blocks = static_cast<Index>(coded.references.size());
     std::vector<float> scales = coded.references;
-    for (float& scale : scales) scale /= qlora::Nf4Dq::reference_value;
+    for (float& scale : scales) scale /= qlora::formats::nf4_dq::reference_value;
     const float mean = qlora::mean_of_scales(scales.data(), blocks);
     REQUIRE(mean == w.scale().offset);
     std::vector<std::uint8_t> codes(coded.references.size());
@@ -117,8 +117,8 @@ TEST_CASE("double quantization codes the scales as the CPU does") {
     device.give(std::span<std::uint8_t>(codes));
     device.give(std::span<float>(inner));
     device.run([&](auto& thread) {
-      qlora::cuda::QuantizeScales<qlora::Nf4Dq>{coded.references.data(), blocks, mean, codes.data(),
-                                                inner.data()}(thread);
+      qlora::cuda::QuantizeScales<qlora::formats::nf4_dq>{coded.references.data(), blocks, mean,
+                                                          codes.data(), inner.data()}(thread);
     });
     REQUIRE(codes == w.scale().codes);
     for (std::size_t b = 0; b < inner.size(); ++b)

@@ -12,8 +12,8 @@ TEST_CASE("rotation by the CPU's tables, there and back") {
   for (const float direction : {1.f, -1.f}) {
     qlora::RowMatrix<float> expected = start, found = start;
     direction > 0 ? rope.forward(expected, positions) : rope.backward(expected, positions);
-    test::run_kernel(qlora::cuda::Rotate{found.data(), rope.cosine().data(), rope.sine().data(),
-                                         positions.data(), 5, 3, 8, direction},
+    test::run_kernel(qlora::cuda::Rope{found.data(), rope.cosine().data(), rope.sine().data(),
+                                       positions.data(), 5, 3, 8, direction},
                      test::writable(found), test::numbers(rope.cosine()),
                      test::numbers(rope.sine()), test::readable(positions));
     test::require_close(expected, found, 1e-6f);

@@ -11,10 +11,17 @@ __global__ void row_sums(qlora::QuantizedView<Format> w, float* out) {
   out[row] = sum;
 }
 
-template __global__ void row_sums<qlora::Nf4>(qlora::QuantizedView<qlora::Nf4>, float*);
-template __global__ void row_sums<qlora::Nf4Dq>(qlora::QuantizedView<qlora::Nf4Dq>, float*);
-template __global__ void row_sums<qlora::Nf4Dq2>(qlora::QuantizedView<qlora::Nf4Dq2>, float*);
-template __global__ void row_sums<qlora::NvFp4>(qlora::QuantizedView<qlora::NvFp4>, float*);
-template __global__ void row_sums<qlora::Q4_1>(qlora::QuantizedView<qlora::Q4_1>, float*);
-template __global__ void row_sums<qlora::Q8_0>(qlora::QuantizedView<qlora::Q8_0>, float*);
-template __global__ void row_sums<qlora::Learned4>(qlora::QuantizedView<qlora::Learned4>, float*);
+template __global__ void row_sums<qlora::formats::nf4>(qlora::QuantizedView<qlora::formats::nf4>,
+                                                       float*);
+template __global__ void row_sums<qlora::formats::nf4_dq>(
+    qlora::QuantizedView<qlora::formats::nf4_dq>, float*);
+template __global__ void row_sums<qlora::formats::nf4_dq2>(
+    qlora::QuantizedView<qlora::formats::nf4_dq2>, float*);
+template __global__ void row_sums<qlora::formats::nvfp4>(
+    qlora::QuantizedView<qlora::formats::nvfp4>, float*);
+template __global__ void row_sums<qlora::formats::q4_1>(qlora::QuantizedView<qlora::formats::q4_1>,
+                                                        float*);
+template __global__ void row_sums<qlora::formats::q8_0>(qlora::QuantizedView<qlora::formats::q8_0>,
+                                                        float*);
+template __global__ void row_sums<qlora::formats::learned4>(
+    qlora::QuantizedView<qlora::formats::learned4>, float*);

@@ -132,12 +132,12 @@ TEST_CASE("activations come through the ring as they are, rounded, zeros beyond 
 }
 
 TEST_CASE("each weight reaches the output and the place that it belongs to, on both sides") {
-  using qlora::Nf4Dq;
-  compare_weights<Nf4Dq, Side::forward, Reads::words>(64, 128);
-  compare_weights<Nf4Dq, Side::forward, Reads::words>(50, 64);
-  compare_weights<Nf4Dq, Side::backward, Reads::words>(40, 64);
-  compare_weights<Nf4Dq, Side::forward, Reads::weights>(50, 43);
-  compare_weights<Nf4Dq, Side::backward, Reads::weights>(37, 43);
-  compare_weights<qlora::Q4_1, Side::backward, Reads::words>(64, 64);
-  compare_weights<qlora::MxFp4, Side::forward, Reads::words>(33, 64);
+  using qlora::formats::nf4_dq;
+  compare_weights<nf4_dq, Side::forward, Reads::words>(64, 128);
+  compare_weights<nf4_dq, Side::forward, Reads::words>(50, 64);
+  compare_weights<nf4_dq, Side::backward, Reads::words>(40, 64);
+  compare_weights<nf4_dq, Side::forward, Reads::weights>(50, 43);
+  compare_weights<nf4_dq, Side::backward, Reads::weights>(37, 43);
+  compare_weights<qlora::formats::q4_1, Side::backward, Reads::words>(64, 64);
+  compare_weights<qlora::formats::mxfp4, Side::forward, Reads::words>(33, 64);
 }

@@ -39,7 +39,7 @@ TEST_CASE("shapes have the parameters that are published") {
   }
   REQUIRE(qlora::count_llama(qlora::llama_shape("smollm2-135m"), 16, qlora::target_modules("all"))
               .adapters == 4884480);
-  REQUIRE_THROWS_AS(qlora::llama_shape("8b"), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::llama_shape("8b"), qlora::OptionError);
 }
 
 TEST_CASE("the paper's claims: 65B in less than 48 GB, 0.373 bits saved by double quantization") {
@@ -57,8 +57,8 @@ TEST_CASE("bits follow the block size") {
   REQUIRE(qlora::format_bits("nf4", 256).total() == 4.125);
   REQUIRE(qlora::format_bits("nf4-dq", 128).scales == Approx(8.0 / 128 + 32.0 / (128 * 256)));
   REQUIRE(qlora::format_bits("q4_1").total() == 5);
-  REQUIRE_THROWS_AS(qlora::format_bits("nf5"), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::format_bits("nf4", 65), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::format_bits("nf5"), qlora::OptionError);
+  REQUIRE_THROWS_AS(qlora::format_bits("nf4", 65), qlora::OptionError);
 }
 
 TEST_CASE("activations and adapters are what a block saves and trains") {

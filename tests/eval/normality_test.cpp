@@ -58,7 +58,7 @@ TEST_CASE("the share of rows that are refused") {
   qlora::RowMatrixXf rows(4, 500);
   for (qlora::Index i = 0; i < 500; ++i)
     rows.col(i).setConstant(
-        static_cast<float>(qlora::detail::normal_quantile((static_cast<double>(i) + 0.5) / 500)));
+        static_cast<float>(qlora::normal_quantile((static_cast<double>(i) + 0.5) / 500)));
   rows.row(3) = sample(500, "uniform").cast<float>();
   REQUIRE(qlora::rows_refused(rows) == 0.25);
   REQUIRE(qlora::rows_refused(qlora::RowMatrixXf(0, 5)) == 0);

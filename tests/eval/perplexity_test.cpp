@@ -88,12 +88,12 @@ TEST_CASE("words and bytes are those of the tokens that are predicted") {
 TEST_CASE("windows that make no sense, short texts and a cancelled run are errors") {
   test::LoadedTiny tiny;
   const auto ids = counting(10);
-  REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 1}), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 1}), qlora::OptionError);
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 4, .stride = 5}),
-                    qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 11}), qlora::FormatError);
+                    qlora::OptionError);
+  REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, ids, {.window = 11}), qlora::OptionError);
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, counting(1), {.window = 4, .stride = 2}),
-                    qlora::FormatError);
+                    qlora::OptionError);
   REQUIRE_THROWS_AS(qlora::perplexity(tiny.model, std::vector<Token>(600, 5), {.window = 600}),
                     qlora::ShapeError);
   qlora::PerplexityOptions stopped{.window = 4};

@@ -23,7 +23,7 @@ struct Memory {
 
 // What an example copies from and to.
 struct OnTheHost {
-  QuantizedView<Nf4Dq> view() const;
+  QuantizedView<formats::nf4_dq> view() const;
   float* data();
 };
 
@@ -36,7 +36,7 @@ struct AnyKernel {
 };
 
 using Runtime = CudaRuntime;
-using formats_of_world = Nf4Dq;
+using formats_of_world = formats::nf4_dq;
 
 extern Memory a;
 extern Memory g;
@@ -57,7 +57,7 @@ extern Device<CudaRuntime> device;
 extern FloatState state;
 extern Llama<float> model;
 extern OnTheHost host;
-extern QuantizedView<Nf4Dq> w;
+extern QuantizedView<formats::nf4_dq> w;
 extern const float* weights;
 extern std::vector<DeviceParameter> parameters;
 

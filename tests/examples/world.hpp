@@ -65,8 +65,8 @@ extern RowMatrixXf x;
 extern RowMatrixXf y;
 extern Eigen::VectorXf numbers;
 extern Eigen::VectorXf v;
-extern Vector<float> weight;
-extern QuantizedMatrix<Nf4Dq> w;
+extern ColumnVector<float> weight;
+extern QuantizedMatrix<formats::nf4_dq> w;
 extern std::uint8_t* codes;
 
 // Tokens and texts.

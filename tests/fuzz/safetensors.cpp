@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           qlora::read_bitsandbytes(checkpoint, *state,
                                    [](const auto& w) { (void)qlora::dequantize(w); });
         } else {
-          (void)qlora::dequantize(qlora::read_packed<qlora::Bof4SOpq>(checkpoint, *state));
+          (void)qlora::dequantize(
+              qlora::read_packed<qlora::formats::bof4_s_opq>(checkpoint, *state));
         }
       });
   });

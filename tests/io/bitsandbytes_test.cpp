@@ -16,7 +16,7 @@ using qlora::RowMatrixXf;
 namespace {
 
 template <class C, class S>
-using AnySize = qlora::BlockFormat<C, qlora::Dynamic, S>;
+using AnySize = qlora::BlockFormat<C, qlora::any_size, S>;
 
 template <class F>
 void write(const std::filesystem::path& path, const qlora::QuantizedMatrix<F>& w) {
@@ -70,15 +70,15 @@ void set_text(std::vector<std::byte>& bytes, std::vector<Index>& shape, const st
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("what is written is read in the same format, bit for bit", "", qlora::Nf4,
-                   qlora::Nf4Dq, qlora::Fp4, qlora::Fp4Dq,
-                   (AnySize<qlora::NF4, qlora::FloatScale<float>>),
+TEMPLATE_TEST_CASE("what is written is read in the same format, bit for bit", "",
+                   qlora::formats::nf4, qlora::formats::nf4_dq, qlora::formats::fp4,
+                   qlora::formats::fp4_dq, (AnySize<qlora::NF4, qlora::FloatScale<float>>),
                    (AnySize<qlora::FP4, qlora::DoubleQuant<>>)) {
   const test::TemporaryFolder folder;
   for (const Index rows : {1, 3, 40}) {
-    const auto w =
-        qlora::quantize<TestType>(test::normal_matrix(rows, 321, 2),
-                                  {.block_size = TestType::block_size == qlora::Dynamic ? 128 : 0});
+    const auto w = qlora::quantize<TestType>(
+        test::normal_matrix(rows, 321, 2),
+        {.block_size = TestType::block_size == qlora::any_size ? 128 : 0});
     write(folder / "w.safetensors", w);
     REQUIRE(test::same_bits(read_as<TestType>(folder / "w.safetensors"), qlora::dequantize(w)));
   }
@@ -86,7 +86,8 @@ TEMPLATE_TEST_CASE("what is written is read in the same format, bit for bit", ""
 
 TEST_CASE("the tensors have bitsandbytes' names, types and shapes") {
   const test::TemporaryFolder folder;
-  write(folder / "w.safetensors", qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(8, 128, 1)));
+  write(folder / "w.safetensors",
+        qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(8, 128, 1)));
   const qlora::SafetensorsFile file(folder / "w.safetensors");
   const auto expect = [&](const std::string& name, const std::string& dtype,
                           const std::vector<Index>& shape) {
@@ -112,7 +113,7 @@ TEST_CASE("the tensors have bitsandbytes' names, types and shapes") {
 
 TEST_CASE("a quant_map of another's becomes a run-time codebook, with a warning") {
   const test::TemporaryFolder folder;
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(8, 128, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(8, 128, 1));
   write(folder / "w.safetensors", w);
   rewrite(folder / "w.safetensors", folder / "own.safetensors",
           [](const std::string& name, auto& bytes, auto&) {
@@ -132,7 +133,7 @@ TEST_CASE("a quant_map of another's becomes a run-time codebook, with a warning"
 
 TEST_CASE("scales nested in another way are decoded to float, with the same values") {
   const test::TemporaryFolder folder;
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(64, 256, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(64, 256, 1));
   write(folder / "w.safetensors", w);
   using Floats = qlora::BlockFormat<qlora::NF4, 64, qlora::FloatScale<float>>;
   // The same map but for a value that no code uses here: -1 times nested_absmax is met or not.
@@ -166,9 +167,9 @@ TEST_CASE("scales nested in another way are decoded to float, with the same valu
 
 TEST_CASE("codes stored as another element type are the same bytes") {
   const test::TemporaryFolder folder;
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 128, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(8, 128, 1));
   qlora::SafetensorsWriter file(folder / "w.safetensors",
-                                qlora::bitsandbytes_names<qlora::Nf4>("a.weight"));
+                                qlora::bitsandbytes_names<qlora::formats::nf4>("a.weight"));
   write(folder / "u8.safetensors", w);
   const qlora::SafetensorsFile plain(folder / "u8.safetensors");
   for (const auto& [name, tensor] : plain.tensors()) {
@@ -179,12 +180,14 @@ TEST_CASE("codes stored as another element type are the same bytes") {
     }
   }
   file.commit();
-  REQUIRE(test::same_bits(read_as<qlora::Nf4>(folder / "w.safetensors"), qlora::dequantize(w)));
+  REQUIRE(test::same_bits(read_as<qlora::formats::nf4>(folder / "w.safetensors"),
+                          qlora::dequantize(w)));
 }
 
 TEST_CASE("broken weights are refused by file and tensor") {
   const test::TemporaryFolder folder;
-  write(folder / "w.safetensors", qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(8, 128, 1)));
+  write(folder / "w.safetensors",
+        qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(8, 128, 1)));
   const auto refusal = [&](const std::string& part, auto change) {
     rewrite(folder / "w.safetensors", folder / "broken.safetensors",
             [&](const std::string& name, auto& bytes, auto& shape) {

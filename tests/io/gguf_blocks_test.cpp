@@ -71,10 +71,10 @@ TEST_CASE("blocks become a matrix of the same values, whose blocks are the same 
 
 TEST_CASE("rows move whole") {
   const RowMatrixXf x = test::normal_matrix(4, 64, 3);
-  const auto w = qlora::quantize<qlora::Q4_0>(x);
+  const auto w = qlora::quantize<qlora::formats::q4_0>(x);
   const auto bytes = qlora::to_gguf_blocks(w);
-  const auto turned =
-      qlora::from_gguf_blocks<qlora::Q4_0>(bytes, 4, 64, [](Index row) { return 3 - row; });
+  const auto turned = qlora::from_gguf_blocks<qlora::formats::q4_0>(
+      bytes, 4, 64, [](Index row) { return 3 - row; });
   const RowMatrixXf a = qlora::dequantize(w), b = qlora::dequantize(turned);
   for (Index row = 0; row < 4; ++row) REQUIRE(a.row(row) == b.row(3 - row));
   REQUIRE(qlora::to_gguf_blocks(turned, [](Index row) { return 3 - row; }) == bytes);
@@ -82,19 +82,25 @@ TEST_CASE("rows move whole") {
 
 TEST_CASE("wrong sizes and scales that are not finite are refused") {
   const std::vector<std::byte> block(18);
-  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(block, 2, 32), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(block, 1, 33), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::Q4_0>(std::span(block).first(17), 1, 32),
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::formats::q4_0>(block, 2, 32),
                     qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::formats::q4_0>(block, 1, 33),
+                    qlora::FormatError);
+  REQUIRE_THROWS_AS(
+      qlora::from_gguf_blocks<qlora::formats::q4_0>(std::span(block).first(17), 1, 32),
+      qlora::FormatError);
   auto infinite = block;
   infinite[1] = std::byte{0x7c};
-  REQUIRE(test::contains(test::message_of<qlora::NumericError>(
-                             [&] { (void)qlora::from_gguf_blocks<qlora::Q4_0>(infinite, 1, 32); }),
+  REQUIRE(test::contains(test::message_of<qlora::NumericError>([&] {
+                           (void)qlora::from_gguf_blocks<qlora::formats::q4_0>(infinite, 1, 32);
+                         }),
                          "row 0, block 0"));
   std::vector<std::byte> nan(17, std::byte{255});
-  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::MxFp4>(nan, 1, 32), qlora::NumericError);
-  REQUIRE_THROWS_AS(qlora::to_gguf_blocks(qlora::quantize<qlora::Q4_0>(RowMatrixXf::Ones(2, 33))),
-                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::from_gguf_blocks<qlora::formats::mxfp4>(nan, 1, 32),
+                    qlora::NumericError);
+  REQUIRE_THROWS_AS(
+      qlora::to_gguf_blocks(qlora::quantize<qlora::formats::q4_0>(RowMatrixXf::Ones(2, 33))),
+      qlora::ShapeError);
 }
 
 TEST_CASE("the model's own tensors decode to the gguf package's values") {

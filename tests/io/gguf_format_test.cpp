@@ -59,8 +59,8 @@ TEST_CASE("codes are put where they are read from") {
 TEST_CASE("a type that is no format of this library is visited by nobody") {
   for (const GgufTypeId id : {GgufTypeId::f32, GgufTypeId::q4_k, GgufTypeId{99}})
     REQUIRE_FALSE(qlora::visit_gguf_format(id, []<class F>() { FAIL("visited"); }));
-  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::Q4_0> == 18);
-  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::Q4_1> == 20);
-  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::Q8_0> == 34);
-  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::MxFp4> == 17);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q4_0> == 18);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q4_1> == 20);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q8_0> == 34);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::mxfp4> == 17);
 }

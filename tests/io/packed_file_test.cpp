@@ -88,7 +88,7 @@ TEMPLATE_TEST_CASE("a user's own formats come back too", "", QLORA_TEST_FORMATS,
   round_trip<TestType>(folder, 5, 83);
 }
 
-TEST_CASE("a Dynamic block size comes back from the file") {
+TEST_CASE("the block size of a format that takes any comes back from the file") {
   const test::TemporaryFolder folder;
   round_trip<test::Int4Dynamic>(folder, 7, 96, 48);
 }
@@ -103,7 +103,7 @@ TEST_CASE("a tensor that is not packed has no state") {
 TEST_CASE(
     "parts that are missing, too long, of another kind or another table are refused by name") {
   const test::TemporaryFolder folder;
-  const auto w = qlora::quantize<qlora::Nf4Dq2>(test::normal_matrix(4, 640, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq2>(test::normal_matrix(4, 640, 1));
   // Writes the parts of `w` but for what `change` does to one of them, and gives the refusal.
   struct Part {
     std::string dtype;
@@ -112,7 +112,7 @@ TEST_CASE(
   };
   const auto path = folder / "w.safetensors";
   {
-    qlora::SafetensorsWriter file(path, qlora::packed_names<qlora::Nf4Dq2>("a", "x"));
+    qlora::SafetensorsWriter file(path, qlora::packed_names<qlora::formats::nf4_dq2>("a", "x"));
     qlora::write_packed(file, "a", "x", w);
     file.commit();
   }
@@ -133,7 +133,7 @@ TEST_CASE(
       const qlora::Checkpoint broken(folder / "broken.safetensors");
       const auto state = qlora::find_packed_state(broken, "a");
       if (!state) throw qlora::Error("no state");
-      (void)qlora::read_packed<qlora::Nf4Dq2>(broken, *state);
+      (void)qlora::read_packed<qlora::formats::nf4_dq2>(broken, *state);
     });
   };
   const auto text = [](Part& part, const std::string& json) {

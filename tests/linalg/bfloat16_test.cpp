@@ -25,9 +25,9 @@ TEST_CASE("vectors round to bfloat16 as single numbers do") {
       numbers.push_back(__builtin_bit_cast(float, upper << 16 | lower));
   const auto count = static_cast<Index>(numbers.size());
   std::vector<bfloat16> rounded(numbers.size());
-  qlora::detail::round_to_bfloat16(numbers.data(), count, rounded.data());
+  qlora::linalg_detail::round_to_bfloat16(numbers.data(), count, rounded.data());
   std::vector<float> kept = numbers;
-  qlora::detail::keep_bfloat16(kept.data(), count);
+  qlora::linalg_detail::keep_bfloat16(kept.data(), count);
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     REQUIRE(rounded[i].bits == bfloat16(numbers[i]).bits);
     REQUIRE(__builtin_bit_cast(std::uint32_t, kept[i]) == std::uint32_t{rounded[i].bits} << 16);
@@ -48,7 +48,8 @@ TEMPLATE_TEST_CASE("bfloat16 products are as exact as float sums of rounded fact
 // Rows and blocks of whole steps: where the processor has instructions for it, codes are looked up
 // in bfloat16.
 TEMPLATE_TEST_CASE("whole steps of bfloat16 are as exact, for any number of tokens and of threads",
-                   "", qlora::Nf4, qlora::Nf4Dq, qlora::Bof4S, qlora::Learned4, qlora::Q4_0) {
+                   "", qlora::formats::nf4, qlora::formats::nf4_dq, qlora::formats::bof4_s,
+                   qlora::formats::learned4, qlora::formats::q4_0) {
   for (const Index cols : {64, 576})
     for (const Index tokens : {1, 2, 3, 4, 7, 40}) {
       const test::PackedProducts<TestType> products(tokens, 77, cols, 5, 1, Compute::bfloat16);
@@ -61,7 +62,7 @@ TEMPLATE_TEST_CASE("whole steps of bfloat16 are as exact, for any number of toke
 }
 
 TEST_CASE("NaN and infinity pass through bfloat16 products") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(40, 64, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(40, 64, 1));
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
   for (const Index tokens : {2, 40})
@@ -80,7 +81,7 @@ TEST_CASE("NaN and infinity pass through bfloat16 products") {
 #endif
 
 TEST_CASE("activations may be stored in bfloat16") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(70, 90, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(70, 90, 1));
   const RowMatrixXd dense = qlora::dequantize<double>(w);
   for (const Index tokens : {0, 1, 5, 40}) {
     const RowMatrixXf x = test::normal_matrix(tokens, 90, 2),

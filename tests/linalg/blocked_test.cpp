@@ -12,8 +12,8 @@ using qlora::Index;
 using qlora::RowMatrixXf;
 
 #if QLORA_HAS_VECTORS
-using qlora::detail::Float32;
-using qlora::detail::WeightRef;
+using qlora::linalg_detail::Float32;
+using qlora::linalg_detail::WeightRef;
 
 // Above and below the sizes of a block: 256 tokens, 256 columns, 256 of the depth.
 TEST_CASE("products in blocks are as exact as float sums are, across the edges of blocks") {
@@ -24,12 +24,12 @@ TEST_CASE("products in blocks are as exact as float sums are, across the edges o
                dy = test::normal_matrix(tokens, out, 3);
     const auto y = [&] {
       RowMatrixXf made(tokens, out);
-      qlora::detail::blocked_forward_product<Float32, float>(x, WeightRef(w), made);
+      qlora::linalg_detail::blocked_forward_product<Float32, float>(x, WeightRef(w), made);
       return made;
     };
     const auto dx = [&] {
       RowMatrixXf made(tokens, in);
-      qlora::detail::blocked_backward_product<Float32, float>(dy, WeightRef(w), made);
+      qlora::linalg_detail::blocked_backward_product<Float32, float>(dy, WeightRef(w), made);
       return made;
     };
     const auto [y1, y4] = test::with_one_and_four_threads(y);
@@ -42,14 +42,14 @@ TEST_CASE("products in blocks are as exact as float sums are, across the edges o
 }
 
 TEST_CASE("a packed weight and its decoded numbers give the same bits") {
-  const auto packed = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(70, 320, 1));
+  const auto packed = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(70, 320, 1));
   const auto view = packed.view();
   const RowMatrixXf dense = qlora::dequantize(packed);
   const auto x = test::normal_matrix(20, 320, 2), dy = test::normal_matrix(20, 70, 3);
   const auto both = [&](const WeightRef& w) {
     std::pair<RowMatrixXf, RowMatrixXf> made{RowMatrixXf(20, 70), RowMatrixXf(20, 320)};
-    qlora::detail::blocked_forward_product<Float32, float>(x, w, made.first);
-    qlora::detail::blocked_backward_product<Float32, float>(dy, w, made.second);
+    qlora::linalg_detail::blocked_forward_product<Float32, float>(x, w, made.first);
+    qlora::linalg_detail::blocked_backward_product<Float32, float>(dy, w, made.second);
     return made;
   };
   const auto [y, dx] = both(WeightRef(view));
@@ -61,10 +61,10 @@ TEST_CASE("a packed weight and its decoded numbers give the same bits") {
 TEST_CASE("what a product adds comes in the same pass: beta, a bias and low rank") {
   const auto w = test::normal_matrix(33, 40, 1), x = test::normal_matrix(12, 40, 2),
              left = test::normal_matrix(12, 3, 4), b = test::normal_matrix(33, 3, 5);
-  const qlora::Vector<float> bias = test::normal_matrix(33, 1, 6).col(0);
+  const qlora::ColumnVector<float> bias = test::normal_matrix(33, 1, 6).col(0);
   const RowMatrixXf before = test::normal_matrix(12, 33, 7);
   RowMatrixXf y = before;
-  qlora::detail::blocked_forward_product<Float32, float>(
+  qlora::linalg_detail::blocked_forward_product<Float32, float>(
       x, WeightRef(w), y, {.beta = 0.5f, .bias = &bias, .low_rank = {&left, &b, 2.f}});
   const RowMatrixXf expected =
       ((x * w.transpose() + 2.f * left * b.transpose() + 0.5f * before).rowwise() +

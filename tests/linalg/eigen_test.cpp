@@ -15,8 +15,8 @@ namespace {
 constexpr Index tokens = 9, out = 21, in = 50;
 
 struct Operands {
-  qlora::QuantizedMatrix<qlora::Nf4Dq> w =
-      qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 1));
+  qlora::QuantizedMatrix<qlora::formats::nf4_dq> w =
+      qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(out, in, 1));
   RowMatrixXf dense = qlora::dequantize(w);
   RowMatrixXf x = test::normal_matrix(tokens, in, 2), dy = test::normal_matrix(tokens, out, 3);
 };
@@ -81,7 +81,7 @@ TEST_CASE("the dense side may be a block, a map, column-major, a row, an express
 }
 
 TEST_CASE("the result may be assigned to an operand") {
-  const auto square = qlora::quantize<qlora::Nf4>(test::normal_matrix(16, 16, 4));
+  const auto square = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(16, 16, 4));
   RowMatrixXf x = test::normal_matrix(5, 16, 5);
   const RowMatrixXf expected = x * qlora::dequantize(square).transpose();
   x = x * square.transpose();

@@ -27,7 +27,7 @@ TEMPLATE_TEST_CASE("products with packed weights are as exact as float sums are"
 }
 
 TEST_CASE("empty matrices give empty or zero products") {
-  const auto none = qlora::quantize<qlora::Nf4>(RowMatrixXf(0, 64));
+  const auto none = qlora::quantize<qlora::formats::nf4>(RowMatrixXf(0, 64));
   RowMatrixXf y(3, 0), dx = RowMatrixXf::Ones(3, 64);
   qlora::forward_product<float>(RowMatrixXf::Ones(3, 64), none.view(), y);
   qlora::backward_product<float>(RowMatrixXf(3, 0), none.view(), dx);
@@ -35,7 +35,7 @@ TEST_CASE("empty matrices give empty or zero products") {
 }
 
 TEST_CASE("NaN and infinity in activations pass through as in the dense product") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(40, 70, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(40, 70, 1));
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
   for (const Index tokens : {2, 12})
@@ -52,7 +52,7 @@ TEST_CASE("NaN and infinity in activations pass through as in the dense product"
 }
 
 TEST_CASE("one and many threads give the same bits") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(213, 190, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(213, 190, 1));
   for (const Index tokens : {1, 3, 4, 5, 64, 100}) {
     const RowMatrixXf x = test::normal_matrix(tokens, 190, 2),
                       dy = test::normal_matrix(tokens, 213, 3);
@@ -72,7 +72,7 @@ TEST_CASE("one and many threads give the same bits") {
 }
 
 TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 16, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(8, 16, 1));
   RowMatrixXf y = RowMatrixXf::Constant(2, 8, 3.f);
   REQUIRE_THROWS_AS(qlora::forward_product<float>(RowMatrixXf::Ones(2, 15), w.view(), y),
                     qlora::ShapeError);
@@ -82,8 +82,8 @@ TEST_CASE("shapes that do not fit are refused and outputs stay as they were") {
 }
 
 // Codes, scales, activations and results that end where a page ends that may not be touched.
-TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::Nf4, qlora::Nf3, qlora::Nf8,
-                   test::Nf4Odd) {
+TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::formats::nf4,
+                   qlora::formats::nf3, qlora::formats::nf8, test::Nf4Odd) {
   using Scales = typename TestType::ScaleType::View;
   for (const Index rows : {1, 5, 64})
     for (const Index cols : {1, 31, 64, 100, 192})
@@ -112,7 +112,7 @@ TEMPLATE_TEST_CASE("nothing outside the buffers is touched", "", qlora::Nf4, qlo
 #if !QLORA_SANITIZED
 TEST_CASE("the whole matrix is never dense in memory") {
   constexpr Index rows = 16384, cols = 1024;  // 64 MiB as floats
-  const auto w = qlora::quantize<qlora::Nf4>(RowMatrixXf::Ones(rows, cols));
+  const auto w = qlora::quantize<qlora::formats::nf4>(RowMatrixXf::Ones(rows, cols));
   const RowMatrixXf x = RowMatrixXf::Ones(16, cols), dy = RowMatrixXf::Ones(16, rows);
   RowMatrixXf y = RowMatrixXf::Zero(16, rows), dx = RowMatrixXf::Zero(16, cols);
   REQUIRE(test::peak_growth_mib([&] { qlora::forward_product<float>(x, w.view(), y); }) < 16);

@@ -24,8 +24,9 @@ TEMPLATE_TEST_CASE("the product of a few rows is as exact as float sums are", ""
 
 // Rows and blocks of whole vectors of codes: the way that never writes decoded weights.
 TEMPLATE_TEST_CASE("whole steps are as exact, for any number of tokens and of threads", "",
-                   qlora::Nf4, qlora::Nf4Dq, qlora::Fp4Dq, qlora::Bof4S, qlora::Learned4,
-                   qlora::Int4Full, qlora::Q4_0) {
+                   qlora::formats::nf4, qlora::formats::nf4_dq, qlora::formats::fp4_dq,
+                   qlora::formats::bof4_s, qlora::formats::learned4, qlora::formats::int4_16,
+                   qlora::formats::q4_0) {
   for (const Index cols : {64, 128, 576})
     for (Index tokens = 1; tokens <= few; ++tokens) {
       const test::PackedProducts<TestType> products(tokens, 77, cols, 5);
@@ -38,7 +39,7 @@ TEMPLATE_TEST_CASE("whole steps are as exact, for any number of tokens and of th
 }
 
 TEST_CASE("rows of x may stand apart in memory") {
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(10, 30, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(10, 30, 1));
   const RowMatrixXf wide = test::normal_matrix(2, 90, 2);
   RowMatrixXf y(2, 10), expected(2, 10);
   qlora::forward_product<float>(wide.middleCols(30, 30), w.view(), y);

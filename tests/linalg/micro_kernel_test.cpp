@@ -10,7 +10,7 @@
 using qlora::Index;
 
 #if QLORA_HAS_VECTORS
-using qlora::detail::Float32;
+using qlora::linalg_detail::Float32;
 
 namespace {
 
@@ -29,8 +29,8 @@ qlora::RowMatrixXf product(bool clear, const qlora::RowMatrixXf& a, const qlora:
   const Index stride = cols + 3;
   const test::Guarded<float> c(static_cast<std::size_t>(rows * stride));
   std::fill_n(c.data(), rows * stride, start);
-  qlora::detail::multiply_strips<Float32>(clear, rows, cols, depth, a.data(), a.cols(),
-                                          packed.data(), depth * width, c.data(), stride);
+  qlora::linalg_detail::multiply_strips<Float32>(clear, rows, cols, depth, a.data(), a.cols(),
+                                                 packed.data(), depth * width, c.data(), stride);
   qlora::RowMatrixXf result(rows, cols);
   for (Index r = 0; r < rows; ++r)
     for (Index i = 0; i < stride; ++i) {

@@ -3,8 +3,8 @@
 #include <limits>
 #include <type_traits>
 
-#include "qlora/linalg/compute.hpp"
 #include "qlora/linalg/dense.hpp"
+#include "qlora/linalg/dispatch.hpp"
 #include "qlora/linalg/gemm.hpp"
 #include "qlora/quant/dequantize.hpp"
 #include "qlora/quant/named_formats.hpp"
@@ -13,11 +13,11 @@
 #include "support/numbers.hpp"
 #include "support/threads.hpp"
 
+using qlora::ColumnVector;
 using qlora::Compute;
 using qlora::Index;
 using qlora::RowMatrix;
 using qlora::RowMatrixXd;
-using qlora::Vector;
 
 namespace {
 
@@ -26,7 +26,7 @@ template <class T>
 struct Everything {
   Index tokens, out = 150, in = 130, rank = 6;
   RowMatrix<T> x, dy, low, a, b, y, dx;
-  Vector<T> bias_out, bias_in;
+  ColumnVector<T> bias_out, bias_in;
 
   explicit Everything(Index n)
       : tokens(n),
@@ -69,7 +69,7 @@ bool close(const RowMatrix<T>& found, const RowMatrixXd& expected, double error)
 
 TEMPLATE_TEST_CASE("products add what was there, a bias and an adapter's share", "", float,
                    double) {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(150, 130, 10));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(150, 130, 10));
   const RowMatrixXd exact = qlora::dequantize<double>(w);
   const RowMatrix<TestType> dense = exact.cast<TestType>();
   for (const Index tokens : {1, 3, 8, 9, 70, 300}) {
@@ -91,7 +91,7 @@ TEMPLATE_TEST_CASE("products add what was there, a bias and an adapter's share",
 }
 
 TEST_CASE("without beta the output is not read") {
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(64, 128, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(64, 128, 1));
   for (const Index tokens : {1, 40}) {
     const auto nan = std::numeric_limits<float>::quiet_NaN();
     RowMatrix<float> y = RowMatrix<float>::Constant(tokens, 64, nan),
@@ -104,11 +104,11 @@ TEST_CASE("without beta the output is not read") {
 }
 
 TEST_CASE("what is added must fit") {
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(8, 16, 1));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(8, 16, 1));
   RowMatrix<float> y = RowMatrix<float>::Ones(2, 8);
   const RowMatrix<float> x = RowMatrix<float>::Ones(2, 16), left = RowMatrix<float>::Ones(2, 3),
                          right = RowMatrix<float>::Ones(8, 4);
-  const Vector<float> bias = Vector<float>::Ones(7);
+  const ColumnVector<float> bias = ColumnVector<float>::Ones(7);
   REQUIRE_THROWS_AS(qlora::forward_product<float>(x, w.view(), y, {.bias = &bias}),
                     qlora::ShapeError);
   REQUIRE_THROWS_AS(
@@ -121,7 +121,7 @@ TEST_CASE("an arithmetic is chosen by its name") {
   REQUIRE(qlora::compute_from_name("auto") == Compute::automatic);
   REQUIRE(qlora::compute_from_name("float32") == Compute::float32);
   REQUIRE(qlora::compute_from_name("bfloat16") == Compute::bfloat16);
-  REQUIRE_THROWS_AS(qlora::compute_from_name("half"), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::compute_from_name("half"), qlora::OptionError);
   REQUIRE(qlora::resolved(Compute::float32) == Compute::float32);
   REQUIRE(qlora::resolved(Compute::automatic) ==
           (qlora::has_bfloat16_instructions() ? Compute::bfloat16 : Compute::float32));

@@ -13,7 +13,8 @@ TEST_CASE("words are transposed, into rows that stand apart") {
       for (qlora::Index i = 0; i < rows * from_stride; ++i)
         from.data()[i] = static_cast<std::uint32_t>(i);
       for (qlora::Index i = 0; i < cols * to_stride; ++i) to.data()[i] = 7777777;
-      qlora::detail::transpose_words(from.data(), from_stride, rows, cols, to.data(), to_stride);
+      qlora::linalg_detail::transpose_words(from.data(), from_stride, rows, cols, to.data(),
+                                            to_stride);
       for (qlora::Index col = 0; col < cols; ++col)
         for (qlora::Index row = 0; row < to_stride; ++row)
           REQUIRE(to.data()[col * to_stride + row] ==

@@ -13,7 +13,7 @@ TEST_CASE("a weight by reference is the weight, and its scales are the scales") 
     const auto w = qlora::quantize<F>(test::normal_matrix(9, 200, 1));
     const auto view = w.view();
     const qlora::RowMatrixXf dense = qlora::dequantize(w);
-    const qlora::detail::WeightRef ref(view);
+    const qlora::linalg_detail::WeightRef ref(view);
     REQUIRE(ref.rows() == 9);
     REQUIRE(ref.cols() == 200);
     REQUIRE_FALSE(ref.is_dense());
@@ -34,7 +34,7 @@ TEST_CASE("a weight by reference is the weight, and its scales are the scales") 
 
 TEST_CASE("a dense weight is read where it lies") {
   const qlora::RowMatrixXf whole = test::normal_matrix(6, 50, 1);
-  const qlora::detail::WeightRef ref(whole.middleCols(10, 20));
+  const qlora::linalg_detail::WeightRef ref(whole.middleCols(10, 20));
   REQUIRE(ref.is_dense());
   REQUIRE(ref.dense(3, 4) == &whole(3, 14));
   REQUIRE(ref.stride() == 50);

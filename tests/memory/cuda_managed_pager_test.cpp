@@ -17,7 +17,7 @@ using Pager = qlora::CudaManagedPager<FakeRuntime>;
 // One step of AdamW over three windows of state.
 void step(const std::shared_ptr<Record>& record, qlora::Parameter<float>& p) {
   Pager pager(FakeRuntime(record), {.device = 1, .budget = 4 * 65536, .extent_bytes = 65536});
-  qlora::AdamW<qlora::StateOf<float>, qlora::Paged<Pager>> optimizer({}, pager);
+  qlora::AdamW<qlora::NumberState<float>, qlora::Paged<Pager>> optimizer({}, pager);
   const qlora::ParameterList<float> list{&p};
   try {
     optimizer.step(list);

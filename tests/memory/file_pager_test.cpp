@@ -204,7 +204,7 @@ TEST_CASE("a child made by fork is refused the memory, and the parent's numbers 
           "[fork]") {
   const test::TemporaryFolder folder;
   const bool use_uring = GENERATE(false, true);
-  using Paged = qlora::AdamW<qlora::StateOf<float>, qlora::Paged<FilePager>>;
+  using Paged = qlora::AdamW<qlora::NumberState<float>, qlora::Paged<FilePager>>;
   FilePager pager({folder.path(), {.budget = 16384, .extent_bytes = 8192}, use_uring});
   auto paged = std::make_unique<Paged>(qlora::AdamWOptions{}, pager);
   qlora::AdamW<> plain;

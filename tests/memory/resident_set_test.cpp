@@ -145,8 +145,8 @@ TEST_CASE("ranges that were not allocated are refused") {
   REQUIRE_THROWS_AS(pager.pin(at + 1, std::numeric_limits<std::size_t>::max(), Access::read),
                     qlora::ShapeError);
   REQUIRE_NOTHROW(pager.pin(at, 0, Access::read));
-  REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = extent}), qlora::FormatError);
-  REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = 100}), qlora::FormatError);
+  REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = extent}), qlora::OptionError);
+  REQUIRE_THROWS_AS(test::FaultyPager({.budget = 100, .extent_bytes = 100}), qlora::OptionError);
 }
 
 TEST_CASE("a pin keeps the memory's keeper alive") {

@@ -14,7 +14,7 @@ namespace {
 
 using Device = qlora::cuda::Device<test::FakeDevice>;
 using Floats = qlora::cuda::Buffer<float, test::FakeDevice>;
-using Both = qlora::FormatList<qlora::Nf4Dq, qlora::Q8_0>;
+using Both = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q8_0>;
 
 Floats to_device(const Device& device, const RowMatrixXf& m) {
   Floats buffer(device);
@@ -66,13 +66,13 @@ void compare() {
 }  // namespace
 
 TEST_CASE("behind one interface each format has its products and its rows") {
-  compare<qlora::Nf4Dq>();
-  compare<qlora::Q8_0>();
+  compare<qlora::formats::nf4_dq>();
+  compare<qlora::formats::q8_0>();
 }
 
 TEST_CASE("a weight that the device cannot take is refused by name, with what it is") {
   const Device device{test::FakeDevice(std::make_shared<test::Record>())};
-  const auto other = qlora::quantize<qlora::MxFp4>(test::normal_matrix(4, 64, 1));
+  const auto other = qlora::quantize<qlora::formats::mxfp4>(test::normal_matrix(4, 64, 1));
   const auto refuse = [&](const qlora::AnyView& view) {
     return test::message_of<qlora::FormatError>(
         [&] { (void)qlora::make_device_linear(device, view, Both{}, "layer 3's k_proj"); });

@@ -28,11 +28,12 @@ qlora::Llama<float> small_llama(Index hidden = 96) {
   };
   const auto norm = [&] {
     qlora::RmsNorm<float> made;
-    made.weight = qlora::Vector<float>::Ones(64) + test::normal_matrix(64, 1, seed++, 0.1).col(0);
+    made.weight =
+        qlora::ColumnVector<float>::Ones(64) + test::normal_matrix(64, 1, seed++, 0.1).col(0);
     return made;
   };
   using std::type_identity;
-  model.embedding = packed(type_identity<qlora::Q8_0>{}, 50, 64, 1);
+  model.embedding = packed(type_identity<qlora::formats::q8_0>{}, 50, 64, 1);
   model.final_norm = norm();
   for (int l = 0; l < 2; ++l) {
     qlora::LlamaBlock<float> block;
@@ -43,8 +44,8 @@ qlora::Llama<float> small_llama(Index hidden = 96) {
     for (std::size_t p = 0; p < 7; ++p) {
       const Index cols = p == 6 ? hidden : 64;
       block.projections[p] = qlora::LoraLinear<qlora::AnyLinear<float>, float>(
-          l == 0 ? packed(type_identity<qlora::Nf4Dq>{}, rows[p], cols, 0.1)
-                 : packed(type_identity<qlora::Q4_1>{}, rows[p], cols, 0.1),
+          l == 0 ? packed(type_identity<qlora::formats::nf4_dq>{}, rows[p], cols, 0.1)
+                 : packed(type_identity<qlora::formats::q4_1>{}, rows[p], cols, 0.1),
           {.rank = 0});
     }
     model.blocks.push_back(std::move(block));
@@ -70,7 +71,7 @@ constexpr float gradient_tolerance = 1e-3f;
 constexpr float gradient_tolerance = 2e-2f;
 #endif
 
-using Known = qlora::FormatList<qlora::Nf4Dq, qlora::Q4_1, qlora::Q8_0>;
+using Known = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q4_1, qlora::formats::q8_0>;
 using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Two sequences; some positions predict nothing.
@@ -141,7 +142,7 @@ TEST_CASE("what a device cannot take is refused by name") {
   auto model = small_llama();
   const auto record = std::make_shared<test::Record>();
   const Device device{test::FakeDevice(record)};
-  using Few = qlora::FormatList<qlora::Nf4Dq, qlora::Q8_0>;
+  using Few = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q8_0>;
   REQUIRE_THROWS_WITH(qlora::DeviceLlama(device, model, Few{}),
                       test::contains("layer 1's q_proj: expected one of the 2 formats") &&
                           test::contains("4-bit codes in blocks of 32"));

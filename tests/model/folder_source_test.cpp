@@ -46,8 +46,8 @@ TEST_CASE("the tokenizer of a folder gives the GGUF file's ids") {
 
 TEST_CASE("bitsandbytes' folders load as they are, and decoded into other formats") {
   const Tiny tiny;
-  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
-  test::write_packed_folder<qlora::Fp4>(tiny.folder / "fp4", tiny.source, "fp4");
+  test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
+  test::write_packed_folder<qlora::formats::fp4>(tiny.folder / "fp4", tiny.source, "fp4");
   REQUIRE(test::same_bits(logits_of(tiny.folder / "dq", "as-is"), tiny.logits("nf4-dq")));
   REQUIRE(test::same_bits(logits_of(tiny.folder / "fp4", "as-is"), tiny.logits("fp4")));
   const RowMatrixXf decoded = logits_of(tiny.folder / "dq", "float");
@@ -57,14 +57,16 @@ TEST_CASE("bitsandbytes' folders load as they are, and decoded into other format
 
 TEST_CASE("this library's own packed folders load as they are") {
   const Tiny tiny;
-  test::write_packed_folder<qlora::Nf3>(tiny.folder / "a", tiny.source, "nf3");
-  test::write_packed_folder<qlora::Bof4SOpq>(tiny.folder / "b", tiny.source, "bof4-s-opq");
+  test::write_packed_folder<qlora::formats::nf3>(tiny.folder / "a", tiny.source, "nf3");
+  test::write_packed_folder<qlora::formats::bof4_s_opq>(tiny.folder / "b", tiny.source,
+                                                        "bof4-s-opq");
   REQUIRE(test::same_bits(logits_of(tiny.folder / "a", "as-is"), tiny.logits("nf3")));
   REQUIRE(test::same_bits(logits_of(tiny.folder / "b", "as-is"), tiny.logits("bof4-s-opq")));
 }
 
-TEMPLATE_TEST_CASE("a GGUF file's own blocks load as they are", "", qlora::Q4_0, qlora::Q4_1,
-                   qlora::Q8_0, qlora::Iq4Nl, qlora::MxFp4) {
+TEMPLATE_TEST_CASE("a GGUF file's own blocks load as they are", "", qlora::formats::q4_0,
+                   qlora::formats::q4_1, qlora::formats::q8_0, qlora::formats::iq4_nl,
+                   qlora::formats::mxfp4) {
   const Tiny tiny;
   test::write_packed_gguf<TestType>(tiny.folder / "p.gguf", tiny.source.file());
   const qlora::GgufSource packed(tiny.folder / "p.gguf");
@@ -181,7 +183,7 @@ TEST_CASE("a head in the file counts though the embedding is tied, unless it is 
 
 TEST_CASE("the weights of a folder are named without the parts of packed ones") {
   const Tiny tiny;
-  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
+  test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
   const auto source = test::open_model(tiny.folder / "dq");
   auto expected = test::weight_names(tiny.source);
   std::sort(expected.begin(), expected.end());

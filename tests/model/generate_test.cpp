@@ -13,8 +13,8 @@ using qlora::Token;
 
 namespace {
 
-qlora::Vector<float> logits_of(std::initializer_list<float> values) {
-  qlora::Vector<float> v(static_cast<qlora::Index>(values.size()));
+qlora::ColumnVector<float> logits_of(std::initializer_list<float> values) {
+  qlora::ColumnVector<float> v(static_cast<qlora::Index>(values.size()));
   std::copy(values.begin(), values.end(), v.data());
   return v;
 }

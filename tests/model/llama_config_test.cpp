@@ -33,6 +33,6 @@ TEST_CASE("targets are all projections or those of the attention") {
   REQUIRE(qlora::target_modules("all").size() == 7);
   REQUIRE(qlora::target_modules("all").back() == "down_proj");
   REQUIRE(test::contains(
-      test::message_of<qlora::FormatError>([] { (void)qlora::target_modules("some"); }),
+      test::message_of<qlora::OptionError>([] { (void)qlora::target_modules("some"); }),
       "targets 'some': expected all or attention"));
 }

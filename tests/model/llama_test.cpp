@@ -39,7 +39,8 @@ qlora::Llama<double> small_model() {
       const auto dense = test::normal_matrix(rows[p], p == qlora::down_proj ? 10 : 8, seed++, 0.4);
       block.projections[static_cast<std::size_t>(p)] =
           qlora::LoraLinear<qlora::AnyLinear<double>, double>(
-              qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4Dq>(dense)), {.rank = 0});
+              qlora::AnyLinear<double>(qlora::quantize<qlora::formats::nf4_dq>(dense)),
+              {.rank = 0});
     }
   }
   model.finish();
@@ -147,8 +148,8 @@ TEST_CASE("adapters are named as in PEFT; attention targets leave the feed-forwa
   REQUIRE(model.parameters()[15].name() == "model.layers.1.self_attn.o_proj.lora_B.weight");
   model.adapt({.rank = 2}, {"q_proj", "v_proj"});
   REQUIRE(model.parameters().size() == 8);
-  REQUIRE_THROWS_AS(model.adapt({.rank = 2}, {"lm_head"}), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::target_modules("some"), qlora::FormatError);
+  REQUIRE_THROWS_AS(model.adapt({.rank = 2}, {"lm_head"}), qlora::OptionError);
+  REQUIRE_THROWS_AS(qlora::target_modules("some"), qlora::OptionError);
   model.adapt({.rank = 3});
   REQUIRE(qlora::parameter_count(model.parameters()) == 2 * 3 * (16 + 12 + 12 + 16 + 18 + 18 + 18));
   REQUIRE(model.parameters()[0].value() !=
@@ -165,8 +166,8 @@ TEST_CASE("modules named in full get adapters of their own, and an unknown name 
   REQUIRE(model.parameters()[0].name() == "model.layers.0.self_attn.q_proj.lora_A.weight");
   for (const char* name : {"model.layers.2.mlp.up_proj", "up_proj", "lm_head"}) {
     const std::map<std::string, qlora::LoraOptions> modules{{name, {.rank = 2}}};
-    REQUIRE_THROWS_AS(model.adapt_each(modules), qlora::FormatError);
-    REQUIRE_THROWS_AS(model.projection(name), qlora::FormatError);
+    REQUIRE_THROWS_AS(model.adapt_each(modules), qlora::OptionError);
+    REQUIRE_THROWS_AS(model.projection(name), qlora::OptionError);
   }
   REQUIRE(model.parameters().size() == 4);
 }

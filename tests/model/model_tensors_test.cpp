@@ -47,7 +47,7 @@ TEST_CASE("a GGUF file and a folder of its weights have the same tensors, each b
 TEST_CASE("a packed weight is one tensor, with the size of all its parts and its floats") {
   const Tiny tiny;
   const qlora::GgufSource source(tiny.gguf);
-  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", source, "nf4-dq");
+  test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", source, "nf4-dq");
   const ModelFile folder(tiny.folder / "dq");
   const auto tensors = folder.tensors();
   REQUIRE(tensors.size() == source.file().tensors().size());
@@ -56,7 +56,8 @@ TEST_CASE("a packed weight is one tensor, with the size of all its parts and its
   REQUIRE(up.shape == std::vector<qlora::Index>{48, 32});
   REQUIRE(up.size > up.bytes.size());
   const auto dense = source.dense("model.layers.0.mlp.up_proj.weight");
-  REQUIRE(test::same_bits(up.dense(), qlora::dequantize(qlora::quantize<qlora::Nf4Dq>(dense))));
+  REQUIRE(test::same_bits(up.dense(),
+                          qlora::dequantize(qlora::quantize<qlora::formats::nf4_dq>(dense))));
 }
 
 TEST_CASE("matrices of numbered layers are weights of linear layers; tables and norms are not") {

@@ -29,7 +29,7 @@ inline constexpr std::string_view qlora::format_name<Tern32> = "tern32";
 
 namespace {
 
-using Own = qlora::FormatList<Tern32, qlora::Nf4Dq>;
+using Own = qlora::FormatList<Tern32, qlora::formats::nf4_dq>;
 const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71};
 
 using Tiny = test::TinyFile;
@@ -56,14 +56,14 @@ TEST_CASE("a format of the library gives the same bits from a short list") {
 TEST_CASE("a format that is not in the list is refused with those that are") {
   const Tiny tiny;
   const auto source = qlora::open_model<Own>(tiny.path);
-  const auto text = test::message_of<qlora::FormatError>(
+  const auto text = test::message_of<qlora::OptionError>(
       [&] { (void)qlora::load_llama(*source, {.format = "nf4"}); });
   REQUIRE(text == "format 'nf4': expected one of tern32, nf4-dq");
 }
 
 TEST_CASE("a GGUF tensor of a type that is not in the list becomes the same floats") {
   const Tiny tiny;
-  test::write_packed_gguf<qlora::Q4_0>(tiny.folder / "p.gguf", tiny.source.file());
+  test::write_packed_gguf<qlora::formats::q4_0>(tiny.folder / "p.gguf", tiny.source.file());
   const qlora::GgufSource all(tiny.folder / "p.gguf");
   const qlora::GgufSource few(tiny.folder / "p.gguf", qlora::weight_formats<Own>);
   const std::string name = qlora::projection_weight_name(0, qlora::q_proj);
@@ -75,8 +75,8 @@ TEST_CASE("a GGUF tensor of a type that is not in the list becomes the same floa
 
 TEST_CASE("a packed weight of a folder whose format is not in the list is refused by name") {
   const Tiny tiny;
-  test::write_packed_folder<qlora::Fp4>(tiny.folder / "fp4", tiny.source, "fp4");
-  test::write_packed_folder<qlora::Nf3>(tiny.folder / "nf3", tiny.source, "nf3");
+  test::write_packed_folder<qlora::formats::fp4>(tiny.folder / "fp4", tiny.source, "fp4");
+  test::write_packed_folder<qlora::formats::nf3>(tiny.folder / "nf3", tiny.source, "nf3");
   for (const std::string format : {"fp4", "nf3"}) {
     const auto source = qlora::open_model<Own>(tiny.folder / format);
     const auto text = test::message_of<qlora::FormatError>(
@@ -90,7 +90,7 @@ TEST_CASE("a packed weight of a folder whose format is not in the list is refuse
 
 TEST_CASE("packed weights in a format of the list load as they are") {
   const Tiny tiny;
-  test::write_packed_folder<qlora::Nf4Dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
+  test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
   test::write_packed_folder<Tern32>(tiny.folder / "own", tiny.source, "tern32");
   const auto logits = [&](const char* folder, const char* format) {
     return qlora::load_llama(*qlora::open_model<Own>(tiny.folder / folder), {.format = format})

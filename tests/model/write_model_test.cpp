@@ -60,8 +60,8 @@ TEST_CASE("a folder made from a GGUF file holds the same weights, copied and pac
   {
     qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "out",
                                          {.whole_model = true, .packs = true});
-    write<qlora::Nf4>(tiny.input, output, "nf4",
-                      qlora::quantization_config("nf4", 64, {}, {"lm_head"}));
+    write<qlora::formats::nf4>(tiny.input, output, "nf4",
+                               qlora::quantization_config("nf4", 64, {}, {"lm_head"}));
   }
   const qlora::FolderSource made(tiny.folder / "out");
   for (const auto& name : made.weights()) {
@@ -70,7 +70,8 @@ TEST_CASE("a folder made from a GGUF file holds the same weights, copied and pac
     if (name.find(".mlp.") == std::string::npos) {
       REQUIRE(test::same_bits(written, original));
     } else {
-      REQUIRE(test::same_bits(written, qlora::dequantize(qlora::quantize<qlora::Nf4>(original))));
+      REQUIRE(test::same_bits(written,
+                              qlora::dequantize(qlora::quantize<qlora::formats::nf4>(original))));
     }
   }
   const auto& quantization = made.config_json().at("quantization_config");
@@ -85,7 +86,7 @@ TEST_CASE("a format of this library is written under its name and read back") {
   {
     qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "nf3.safetensors",
                                          {.packs = true});
-    write<qlora::Nf3>(tiny.input, output, "nf3");
+    write<qlora::formats::nf3>(tiny.input, output, "nf3");
   }
   const qlora::Checkpoint made(tiny.folder / "nf3.safetensors");
   const std::string name = "model.layers.0.mlp.up_proj.weight";
@@ -94,7 +95,7 @@ TEST_CASE("a format of this library is written under its name and read back") {
   REQUIRE(state->format == "nf3");
   REQUIRE(test::same_bits(
       qlora::decode_packed(made, *state),
-      qlora::dequantize(qlora::quantize<qlora::Nf3>(tiny.input.gguf->dense(name)))));
+      qlora::dequantize(qlora::quantize<qlora::formats::nf3>(tiny.input.gguf->dense(name)))));
 }
 
 TEST_CASE("a GGUF file made from a folder has GGUF's names and order of rows") {
@@ -113,17 +114,45 @@ TEST_CASE("a GGUF file made from a folder has GGUF's names and order of rows") {
     REQUIRE(test::same_bits(written.dense(name), tiny.input.gguf->file().dense(name)));
 }
 
+TEST_CASE(
+    "a single safetensors file becomes a GGUF file of the same names; what is no float is left "
+    "out") {
+  const test::TemporaryFolder folder;
+  const RowMatrixXf weight = test::normal_matrix(4, 32, 1);
+  {
+    qlora::SafetensorsWriter file(folder / "m.safetensors",
+                                  {"model.layers.0.self_attn.q_proj.weight", "position_ids"});
+    file.add("model.layers.0.self_attn.q_proj.weight", weight);
+    file.add("position_ids", "I64", {2}, std::vector<std::byte>(16));
+    file.commit();
+  }
+  std::vector<ModelFile> inputs;
+  inputs.emplace_back(folder / "m.safetensors");
+  std::vector<std::string> warnings;
+  qlora::GgufModelWriter output(
+      inputs[0], folder / "m.gguf",
+      {.warn = [&](const std::string& text) { warnings.push_back(text); }});
+  for (const auto& tensor : inputs[0].tensors()) output.plan_copy(tensor);
+  output.open();
+  for (const auto& tensor : inputs[0].tensors()) output.copy(tensor);
+  output.commit({});
+  REQUIRE(warnings == std::vector<std::string>{"tensor 'position_ids': I64 data is left out"});
+  const qlora::GgufFile written((folder / "m.gguf").string());
+  REQUIRE(written.tensors().size() == 1);
+  REQUIRE(test::same_bits(written.dense("model.layers.0.self_attn.q_proj.weight"), weight));
+}
+
 TEST_CASE("blocks of a GGUF file go to a GGUF file in a type of GGUF") {
   const Tiny tiny;
   test::TinyModel whole_blocks;
   whole_blocks.hidden = 64;
   const ModelFile input(tiny.folder.write("w.gguf", whole_blocks.bytes()));
   qlora::GgufModelWriter output(input, tiny.folder / "out.gguf", {});
-  write<qlora::Q8_0>(input, output, "q8_0");
+  write<qlora::formats::q8_0>(input, output, "q8_0");
   const qlora::GgufFile written((tiny.folder / "out.gguf").string());
   for (const ModelTensor& tensor : input.tensors()) {
     const RowMatrixXf expected =
-        is_packed(tensor) ? qlora::dequantize(qlora::quantize<qlora::Q8_0>(tensor.dense()))
+        is_packed(tensor) ? qlora::dequantize(qlora::quantize<qlora::formats::q8_0>(tensor.dense()))
                           : tensor.dense();
     REQUIRE(test::same_bits(written.dense(tensor.name), expected));
   }
@@ -184,7 +213,7 @@ TEST_CASE("an adapter in a model's folder is warned of, and its configuration is
   REQUIRE(said.size() == 1);
   REQUIRE_THAT(said[0], test::contains("hf/adapter_config.json") && test::contains("left out"));
   qlora::SafetensorsModelWriter output(folder, tiny.folder / "out", {.whole_model = true});
-  write<qlora::Nf4>(folder, output, "nf4");
+  write<qlora::formats::nf4>(folder, output, "nf4");
   REQUIRE(std::filesystem::exists(tiny.folder / "out/LICENSE"));
   REQUIRE(!std::filesystem::exists(tiny.folder / "out/adapter_config.json"));
 }

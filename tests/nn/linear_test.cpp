@@ -11,7 +11,7 @@ using qlora::RowMatrixXd;
 using qlora::RowMatrixXf;
 
 TEST_CASE("AnyLinear is the weight it holds, packed or dense") {
-  const auto packed = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(9, 20, 1));
+  const auto packed = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(9, 20, 1));
   const RowMatrixXf dense = qlora::dequantize(packed);
   const qlora::AnyLinear<> a(packed), b(dense);
   const RowMatrixXf x = test::normal_matrix(6, 20, 2), dy = test::normal_matrix(6, 9, 3);

@@ -37,12 +37,13 @@ void gradients_are_right(Base base, float dropout) {
 
 TEST_CASE("gradients of x, A and B agree with central differences, on packed and dense bases") {
   for (const float dropout : {0.f, 0.4f}) {
-    gradients_are_right(qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 4)), dropout);
+    gradients_are_right(qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(out, in, 4)),
+                        dropout);
     gradients_are_right(qlora::quantize<test::Tern32>(test::normal_matrix(out, in, 4)), dropout);
     gradients_are_right(RowMatrixXd(test::normal_matrix<double>(out, in, 4)), dropout);
-    gradients_are_right(
-        qlora::AnyLinear<double>(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, 4))),
-        dropout);
+    gradients_are_right(qlora::AnyLinear<double>(
+                            qlora::quantize<qlora::formats::nf4>(test::normal_matrix(out, in, 4))),
+                        dropout);
   }
 }
 
@@ -86,7 +87,7 @@ TEST_CASE("what belongs to another input or another rank is refused in backward"
 }
 
 TEST_CASE("the layer is x Wᵀ + s x Aᵀ Bᵀ with s = alpha / rank, and starts at the base") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(out, in, 4));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(out, in, 4));
   const RowMatrixXf dense = qlora::dequantize(w), x = test::normal_matrix(tokens, in, 2);
   qlora::LoraLinear layer(w, {.rank = rank, .alpha = 12});
   REQUIRE((layer.forward(x).out - x * dense.transpose()).norm() < 1e-5f);
@@ -128,8 +129,8 @@ TEST_CASE("a rank of 0 leaves the base alone; senseless options are refused") {
   REQUIRE(layer.parameters().empty());
   const RowMatrixXf x = test::normal_matrix(2, in, 2);
   REQUIRE((layer.forward(x).out - x * layer.base().transpose()).norm() < 1e-5f);
-  REQUIRE_THROWS_AS(layer.adapt({.rank = -1}), qlora::FormatError);
-  REQUIRE_THROWS_AS(layer.adapt({.dropout = 1.f}), qlora::FormatError);
+  REQUIRE_THROWS_AS(layer.adapt({.rank = -1}), qlora::OptionError);
+  REQUIRE_THROWS_AS(layer.adapt({.dropout = 1.f}), qlora::OptionError);
 }
 
 TEST_CASE("a rank-stabilized adapter is scaled by alpha / sqrt(rank), in the layer as in options") {
@@ -166,7 +167,7 @@ TEST_CASE("a bias that is set is added and frozen; one that is trained starts at
   const RowMatrixXf w = test::normal_matrix(out, in, 4), x = test::normal_matrix(tokens, in, 2);
   qlora::LoraLinear<RowMatrixXf> layer(w, {.rank = rank});
   const RowMatrixXf without = layer.forward(x).out;
-  const qlora::Vector<float> bias = test::normal_matrix(1, out, 6).row(0).transpose();
+  const qlora::ColumnVector<float> bias = test::normal_matrix(1, out, 6).row(0).transpose();
   layer.set_bias(bias);
   const RowMatrixXf expected = without.rowwise() + bias.transpose();
   REQUIRE((layer.forward(x).out - expected).norm() < 1e-6f * expected.norm());
@@ -178,13 +179,14 @@ TEST_CASE("a bias that is set is added and frozen; one that is trained starts at
   qlora::LoraLinear<RowMatrixXf> trained(w, {.rank = rank, .train_bias = true});
   REQUIRE(trained.bias.value.isZero(0));
   REQUIRE(trained.parameters().size() == 3);
-  REQUIRE_THROWS_AS(layer.set_bias(qlora::Vector<float>::Ones(out + 1)), qlora::ShapeError);
+  REQUIRE_THROWS_AS(layer.set_bias(qlora::ColumnVector<float>::Ones(out + 1)), qlora::ShapeError);
 }
 
 TEST_CASE("layers of one shape without seeds start and drop differently, the same layer alike") {
   const auto layer = [](std::uint64_t weights) {
-    qlora::LoraLinear result(qlora::quantize<qlora::Nf4>(test::normal_matrix(out, in, weights)),
-                             {.rank = rank, .dropout = 0.5f});
+    qlora::LoraLinear result(
+        qlora::quantize<qlora::formats::nf4>(test::normal_matrix(out, in, weights)),
+        {.rank = rank, .dropout = 0.5f});
     result.b.value.setOnes();
     return result;
   };

@@ -25,7 +25,7 @@ TEST_CASE(
 }
 
 TEST_CASE("add_backward adds to dx; a row of zeros is finite") {
-  const qlora::RmsNorm<double> norm{qlora::Vector<double>::Ones(3), 1e-5};
+  const qlora::RmsNorm<double> norm{qlora::ColumnVector<double>::Ones(3), 1e-5};
   const RowMatrixXd x = RowMatrixXd::Zero(1, 3), dy = RowMatrixXd::Ones(1, 3);
   RowMatrixXd dx = RowMatrixXd::Constant(1, 3, 10), y(1, 3);
   norm.forward(x, y);

@@ -91,7 +91,7 @@ TEST_CASE("threads may rotate by one rope while its tables grow") {
 
 TEST_CASE("a base that is no positive number, a negative length and an empty rope are refused") {
   for (const double base : {0.0, -1.0, std::nan("")})
-    REQUIRE_THROWS_AS(qlora::Rope<double>(4, base, 5), qlora::FormatError);
+    REQUIRE_THROWS_AS(qlora::Rope<double>(4, base, 5), qlora::OptionError);
   REQUIRE_THROWS_AS(qlora::Rope<double>(4, 10000.0, -1), qlora::ShapeError);
   RowMatrixXd x(1, 8);
   REQUIRE_THROWS_AS(qlora::Rope<double>().forward(x, std::vector<Index>{0}), qlora::ShapeError);

@@ -24,9 +24,10 @@ namespace {
 template <class T>
 auto network(Index in, Index width, Index classes, std::uint64_t weights, float dropout) {
   const auto frozen = [&](Index rows, Index cols, std::uint64_t seed) {
-    return qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(rows, cols, weights + seed, 0.3));
+    return qlora::quantize<qlora::formats::nf4_dq>(
+        test::normal_matrix(rows, cols, weights + seed, 0.3));
   };
-  using Lora = qlora::LoraLinear<qlora::QuantizedMatrix<qlora::Nf4Dq>, T>;
+  using Lora = qlora::LoraLinear<qlora::QuantizedMatrix<qlora::formats::nf4_dq>, T>;
   return qlora::Sequential(
       Lora(frozen(width, in, 0), {.rank = 4, .dropout = dropout, .train_bias = true}),
       qlora::Gelu<T>(),

@@ -24,7 +24,8 @@ TEST_CASE("AdamW follows the published algorithm over many steps, with and witho
   for (const double decay : {0.0, 0.1}) {
     auto p = parameter(3, 4, 1);
     RowMatrixXd value = p.value, m = RowMatrixXd::Zero(3, 4), v = m;
-    qlora::AdamW<qlora::StateOf<double>> optimizer({.learning_rate = 0.01, .weight_decay = decay});
+    qlora::AdamW<qlora::NumberState<double>> optimizer(
+        {.learning_rate = 0.01, .weight_decay = decay});
     for (int t = 1; t <= 50; ++t) {
       p.grad = test::normal_matrix<double>(3, 4, 100 + static_cast<std::uint64_t>(t), 0.01);
       for (Index i = 0; i < 12; ++i) {
@@ -46,7 +47,7 @@ TEST_CASE("AdamW follows the published algorithm over many steps, with and witho
 TEST_CASE("the learning rate may change between steps") {
   auto p = parameter(1, 1, 1);
   const double before = p.value(0, 0);
-  qlora::AdamW<qlora::StateOf<double>> optimizer({.learning_rate = 0.5});
+  qlora::AdamW<qlora::NumberState<double>> optimizer({.learning_rate = 0.5});
   p.grad(0, 0) = 3;
   optimizer.options().learning_rate = 0;
   optimizer.step(qlora::ParameterList<double>{&p});
@@ -58,7 +59,7 @@ TEST_CASE("the learning rate may change between steps") {
 
 TEST_CASE("another list or another shape than in the first step is refused") {
   auto p = parameter(2, 2, 1), q = parameter(2, 3, 2);
-  qlora::AdamW<qlora::StateOf<double>> optimizer;
+  qlora::AdamW<qlora::NumberState<double>> optimizer;
   optimizer.step(qlora::ParameterList<double>{&p});
   REQUIRE_THROWS_AS(optimizer.step(qlora::ParameterList<double>{&p, &q}), qlora::ShapeError);
   REQUIRE_THROWS_AS(optimizer.step(qlora::ParameterList<double>{&q}), qlora::ShapeError);

@@ -17,7 +17,7 @@ TEST_CASE("AdEMAMix follows the published algorithm, within and after its warm-u
       qlora::Parameter<double> p("p", 3, 4);
       p.value = test::normal_matrix<double>(3, 4, 1);
       RowMatrixXd value = p.value, m = RowMatrixXd::Zero(3, 4), n = m, v = m;
-      qlora::Ademamix<qlora::StateOf<double>> optimizer(
+      qlora::Ademamix<qlora::NumberState<double>> optimizer(
           {.learning_rate = lr, .beta3 = b3, .warmup = warmup, .weight_decay = decay});
       for (int t = 1; t <= 40; ++t) {
         p.grad = test::normal_matrix<double>(3, 4, 100 + static_cast<std::uint64_t>(t), 0.01);

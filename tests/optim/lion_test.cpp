@@ -13,7 +13,8 @@ TEST_CASE("Lion follows the published algorithm over many steps, with and withou
     qlora::Parameter<double> p("p", 3, 4);
     p.value = test::normal_matrix<double>(3, 4, 1);
     RowMatrixXd value = p.value, m = RowMatrixXd::Zero(3, 4);
-    qlora::Lion<qlora::StateOf<double>> optimizer({.learning_rate = 0.01, .weight_decay = decay});
+    qlora::Lion<qlora::NumberState<double>> optimizer(
+        {.learning_rate = 0.01, .weight_decay = decay});
     for (int t = 1; t <= 50; ++t) {
       p.grad = test::normal_matrix<double>(3, 4, 100 + static_cast<std::uint64_t>(t), 0.01);
       for (Index i = 0; i < 12; ++i) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "qlora/codebook/dynamic.hpp"
-#include "qlora/optim/state.hpp"
+#include "qlora/optim/state_storage.hpp"
 #include "support/catch.hpp"
 #include "support/law.hpp"
 #include "support/numbers.hpp"

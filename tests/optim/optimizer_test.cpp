@@ -16,7 +16,7 @@ TEST_CASE("groups have options of their own") {
   Parameter<double> a("a", 1, 3), b("b", 2, 2);
   a.grad.setOnes();
   b.grad.setOnes();
-  using Sgd = qlora::Sgd<qlora::StateOf<double>>;
+  using Sgd = qlora::Sgd<qlora::NumberState<double>>;
   Sgd optimizer;
   optimizer.step(std::vector<qlora::ParameterGroup<Sgd::Options, double>>{
       {{&a}, {.learning_rate = 0.5}}, {{&b}, {.learning_rate = 0.25}}});
@@ -31,7 +31,7 @@ TEST_CASE("a failure before the first change leaves everything as it was; a late
     p.value.setOnes();
     p.grad.setConstant(0.5f);
     test::FaultyPager pager({.budget = 4 * 65536, .extent_bytes = 65536});
-    qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>> optimizer({}, pager);
+    qlora::AdamW<qlora::NumberState<float>, qlora::Paged<test::FaultyPager>> optimizer({}, pager);
     pager.fail_after(good);
     REQUIRE_THROWS_AS(optimizer.step(list), qlora::IoError);
     pager.fail_after(-1);
@@ -53,7 +53,7 @@ TEST_CASE("an extent that holds no block is refused") {
   qlora::AdamW<qlora::BlockwiseState<qlora::Dynamic8, qlora::UnsignedDynamic8, 4096>,
                qlora::Paged<test::FaultyPager>>
       optimizer({}, pager);
-  REQUIRE_THROWS_AS(optimizer.step(ParameterList<float>{&p}), qlora::FormatError);
+  REQUIRE_THROWS_AS(optimizer.step(ParameterList<float>{&p}), qlora::OptionError);
 }
 
 namespace {
@@ -106,16 +106,16 @@ void groups_are_right() {
   }
   REQUIRE(one.same_as(two));
   // What is rounded by chance draws by the parameter's place in the list.
-  if (!std::is_same_v<State, qlora::StateOf<qlora::bfloat16>>) REQUIRE(apart.same_as(together));
+  if (!std::is_same_v<State, qlora::NumberState<qlora::bfloat16>>) REQUIRE(apart.same_as(together));
 }
 
 }  // namespace
 
 TEST_CASE("equal groups are one group, and unequal ones two optimizers, for every rule and state") {
-  qlora::detail::for_each_rule([]<class Rule>() {
-    groups_are_right<Rule, qlora::StateOf<float>>();
+  qlora::for_each_rule([]<class Rule>() {
+    groups_are_right<Rule, qlora::NumberState<float>>();
     groups_are_right<Rule, qlora::Blockwise8bit>();
-    groups_are_right<Rule, qlora::StateOf<qlora::bfloat16>>();
+    groups_are_right<Rule, qlora::NumberState<qlora::bfloat16>>();
   });
 }
 
@@ -157,7 +157,7 @@ TEST_CASE("a first step without memory changes nothing, and the next one works")
   const ParameterList<float> list{&p};
   p.grad.setOnes();
   test::FaultyPager pager({.budget = 4 * 65536, .extent_bytes = 65536});
-  qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>> optimizer({}, pager);
+  qlora::AdamW<qlora::NumberState<float>, qlora::Paged<test::FaultyPager>> optimizer({}, pager);
   pager.fill_up(true);
   REQUIRE_THROWS_AS(optimizer.step(list), qlora::IoError);
   pager.fill_up(false);

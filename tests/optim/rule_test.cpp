@@ -27,7 +27,7 @@ static_assert(qlora::AveragingRule<qlora::ScheduleFreeAdamWRule>);
 }  // namespace
 
 TEST_CASE("a rule does to an array what it does to each number, for every rule") {
-  qlora::detail::for_each_rule([]<class Rule>() {
+  qlora::for_each_rule([]<class Rule>() {
     test::law(Rule::name, [](std::uint64_t seed, bool decays) {
       constexpr Index size = 7;
       constexpr int states = Rule::states;
@@ -67,7 +67,7 @@ TEST_CASE("steps are made in the type of the parameters") {
 }
 
 TEST_CASE("a rule says which states are exact; without a word none is") {
-  using qlora::detail::is_exact;
+  using qlora::optim_detail::is_exact;
   REQUIRE(is_exact<qlora::ScheduleFreeAdamWRule>(0));
   REQUIRE_FALSE(is_exact<qlora::ScheduleFreeAdamWRule>(1));
   REQUIRE_FALSE(is_exact<qlora::AdamWRule>(0));

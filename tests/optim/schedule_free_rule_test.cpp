@@ -40,9 +40,9 @@ TEST_CASE("the first step starts the iterate at the parameter") {
 
 TEST_CASE("a beta1 that gives no average, or that changes, is refused") {
   Rule rule;
-  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = 1}, 1), qlora::FormatError);
-  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = std::nan("")}, 1), qlora::FormatError);
+  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = 1}, 1), qlora::OptionError);
+  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = std::nan("")}, 1), qlora::OptionError);
   REQUIRE(rule.step<float>({.beta1 = 0.8}, 1).first);
-  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = 0.9}, 2), qlora::FormatError);
+  REQUIRE_THROWS_AS(rule.step<float>({.beta1 = 0.9}, 2), qlora::OptionError);
   REQUIRE_FALSE(rule.step<float>({.beta1 = 0.8}, 2).first);
 }

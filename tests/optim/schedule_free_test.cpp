@@ -9,10 +9,10 @@
 #include "support/numbers.hpp"
 
 using qlora::Index;
+using qlora::NumberState;
 using qlora::Parameter;
 using qlora::ParameterList;
 using qlora::RowMatrixXd;
-using qlora::StateOf;
 
 namespace {
 
@@ -35,7 +35,7 @@ TEST_CASE("schedule-free AdamW walks with the paper's algorithm, iterate and ave
     Parameter<double> p("p", 1, size);
     for (Index i = 0; i < size; ++i) p.value(0, i) = start[static_cast<std::size_t>(i)];
     const ParameterList<double> list{&p};
-    qlora::ScheduleFreeAdamW<StateOf<double>> optimizer(
+    qlora::ScheduleFreeAdamW<NumberState<double>> optimizer(
         {.beta1 = golden["beta1"].get<double>(),
          .beta2 = golden["beta2"].get<double>(),
          .epsilon = golden["epsilon"].get<double>(),
@@ -99,7 +99,7 @@ TEST_CASE("the average and the iterate may be asked for again, and a step wants 
 TEST_CASE("each group's average is by its own beta1, and a beta1 that gives none is refused") {
   Parameter<double> a("a", 1, 3), b("b", 1, 3), alone("alone", 1, 3);
   for (auto* p : {&a, &b, &alone}) p->grad = test::normal_matrix<double>(1, 3, 7);
-  using Optimizer = qlora::ScheduleFreeAdamW<StateOf<double>>;
+  using Optimizer = qlora::ScheduleFreeAdamW<NumberState<double>>;
   using Groups = std::vector<qlora::ParameterGroup<Optimizer::Options, double>>;
   Optimizer grouped, single({.beta1 = 0.5});
   for (int step = 0; step < 3; ++step) {
@@ -116,7 +116,7 @@ TEST_CASE("each group's average is by its own beta1, and a beta1 that gives none
   REQUIRE_THROWS_WITH(single.step(ParameterList<double>{&alone}), test::contains("0.6"));
   for (const double beta1 : {0.0, 1.0, std::nan("")})
     REQUIRE_THROWS_AS(Optimizer({.beta1 = beta1}).step(ParameterList<double>{&alone}),
-                      qlora::FormatError);
+                      qlora::OptionError);
 }
 
 namespace {
@@ -144,7 +144,7 @@ double remaining_loss() {
 TEST_CASE("with narrow state the iterate stays in float, and training loses nothing") {
   const double plain = remaining_loss<qlora::ScheduleFreeAdamW<>>();
   REQUIRE(remaining_loss<qlora::ScheduleFreeAdamW<qlora::Blockwise8bit>>() < 1.05 * plain);
-  REQUIRE(remaining_loss<qlora::ScheduleFreeAdamW<StateOf<qlora::bfloat16>>>() < 1.05 * plain);
+  REQUIRE(remaining_loss<qlora::ScheduleFreeAdamW<NumberState<qlora::bfloat16>>>() < 1.05 * plain);
   const auto bytes = [](auto optimizer) {
     Parameter<float> p("p", 1, 4096);
     optimizer.step(ParameterList<float>{&p});
@@ -152,14 +152,15 @@ TEST_CASE("with narrow state the iterate stays in float, and training loses noth
   };
   // z in float and v as codes with a float a block of 256, or in bfloat16.
   REQUIRE(bytes(qlora::ScheduleFreeAdamW<qlora::Blockwise8bit>()) == 4096 * 5 + 16 * 4);
-  REQUIRE(bytes(qlora::ScheduleFreeAdamW<StateOf<qlora::bfloat16>>()) == 4096 * 6);
+  REQUIRE(bytes(qlora::ScheduleFreeAdamW<NumberState<qlora::bfloat16>>()) == 4096 * 6);
 }
 
 TEST_CASE("a move to the average that fails half-way tears the optimizer") {
   Parameter<float> p("p", 1, 100000);
   const ParameterList<float> list{&p};
   test::FaultyPager pager({.budget = 4 * 65536, .extent_bytes = 65536});
-  qlora::ScheduleFreeAdamW<StateOf<float>, qlora::Paged<test::FaultyPager>> optimizer({}, pager);
+  qlora::ScheduleFreeAdamW<NumberState<float>, qlora::Paged<test::FaultyPager>> optimizer({},
+                                                                                          pager);
   REQUIRE(optimizer.step(list));
   pager.trim();  // nothing is under way
   pager.fail_after(3);

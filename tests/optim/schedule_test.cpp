@@ -33,5 +33,5 @@ TEST_CASE("no warm-up, and a warm-up as long as the run, are fine") {
 
 TEST_CASE("names are known, others refused") {
   REQUIRE(qlora::schedule_from_name("cosine") == Schedule::cosine);
-  REQUIRE_THROWS_AS(qlora::schedule_from_name("step"), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::schedule_from_name("step"), qlora::OptionError);
 }

@@ -12,7 +12,7 @@ TEST_CASE("SGD follows torch's formula over many steps, with momentum and weight
       qlora::Parameter<double> p("p", 3, 4);
       p.value = test::normal_matrix<double>(3, 4, 1);
       RowMatrixXd value = p.value, m;
-      qlora::Sgd<qlora::StateOf<double>> optimizer(
+      qlora::Sgd<qlora::NumberState<double>> optimizer(
           {.learning_rate = 0.01, .momentum = momentum, .weight_decay = decay});
       for (int t = 1; t <= 50; ++t) {
         p.grad = test::normal_matrix<double>(3, 4, 100 + static_cast<std::uint64_t>(t));

@@ -43,5 +43,5 @@ TEST_CASE("tiles cover each parameter in order, overlap nowhere and cross no bor
 
 TEST_CASE("a layout refuses an extent that holds no block") {
   REQUIRE_THROWS_AS(StateLayout::make({5000}, 512, {256, four_each}, {256, four_each}, Index{0}),
-                    qlora::FormatError);
+                    qlora::OptionError);
 }

@@ -5,7 +5,7 @@
 #include "support/catch.hpp"
 #include "support/law.hpp"
 
-using qlora::Index, qlora::detail::StateHeader;
+using qlora::Index, qlora::optim_detail::StateHeader;
 
 namespace {
 
@@ -14,7 +14,7 @@ StateHeader header(std::vector<Index> group_sizes, std::vector<Index> sizes) {
 }
 std::string written(const StateHeader& h) {
   std::ostringstream out;
-  qlora::detail::write_state_header(out, h);
+  qlora::optim_detail::write_state_header(out, h);
   return out.str();
 }
 
@@ -27,7 +27,7 @@ TEST_CASE("a header comes back as it was written, and the stream stands behind i
               h.averaged = averaged;
               h.seed = seed;
               std::istringstream in(written(h) + "rest");
-              const StateHeader read = qlora::detail::read_state_header(in, h, h.sizes);
+              const StateHeader read = qlora::optim_detail::read_state_header(in, h, h.sizes);
               RC_ASSERT(read.rule == h.rule && read.state == h.state && read.steps == h.steps);
               RC_ASSERT(read.averaged == h.averaged && read.seed == h.seed);
               RC_ASSERT(read.group_sizes == h.group_sizes && read.sizes == h.sizes);
@@ -44,7 +44,7 @@ TEST_CASE("another rule, state or size is refused by name, and nothing but whole
   const auto read = [](const std::string& bytes, const StateHeader& own,
                        const std::vector<Index>& expected) {
     std::istringstream in(bytes);
-    return qlora::detail::read_state_header(in, own, expected);
+    return qlora::optim_detail::read_state_header(in, own, expected);
   };
   StateHeader other = h;
   other.rule = "lion";

@@ -9,7 +9,7 @@
 #include "support/faulty_store.hpp"
 #include "support/numbers.hpp"
 
-using qlora::Index, qlora::StateOf, qlora::StateTile;
+using qlora::Index, qlora::NumberState, qlora::StateTile;
 
 namespace {
 
@@ -20,7 +20,7 @@ using InHeap = qlora::TiledState<Rule, State, qlora::InHeap>;
 
 TEST_CASE("a walk meets every element once, in one thread in order") {
   using Paged =
-      qlora::TiledState<qlora::AdamWRule, StateOf<float>, qlora::Paged<test::FaultyPager>>;
+      qlora::TiledState<qlora::AdamWRule, NumberState<float>, qlora::Paged<test::FaultyPager>>;
   Paged state(test::FaultyPager({.budget = 4 * 65536, .extent_bytes = 65536}));
   const std::vector<Index> sizes{100000, 1, 0, 5000};
   state.lay_out(sizes);
@@ -44,7 +44,7 @@ TEST_CASE("a walk meets every element once, in one thread in order") {
 }
 
 TEST_CASE("fresh state is zeros, and an update leaves its states behind") {
-  InHeap<qlora::AdamWRule, StateOf<float>> state{qlora::HeapPager()};
+  InHeap<qlora::AdamWRule, NumberState<float>> state{qlora::HeapPager()};
   state.lay_out({3000});
   std::vector<float> values(3000, 1.f);
   const std::vector<float> gradient(3000, 0.5f);

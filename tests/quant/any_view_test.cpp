@@ -8,24 +8,24 @@
 using qlora::AnyView;
 
 namespace {
-const auto nf4 = qlora::quantize<qlora::Nf4>(test::normal_matrix(3, 128, 1));
-const auto q4_1 = qlora::quantize<qlora::Q4_1>(test::normal_matrix(5, 64, 2));
+const auto nf4 = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(3, 128, 1));
+const auto q4_1 = qlora::quantize<qlora::formats::q4_1>(test::normal_matrix(5, 64, 2));
 }  // namespace
 
 TEST_CASE("a view comes back with its type, and with no other") {
   const AnyView any = nf4.view();
   REQUIRE(any.rows() == 3);
   REQUIRE(any.cols() == 128);
-  REQUIRE(any.as<qlora::Q4_1>() == nullptr);
-  REQUIRE(any.as<qlora::Nf4Dq>() == nullptr);
-  const auto* view = any.as<qlora::Nf4>();
+  REQUIRE(any.as<qlora::formats::q4_1>() == nullptr);
+  REQUIRE(any.as<qlora::formats::nf4_dq>() == nullptr);
+  const auto* view = any.as<qlora::formats::nf4>();
   REQUIRE(view != nullptr);
   REQUIRE(view->codes() == nf4.view().codes());
   REQUIRE((*view)(2, 100) == nf4.view()(2, 100));
 }
 
 TEST_CASE("a list of formats is offered a view, and only its own format takes it") {
-  using Both = qlora::FormatList<qlora::Q4_1, qlora::Nf4>;
+  using Both = qlora::FormatList<qlora::formats::q4_1, qlora::formats::nf4>;
   static_assert(Both::count == 2);
   int calls = 0;
   float last = 0;
@@ -38,7 +38,8 @@ TEST_CASE("a list of formats is offered a view, and only its own format takes it
   REQUIRE(qlora::visit_view(AnyView(q4_1.view()), Both{}, take));
   REQUIRE(last == q4_1.view()(4, 63));
   REQUIRE(calls == 2);
-  REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::FormatList<qlora::Q4_1>{}, take));
+  REQUIRE_FALSE(
+      qlora::visit_view(AnyView(nf4.view()), qlora::FormatList<qlora::formats::q4_1>{}, take));
   REQUIRE_FALSE(qlora::visit_view(AnyView(nf4.view()), qlora::FormatList<>{}, take));
   REQUIRE_FALSE(qlora::visit_view(AnyView(), Both{}, take));
   REQUIRE(calls == 2);

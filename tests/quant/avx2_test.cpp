@@ -11,8 +11,9 @@ using qlora::Index;
 // Where the flags name vectors there is nothing to choose at run time.
 static_assert(!(QLORA_HAS_VECTORS && QLORA_HAS_RUNTIME_AVX2));
 
-TEMPLATE_TEST_CASE("floats decode to the bits of the scalar path, from any place", "", qlora::Nf4,
-                   qlora::Nf4Dq, qlora::Q4_1, qlora::NvFp4, qlora::Iq4Nl) {
+TEMPLATE_TEST_CASE("floats decode to the bits of the scalar path, from any place", "",
+                   qlora::formats::nf4, qlora::formats::nf4_dq, qlora::formats::q4_1,
+                   qlora::formats::nvfp4, qlora::formats::iq4_nl) {
   const Index cols = 83;
   const auto w = qlora::quantize<TestType>(test::normal_matrix(7, cols, 1));
   const auto view = w.view();

@@ -21,7 +21,7 @@ using qlora::RowMatrixXf;
 namespace {
 
 template <class C, class S>
-using AnySize = qlora::BlockFormat<C, qlora::Dynamic, S>;
+using AnySize = qlora::BlockFormat<C, qlora::any_size, S>;
 
 template <class T>
 std::string short_hash(const T* values, std::size_t count) {

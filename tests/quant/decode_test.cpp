@@ -79,8 +79,9 @@ TEMPLATE_TEST_CASE("and of other widths, block sizes and tables", "", QLORA_TEST
   check_ranges(qlora::quantize<TestType>(test::normal_matrix(5, 97, 1)), 5);
 }
 
-TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::Nf4, qlora::Nf3,
-                   qlora::Nf2, qlora::Nf8, qlora::NvFp4, qlora::Q4_1) {
+TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::formats::nf4,
+                   qlora::formats::nf3, qlora::formats::nf2, qlora::formats::nf8,
+                   qlora::formats::nvfp4, qlora::formats::q4_1) {
   for (const Index cols : {1, 15, 16, 31, 32, 33, 64, 100}) {
     const auto w = qlora::quantize<TestType>(test::normal_matrix(3, cols, 6));
     Guarded codes(w.codes().size()), out(static_cast<std::size_t>(3 * cols) * sizeof(float));
@@ -97,8 +98,8 @@ TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::Nf4, q
 #if QLORA_HAS_VECTORS
 TEST_CASE("codes of 2 and 3 bits spread to bytes in their order") {
   test::law("spread", [](std::uint32_t packed) {
-    const std::uint64_t three = qlora::detail::spread_codes<3>(packed & 0xffffffu);
-    const std::uint64_t two = qlora::detail::spread_codes<2>(packed & 0xffffu);
+    const std::uint64_t three = qlora::simd::spread_codes<3>(packed & 0xffffffu);
+    const std::uint64_t two = qlora::simd::spread_codes<2>(packed & 0xffffu);
     std::uint8_t bytes[8];
     std::memcpy(bytes, &three, 8);
     for (int k = 0; k < 8; ++k) RC_ASSERT(bytes[k] == ((packed >> (21 - 3 * k)) & 7u));

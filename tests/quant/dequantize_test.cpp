@@ -14,7 +14,7 @@ float plain(float value, float scale) {
   const volatile float product = value * scale;
   return product;
 }
-float plain(float value, qlora::Affine scale) {
+float plain(float value, qlora::ScaleAndOffset scale) {
   const volatile float product = value * scale.scale;
   return product + scale.offset;
 }
@@ -35,6 +35,6 @@ TEMPLATE_TEST_CASE("dequantize is code value times scale, rounded once", "", QLO
 }
 
 TEST_CASE("double gets the float's value") {
-  const auto w = qlora::quantize<qlora::Nf4>(test::normal_matrix(4, 64, 8));
+  const auto w = qlora::quantize<qlora::formats::nf4>(test::normal_matrix(4, 64, 8));
   REQUIRE(qlora::dequantize<double>(w) == qlora::dequantize(w).cast<double>());
 }

@@ -33,15 +33,15 @@ std::vector<float> telling_numbers() {
 TEMPLATE_TEST_CASE("vectors of numbers get the codes of single ones, ties and NaN included", "",
                    qlora::NF4, qlora::FP4, qlora::Int4, qlora::Dynamic8, (qlora::NormalFloat<8, 0>),
                    qlora::Int<8>, qlora::Int<3>, test::Ternary, test::Lopsided,
-                   qlora::Q8_0::CodebookType, qlora::NvFp4::CodebookType,
-                   qlora::Nf2::CodebookType) {
+                   qlora::formats::q8_0::CodebookType, qlora::formats::nvfp4::CodebookType,
+                   qlora::formats::nf2::CodebookType) {
   const std::vector<float> numbers = telling_numbers<TestType>();
   // Every start, so that each number meets each lane and the tail.
   for (std::size_t first = 0; first < 17; ++first) {
     const std::size_t count = numbers.size() - first;
     std::vector<std::uint8_t> codes(count);
-    qlora::detail::encode_values<TestType>(numbers.data() + first, static_cast<Index>(count),
-                                           codes.data());
+    qlora::simd::encode_values<TestType>(numbers.data() + first, static_cast<Index>(count),
+                                         codes.data());
     for (std::size_t i = 0; i < count; ++i) {
       INFO(numbers[first + i]);
       REQUIRE(codes[i] == qlora::encode<TestType>(numbers[first + i]));
@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("packed codes are read back, from any position", "",
         packed(static_cast<std::size_t>(qlora::packed_bytes(bits, begin + count)), 0);
     for (std::size_t i = 0; i < codes.size(); ++i)
       codes[i] = static_cast<std::uint8_t>((i * 37 + 11) % (1u << bits));
-    qlora::detail::pack_codes<bits>(codes.data(), begin, count, packed.data());
+    qlora::simd::pack_codes<bits>(codes.data(), begin, count, packed.data());
     for (Index i = 0; i < count; ++i)
       REQUIRE(qlora::read_code<bits>(packed.data(), begin + i) ==
               codes[static_cast<std::size_t>(i)]);

@@ -35,8 +35,8 @@ RowMatrixXf heavy_tailed(Index rows, Index cols, std::uint64_t seed) {
 TEST_CASE("learned values have a smaller error than NF4's, on normal and on heavy-tailed weights") {
   for (const RowMatrixXf& x :
        {RowMatrixXf(test::normal_matrix(64, 256, 1)), heavy_tailed(64, 256, 2)}) {
-    REQUIRE(error_of<ByMatrix>(x) < error_of<qlora::Nf4>(x));
-    REQUIRE(error_of<qlora::Learned4>(x) < error_of<qlora::Nf4Dq>(x));
+    REQUIRE(error_of<ByMatrix>(x) < error_of<qlora::formats::nf4>(x));
+    REQUIRE(error_of<qlora::formats::learned4>(x) < error_of<qlora::formats::nf4_dq>(x));
     using Nf4By32 = qlora::BlockFormat<qlora::NF4, 32, qlora::FloatScale<float>>;
     REQUIRE(error_of<ByRow>(x) < error_of<Nf4By32>(x));
   }
@@ -82,7 +82,7 @@ TEST_CASE("each row has its own table, also where blocks reach over rows") {
 
 TEST_CASE("the table does not depend on the number of threads") {
   const RowMatrixXf x = test::normal_matrix(97, 131, 9);
-  const auto learn = [&] { return qlora::quantize<qlora::Learned4>(x); };
+  const auto learn = [&] { return qlora::quantize<qlora::formats::learned4>(x); };
   const auto [one, four] = test::with_one_and_four_threads(learn);
   REQUIRE(one.codebook().values == four.codebook().values);
   REQUIRE(one.codes() == four.codes());
@@ -90,7 +90,8 @@ TEST_CASE("the table does not depend on the number of threads") {
 
 TEST_CASE("zeros and an empty matrix have a table too") {
   REQUIRE(qlora::dequantize(qlora::quantize<ByMatrix>(RowMatrixXf::Zero(3, 50))).norm() == 0.f);
-  REQUIRE(qlora::quantize<qlora::Learned4>(RowMatrixXf(0, 7)).codebook().values.size() == 16);
+  REQUIRE(qlora::quantize<qlora::formats::learned4>(RowMatrixXf(0, 7)).codebook().values.size() ==
+          16);
   REQUIRE(qlora::quantize<ByRow>(RowMatrixXf(0, 7)).codebook().values.empty());
 }
 

@@ -81,8 +81,8 @@ inline constexpr bool stores_halves<qlora::AffineScale<qlora::float16>> = true;
 // so small that it underflows, where the laws do not hold.
 template <class F>
 Index drawn_size(std::uint16_t drawn, Index most) {
-  if constexpr (requires { typename F::wraps_a_format; }) {
-    return drawn_size<typename F::wraps_a_format>(drawn, most);
+  if constexpr (requires { typename F::InnerFormat; }) {
+    return drawn_size<typename F::InnerFormat>(drawn, most);
   } else {
     const Index size = drawn % most + 1;
     return stores_halves<typename F::ScaleType>
@@ -103,7 +103,7 @@ const qlora::QuantizedMatrix<F>& packed(
 }
 
 float size_of(float scale) { return std::abs(scale); }
-float size_of(qlora::Affine scale) { return scale.scale; }
+float size_of(qlora::ScaleAndOffset scale) { return scale.scale; }
 float size_of(qlora::TwoFactors scale) { return scale.block * scale.tensor; }
 
 std::vector<std::uint8_t> bytes_of_hex(const std::string& text) {
@@ -156,8 +156,10 @@ TEST_CASE("weights times a power of two give the same codes and that power of th
 }
 
 TEMPLATE_TEST_CASE("quantizing decoded weights again gives the same codes and scales", "",
-                   qlora::Nf4, qlora::Fp4, qlora::Fp4E2M1, qlora::Fp4E3M0, qlora::Int4Block,
-                   qlora::Af4, qlora::Nf3, qlora::Nf2, qlora::Nf8, qlora::MxFp4) {
+                   qlora::formats::nf4, qlora::formats::fp4, qlora::formats::fp4_e2m1,
+                   qlora::formats::fp4_e3m0, qlora::formats::int4, qlora::formats::af4,
+                   qlora::formats::nf3, qlora::formats::nf2, qlora::formats::nf8,
+                   qlora::formats::mxfp4) {
   test::law("again", [](std::uint64_t seed, std::uint16_t size) {
     const auto once = qlora::quantize<TestType>(test::normal_matrix(1, size % 700 + 1, seed));
     const auto twice = qlora::quantize<TestType>(qlora::dequantize(once));
@@ -226,9 +228,9 @@ TEST_CASE("GGUF's formats give the bytes of ggml's quantizers, and decode theirs
       const RowMatrixXf back = qlora::dequantize(w);
       REQUIRE(test::same_bits(back.data(), decoded.data(), back.size()));
     };
-    if (type == "Q4_0") check.operator()<qlora::Q4_0>(2);
-    if (type == "Q4_1") check.operator()<qlora::Q4_1>(4);
-    if (type == "Q8_0") check.operator()<qlora::Q8_0>(2);
+    if (type == "Q4_0") check.operator()<qlora::formats::q4_0>(2);
+    if (type == "Q4_1") check.operator()<qlora::formats::q4_1>(4);
+    if (type == "Q8_0") check.operator()<qlora::formats::q8_0>(2);
   }
 }
 
@@ -267,11 +269,13 @@ TEST_CASE("MXFP4's exponent is OCP's: floor(log2 absmax) - 2, clamped, 0 for zer
 TEST_CASE("NVFP4 has one factor a matrix; a block far below the largest decodes to zeros") {
   RowMatrixXf x = RowMatrixXf::Constant(1, 32, 1e-7f);
   x(0, 3) = 300.f;
-  const auto w = qlora::quantize<qlora::NvFp4>(x);
+  const auto w = qlora::quantize<qlora::formats::nvfp4>(x);
   REQUIRE(w.scale().tensor == 300.f / (6 * 448));
   REQUIRE(static_cast<float>(w.scale().values[0]) == 448.f);
   const RowMatrixXf back = qlora::dequantize(w);
   REQUIRE(std::abs(back(0, 3) - 300.f) < 1e-4f);
   REQUIRE(back.rightCols(16).cwiseAbs().maxCoeff() == 0.f);
-  REQUIRE(qlora::dequantize(qlora::quantize<qlora::NvFp4>(RowMatrixXf::Zero(2, 16))).norm() == 0.f);
+  REQUIRE(
+      qlora::dequantize(qlora::quantize<qlora::formats::nvfp4>(RowMatrixXf::Zero(2, 16))).norm() ==
+      0.f);
 }

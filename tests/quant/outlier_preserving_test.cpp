@@ -13,7 +13,7 @@
 
 using qlora::Index;
 using qlora::RowMatrixXf;
-using Kept = qlora::OutlierPreserving<qlora::Nf4, std::ratio<1, 50>>;
+using Kept = qlora::OutlierPreserving<qlora::formats::nf4, std::ratio<1, 50>>;
 
 TEST_CASE("the share of largest weights comes back rounded to bfloat16") {
   const RowMatrixXf x = test::normal_matrix(20, 70, 3);
@@ -42,13 +42,13 @@ TEST_CASE("the other weights are those of the format after zeros took the outlie
     for (auto i = kept.row_start[static_cast<std::size_t>(row)];
          i < kept.row_start[static_cast<std::size_t>(row) + 1]; ++i)
       rest(row, kept.column[i]) = 0;
-  const RowMatrixXf expected = qlora::dequantize(qlora::quantize<qlora::Nf4>(rest));
+  const RowMatrixXf expected = qlora::dequantize(qlora::quantize<qlora::formats::nf4>(rest));
   for (Index i = 0; i < x.size(); ++i)
     if (rest.data()[i] != 0) REQUIRE(back.data()[i] == expected.data()[i]);
 }
 
 TEST_CASE("of equal magnitudes the first are kept") {
-  const auto w = qlora::quantize<qlora::OutlierPreserving<qlora::Nf4, std::ratio<1, 4>>>(
+  const auto w = qlora::quantize<qlora::OutlierPreserving<qlora::formats::nf4, std::ratio<1, 4>>>(
       RowMatrixXf::Constant(2, 4, -2.f));
   REQUIRE(w.outliers().column == std::vector<std::uint32_t>{0, 1});
   REQUIRE(w.outliers().row_start == std::vector<std::uint32_t>{0, 2, 2});
@@ -76,14 +76,14 @@ TEST_CASE("single weights, ranges and products see the outliers") {
 TEST_CASE("no outliers: a share of nothing, a matrix too small for one, and an empty one") {
   REQUIRE(qlora::quantize<Kept>(test::normal_matrix(1, 49, 1)).outliers().value.empty());
   REQUIRE(qlora::quantize<Kept>(RowMatrixXf(0, 5)).outliers().value.empty());
-  using None = qlora::OutlierPreserving<qlora::Nf4, std::ratio<0>>;
+  using None = qlora::OutlierPreserving<qlora::formats::nf4, std::ratio<0>>;
   const RowMatrixXf x = test::normal_matrix(3, 200, 2);
   REQUIRE(test::same_bits(qlora::dequantize(qlora::quantize<None>(x)),
-                          qlora::dequantize(qlora::quantize<qlora::Nf4>(x))));
+                          qlora::dequantize(qlora::quantize<qlora::formats::nf4>(x))));
 }
 
 TEST_CASE("outliers that do not lie in the matrix are refused") {
-  const auto rest = qlora::quantize<qlora::Nf4>(RowMatrixXf::Ones(2, 3));
+  const auto rest = qlora::quantize<qlora::formats::nf4>(RowMatrixXf::Ones(2, 3));
   using Matrix = qlora::QuantizedMatrix<Kept>;
   const std::vector<qlora::bfloat16> two(2);
   REQUIRE_NOTHROW(Matrix(rest, {{0, 1, 2}, {2, 0}, two}));

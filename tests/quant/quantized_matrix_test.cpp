@@ -8,18 +8,19 @@
 
 TEST_CASE("a matrix is made from bytes as they are, or refused when they do not fit") {
   const qlora::RowMatrixXf dense = test::normal_matrix(6, 32, 1);
-  const auto w = qlora::quantize<qlora::Nf4>(dense);
-  const qlora::QuantizedMatrix<qlora::Nf4> again(w.codes(), w.scale(), 6, 32);
+  const auto w = qlora::quantize<qlora::formats::nf4>(dense);
+  const qlora::QuantizedMatrix<qlora::formats::nf4> again(w.codes(), w.scale(), 6, 32);
   REQUIRE(test::same_bits(qlora::dequantize(w), qlora::dequantize(again)));
-  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::Nf4>(w.codes(), w.scale(), 6, 33),
+  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::formats::nf4>(w.codes(), w.scale(), 6, 33),
                     qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::Nf4>(w.codes(), {}, 6, 32), qlora::ShapeError);
-  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::Nf4>(w.codes(), w.scale(), -6, -32),
+  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::formats::nf4>(w.codes(), {}, 6, 32),
+                    qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::QuantizedMatrix<qlora::formats::nf4>(w.codes(), w.scale(), -6, -32),
                     qlora::ShapeError);
 }
 
 TEST_CASE("bytes are those of codes and scales") {
-  REQUIRE(qlora::quantize<qlora::Nf4>(test::normal_matrix(64, 64, 1)).bytes() ==
+  REQUIRE(qlora::quantize<qlora::formats::nf4>(test::normal_matrix(64, 64, 1)).bytes() ==
           64 * 64 / 2 + 64 * 4);
   REQUIRE(qlora::quantize<test::Tern32>(test::normal_matrix(1, 33, 1)).bytes() == 9 + 2 * 2);
 }

@@ -11,7 +11,7 @@
 
 using qlora::Index;
 
-static_assert(std::is_trivially_copyable_v<qlora::QuantizedView<qlora::Nf4Dq>>);
+static_assert(std::is_trivially_copyable_v<qlora::QuantizedView<qlora::formats::nf4_dq>>);
 
 TEMPLATE_TEST_CASE("one weight, a block and a range decode to the same bits", "",
                    QLORA_TEST_FORMATS) {
@@ -41,8 +41,8 @@ TEMPLATE_TEST_CASE("one weight, a block and a range decode to the same bits", ""
 // A caller's sum must not fuse into the decode, whatever the flags: `code * scale` is rounded
 // before it is added. The loop is the plain one that GCC vectorizes; the expected sum rounds
 // through a volatile.
-TEMPLATE_TEST_CASE("a caller's sum does not fuse into the decode", "", qlora::Nf4, qlora::Nf4Dq,
-                   test::Int8Rows) {
+TEMPLATE_TEST_CASE("a caller's sum does not fuse into the decode", "", qlora::formats::nf4,
+                   qlora::formats::nf4_dq, test::Int8Rows) {
   int different = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const auto w = qlora::quantize<TestType>(test::normal_matrix(8, 96, seed));
@@ -61,7 +61,7 @@ TEMPLATE_TEST_CASE("a caller's sum does not fuse into the decode", "", qlora::Nf
 }
 
 TEST_CASE("decoding to a narrow type rounds once, from the float") {
-  const auto w = qlora::quantize<qlora::Nf4Dq>(test::normal_matrix(3, 100, 9));
+  const auto w = qlora::quantize<qlora::formats::nf4_dq>(test::normal_matrix(3, 100, 9));
   const auto narrow = [&] {
     std::vector<qlora::bfloat16> out(300);
     w.view().decode_range(0, 300, out.data());

@@ -103,14 +103,14 @@ TEST_CASE("a table is checked where it is given") {
 
 TEST_CASE("a learned codebook takes given values too, and refuses unsorted ones") {
   const RowMatrixXf x = test::normal_matrix(8, 64, 4);
-  const auto learned = qlora::quantize<qlora::Learned4>(x);
-  const auto again = qlora::quantize<qlora::Learned4>(x, learned.codebook());
+  const auto learned = qlora::quantize<qlora::formats::learned4>(x);
+  const auto again = qlora::quantize<qlora::formats::learned4>(x, learned.codebook());
   REQUIRE(learned.codes() == again.codes());
   auto table = learned.codebook();
   std::swap(table.values[2], table.values[9]);
-  REQUIRE_THROWS_AS(qlora::quantize<qlora::Learned4>(x, table), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::quantize<qlora::formats::learned4>(x, table), qlora::FormatError);
   table.values.pop_back();
-  REQUIRE_THROWS_AS(qlora::quantize<qlora::Learned4>(x, table), qlora::ShapeError);
+  REQUIRE_THROWS_AS(qlora::quantize<qlora::formats::learned4>(x, table), qlora::ShapeError);
 }
 
 TEST_CASE("a run-time codebook of the user's own: codes, decoding, products") {

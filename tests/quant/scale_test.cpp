@@ -20,7 +20,8 @@ static_assert(qlora::DoubleQuant<>::bits_per_scale == 8 + 32.0 / 256);
 TEST_CASE("double quantization agrees with a plain nearest search and with bitsandbytes") {
   const auto golden = test::golden("quantization.json")["nested"];
   const auto input = test::floats_of_bits(golden["seed_input"]);
-  const auto w = qlora::quantize<qlora::Nf4Dq>(input.data(), 1, static_cast<Index>(input.size()));
+  const auto w =
+      qlora::quantize<qlora::formats::nf4_dq>(input.data(), 1, static_cast<Index>(input.size()));
   const auto& codes = w.codes();
   REQUIRE(qlora::sha256(std::as_bytes(std::span(codes))) ==
           golden["packed_sha256"].get<std::string>());

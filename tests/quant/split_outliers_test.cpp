@@ -13,7 +13,7 @@ TEST_CASE("both parts together are the matrix, and no weight left is larger than
     const Index r = rows % 7 + 1, c = cols % 60 + 1;
     const auto x = test::normal_matrix(r, c, seed);
     const double share = 0.1;
-    const auto [rest, outliers] = qlora::detail::split_outliers(x.data(), r, c, share);
+    const auto [rest, outliers] = qlora::quant_detail::split_outliers(x.data(), r, c, share);
     RC_ASSERT(static_cast<Index>(outliers.value.size()) ==
               static_cast<Index>(share * static_cast<double>(r * c)));
     RC_ASSERT(static_cast<Index>(outliers.row_start.size()) == r + 1);
@@ -37,7 +37,7 @@ TEST_CASE("both parts together are the matrix, and no weight left is larger than
 
 TEST_CASE("of equal weights the first are outliers") {
   const std::vector<float> weights(10, 1.f);
-  const auto [rest, outliers] = qlora::detail::split_outliers(weights.data(), 2, 5, 0.3);
+  const auto [rest, outliers] = qlora::quant_detail::split_outliers(weights.data(), 2, 5, 0.3);
   REQUIRE(outliers.column == std::vector<std::uint32_t>{0, 1, 2});
   REQUIRE(rest[2] == 0);
   REQUIRE(rest[3] == 1);
@@ -47,9 +47,10 @@ TEST_CASE("weights that are not finite, or that bfloat16 can't hold, are refused
   std::vector<float> weights(10, 1.f);
   weights[7] = 3.4e38f;
   REQUIRE(test::contains(test::message_of<qlora::NumericError>([&] {
-                           (void)qlora::detail::split_outliers(weights.data(), 2, 5, 0.1);
+                           (void)qlora::quant_detail::split_outliers(weights.data(), 2, 5, 0.1);
                          }),
                          "row 1, column 2"));
   weights[7] = std::nanf("");
-  REQUIRE_THROWS_AS(qlora::detail::split_outliers(weights.data(), 2, 5, 0.1), qlora::NumericError);
+  REQUIRE_THROWS_AS(qlora::quant_detail::split_outliers(weights.data(), 2, 5, 0.1),
+                    qlora::NumericError);
 }

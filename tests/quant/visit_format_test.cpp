@@ -9,12 +9,12 @@
 
 namespace {
 
-// The block size of the format that a name and a size stand for; 0 for one with a Dynamic size.
+// The block size of the format that a name and a size stand for; 0 for one that takes any size.
 qlora::Index visited_size(std::string_view name, qlora::Index size) {
   qlora::Index found = -7;
   qlora::visit_format(name, size, [&]<class Format>() {
     REQUIRE(found == -7);
-    found = Format::block_size == qlora::Dynamic ? 0 : Format::block_size;
+    found = Format::block_size == qlora::any_size ? 0 : Format::block_size;
   });
   return found;
 }
@@ -32,24 +32,25 @@ TEST_CASE("five names come in blocks of 32 to 4096, the others in one size") {
     for (const qlora::Index size : {32, 64, 128, 256, 512, 1024, 2048, 4096})
       REQUIRE(visited_size(name, size) == (size == 64 ? 64 : 0));
   for (const auto name : {"nf3", "af4", "bof4-s-opq", "learned4", "mxfp4", "nvfp4", "q4_0"}) {
-    const auto text = test::message_of<qlora::FormatError>([&] { (void)visited_size(name, 128); });
+    const auto text = test::message_of<qlora::OptionError>([&] { (void)visited_size(name, 128); });
     REQUIRE(test::contains(text, std::string(name) + "': its block size is"));
   }
 }
 
 TEST_CASE("a name stands for its type") {
-  qlora::visit_format("nf4-dq", 64,
-                      []<class Format>() { REQUIRE(std::is_same_v<Format, qlora::Nf4Dq>); });
+  qlora::visit_format("nf4-dq", 64, []<class Format>() {
+    REQUIRE(std::is_same_v<Format, qlora::formats::nf4_dq>);
+  });
   qlora::visit_format("nf4", 64,
-                      []<class Format>() { REQUIRE(std::is_same_v<Format, qlora::Nf4>); });
+                      []<class Format>() { REQUIRE(std::is_same_v<Format, qlora::formats::nf4>); });
 }
 
 TEST_CASE("other names and sizes are refused with those that exist") {
   const auto visit = []<class Format>() {};
   const auto name =
-      test::message_of<qlora::FormatError>([&] { qlora::visit_format("nf5", 64, visit); });
+      test::message_of<qlora::OptionError>([&] { qlora::visit_format("nf5", 64, visit); });
   REQUIRE(test::contains(name, "'nf5'"));
   REQUIRE(test::contains(name, "nf4, nf4-dq, nf4-dq2, fp4"));
   for (const qlora::Index size : {1, 48, 16, 8192, -64})
-    REQUIRE_THROWS_AS(qlora::visit_format("nf4", size, visit), qlora::FormatError);
+    REQUIRE_THROWS_AS(qlora::visit_format("nf4", size, visit), qlora::OptionError);
 }

@@ -50,7 +50,7 @@ TEST_CASE("the packed q_proj of layer 0 is bitsandbytes' bytes") {
   const auto dense = file().dense(qlora::projection_weight_name(0, qlora::q_proj));
   const auto first = test::floats_of_bits(golden["dequantized_rows"]["first"]);
   REQUIRE(test::same_bits(dense.data(), first.data(), 8));
-  const auto w = qlora::quantize<qlora::Nf4>(dense);
+  const auto w = qlora::quantize<qlora::formats::nf4>(dense);
   REQUIRE(qlora::sha256(std::as_bytes(std::span(w.codes()))) ==
           golden["packed_sha256"].get<std::string>());
   REQUIRE(qlora::sha256(std::as_bytes(std::span(w.scale().values))) ==

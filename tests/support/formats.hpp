@@ -24,27 +24,28 @@ using Nf4Dq2 = qlora::BlockFormat<
     qlora::DoubleQuant<qlora::Dynamic8, 256, qlora::DoubleQuant<qlora::Dynamic8, 16>>>;
 using Fp4Half = qlora::BlockFormat<qlora::FP4, 32, qlora::FloatScale<qlora::float16>>;
 using Int4Dynamic =
-    qlora::BlockFormat<qlora::Int4, qlora::Dynamic, qlora::FloatScale<qlora::bfloat16>>;
+    qlora::BlockFormat<qlora::Int4, qlora::any_size, qlora::FloatScale<qlora::bfloat16>>;
 using Tern32 = qlora::BlockFormat<Ternary, 32, qlora::FloatScale<qlora::float16>>;
 using Lopsided16 = qlora::BlockFormat<Lopsided, 16, qlora::FloatScale<float>>;
 using Int8Rows = qlora::BlockFormat<qlora::Int<8>, 128, qlora::FloatScale<float>>;
 
 // For products and views.
-#define QLORA_TEST_FORMATS                                                           \
-  qlora::Nf4, qlora::Nf4Dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, test::Tern32, \
-      test::Lopsided16, test::Int8Rows, qlora::Bof4S, qlora::MxFp4, qlora::NvFp4, qlora::Q4_1
+#define QLORA_TEST_FORMATS                                                                \
+  qlora::formats::nf4, qlora::formats::nf4_dq, test::Nf4Odd, test::Nf4Dq2, test::Fp4Half, \
+      test::Tern32, test::Lopsided16, test::Int8Rows, qlora::formats::bof4_s,             \
+      qlora::formats::mxfp4, qlora::formats::nvfp4, qlora::formats::q4_1
 
 // Calls `visit.operator()<Format>(name)` for every named format, or, in builds that take long
 // (QLORA_TEST_FEW_FORMATS), for one of each kind.
 template <class Visit>
 void for_each_format(Visit&& visit) {
 #ifdef QLORA_TEST_FEW_FORMATS
-  visit.template operator()<qlora::Nf4Dq>(std::string("nf4-dq"));
-  visit.template operator()<qlora::Nf3>(std::string("nf3"));
-  visit.template operator()<qlora::Bof4SOpq>(std::string("bof4-s-opq"));
-  visit.template operator()<qlora::Learned4>(std::string("learned4"));
-  visit.template operator()<qlora::NvFp4>(std::string("nvfp4"));
-  visit.template operator()<qlora::Q4_1>(std::string("q4_1"));
+  visit.template operator()<qlora::formats::nf4_dq>(std::string("nf4-dq"));
+  visit.template operator()<qlora::formats::nf3>(std::string("nf3"));
+  visit.template operator()<qlora::formats::bof4_s_opq>(std::string("bof4-s-opq"));
+  visit.template operator()<qlora::formats::learned4>(std::string("learned4"));
+  visit.template operator()<qlora::formats::nvfp4>(std::string("nvfp4"));
+  visit.template operator()<qlora::formats::q4_1>(std::string("q4_1"));
 #else
   for (const auto name : qlora::format_names)
     qlora::visit_format(name, 0,

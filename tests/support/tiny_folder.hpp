@@ -9,7 +9,7 @@
 #include "qlora/io/gguf_blocks.hpp"
 #include "qlora/io/gguf_writer.hpp"
 #include "qlora/model/gguf_source.hpp"
-#include "qlora/model/model_files.hpp"
+#include "qlora/model/llama_metadata.hpp"
 #include "qlora/quant/quantize.hpp"
 #include "qlora/text/tokenizer_json.hpp"
 #include "support/files.hpp"

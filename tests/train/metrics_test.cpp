@@ -7,12 +7,14 @@
 TEST_CASE("each step is one line with six columns, there as soon as it is written") {
   const test::TemporaryFolder folder;
   qlora::MetricsFile file(folder / "m.csv");
-  file.append({.step = 1,
-               .loss = 2.123456789,
-               .learning_rate = 2e-4,
-               .gradient_norm = 0.5,
-               .tokens_per_second = 100,
-               .resident_mib = 300});
+  qlora::StepMetrics step;
+  step.done = 1;
+  step.loss = 2.123456789;
+  step.learning_rate = 2e-4;
+  step.gradient_norm = 0.5;
+  step.tokens_per_second = 100;
+  step.resident_mib = 300;
+  file.append(step);
   REQUIRE(qlora::read_text_file(folder / "m.csv") ==
           "step,loss,learning_rate,gradient_norm,tokens_per_second,resident_mib\n1,2.12345679,0."
           "0002,0.5,100,300\n");

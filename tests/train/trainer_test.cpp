@@ -112,12 +112,12 @@ TEST_CASE("a callback that says no cancels; senseless options and empty data are
   const Setup setup;
   auto model = setup.model();
   qlora::Trainer trainer(model, setup.examples, {.steps = 9, .batch = 2});
-  REQUIRE_THROWS_AS(trainer.run([](const StepMetrics& m) { return m.step < 3; }), qlora::Cancelled);
+  REQUIRE_THROWS_AS(trainer.run([](const StepMetrics& m) { return m.done < 3; }), qlora::Cancelled);
   const std::vector<qlora::EncodedText> none;
-  REQUIRE_THROWS_AS(qlora::Trainer<>(model, none, {}), qlora::FormatError);
-  REQUIRE_THROWS_AS(qlora::Trainer<>(model, setup.examples, {.batch = 0}), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::Trainer<>(model, none, {}), qlora::OptionError);
+  REQUIRE_THROWS_AS(qlora::Trainer<>(model, setup.examples, {.batch = 0}), qlora::OptionError);
   auto bare = test::load_model(setup.file);
-  REQUIRE_THROWS_AS(qlora::Trainer<>(bare, setup.examples, {}), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::Trainer<>(bare, setup.examples, {}), qlora::OptionError);
 }
 
 TEST_CASE(
@@ -206,9 +206,9 @@ TEST_CASE("a stopped run holds the average as well, and evaluating half-way chan
   const auto evaluating = [&](const StepMetrics& m) {
     trainer.use_average();
     trainer.use_average();
-    REQUIRE(setup.p.value == Quadratic::by_hand(static_cast<int>(m.step)).second);
-    if (m.step % 2 == 0) trainer.use_iterate();
-    return m.step < 5;
+    REQUIRE(setup.p.value == Quadratic::by_hand(static_cast<int>(m.done)).second);
+    if (m.done % 2 == 0) trainer.use_iterate();
+    return m.done < 5;
   };
   REQUIRE_THROWS_AS(trainer.run(evaluating), qlora::Cancelled);
   REQUIRE(setup.p.value == Quadratic::by_hand(5).second);
@@ -257,7 +257,7 @@ TEST_CASE("what the loss or the report throws ends a run with what can be saved"
     qlora::Trainer<> trainer({&setup.p}, loss, setup.examples, {.steps = 9, .max_gradient_norm = 0},
                              schedule_free());
     const auto report = [&](const StepMetrics& m) {
-      if (in_report && m.step == 3) throw qlora::DeviceError("gone");
+      if (in_report && m.done == 3) throw qlora::DeviceError("gone");
       return true;
     };
     REQUIRE_THROWS_AS(trainer.run(report), qlora::DeviceError);
@@ -273,13 +273,13 @@ TEST_CASE("what the optimizer's memory throws keeps its kind and gets its step")
   test::FaultyPager pager({.budget = 65536, .extent_bytes = 65536});
   auto trainer = setup.trainer(
       2, qlora::AnyOptimizer<>(
-             qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>>({}, pager)));
+             qlora::AdamW<qlora::NumberState<float>, qlora::Paged<test::FaultyPager>>({}, pager)));
   pager.fill_up(true);
   REQUIRE_THROWS_WITH(trainer.run(), test::contains("step 1: ") && test::contains("reserve"));
   REQUIRE_THROWS_AS(
       setup
           .trainer(2, qlora::AnyOptimizer<>(
-                          qlora::AdamW<qlora::StateOf<float>, qlora::Paged<test::FaultyPager>>(
+                          qlora::AdamW<qlora::NumberState<float>, qlora::Paged<test::FaultyPager>>(
                               {}, pager)))
           .run(),
       qlora::IoError);
@@ -292,12 +292,12 @@ TEST_CASE("examples without a target, and numbers that are none, are refused by 
                             qlora::AnyOptimizer<>(qlora::AdamW<>({.learning_rate = rate})));
   };
   const double nan = std::nan("");
-  REQUIRE_THROWS_AS(make({}, nan), qlora::FormatError);
-  REQUIRE_THROWS_AS(make({}, -1), qlora::FormatError);
-  REQUIRE_THROWS_AS(make({.max_gradient_norm = nan}), qlora::FormatError);
-  REQUIRE_THROWS_AS(make({.max_gradient_value = nan}), qlora::FormatError);
-  REQUIRE_THROWS_AS(make({.warmup_steps = -1}), qlora::FormatError);
-  REQUIRE_THROWS_AS(make({.accumulate = 65537}), qlora::FormatError);
+  REQUIRE_THROWS_AS(make({}, nan), qlora::OptionError);
+  REQUIRE_THROWS_AS(make({}, -1), qlora::OptionError);
+  REQUIRE_THROWS_AS(make({.max_gradient_norm = nan}), qlora::OptionError);
+  REQUIRE_THROWS_AS(make({.max_gradient_value = nan}), qlora::OptionError);
+  REQUIRE_THROWS_AS(make({.warmup_steps = -1}), qlora::OptionError);
+  REQUIRE_THROWS_AS(make({.accumulate = 65537}), qlora::OptionError);
   for (const qlora::EncodedText& bad :
        {qlora::EncodedText{{5, 6}, {1, 0}}, qlora::EncodedText{{5}, {1}}, qlora::EncodedText{}}) {
     setup.examples.push_back(bad);
@@ -308,5 +308,5 @@ TEST_CASE("examples without a target, and numbers that are none, are refused by 
   REQUIRE_THROWS_WITH(make({}), test::contains("example 1: expected a mark for each"));
   const Setup real;
   auto model = real.model();
-  REQUIRE_THROWS_AS(qlora::mean_loss(model, real.examples, 0), qlora::FormatError);
+  REQUIRE_THROWS_AS(qlora::mean_loss(model, real.examples, 0), qlora::OptionError);
 }

@@ -8,8 +8,9 @@ namespace program {
 
 using qlora::cuda::CudaRuntime;
 // Those that kernels are compiled for; each takes its time.
-using Known = qlora::FormatList<qlora::Nf4, qlora::Nf4Dq, qlora::Fp4, qlora::Fp4Dq, qlora::MxFp4,
-                                qlora::Q4_0, qlora::Q4_1, qlora::Q8_0>;
+using Known = qlora::FormatList<qlora::formats::nf4, qlora::formats::nf4_dq, qlora::formats::fp4,
+                                qlora::formats::fp4_dq, qlora::formats::mxfp4, qlora::formats::q4_0,
+                                qlora::formats::q4_1, qlora::formats::q8_0>;
 
 struct CudaLlama::Model {
   explicit Model(const qlora::Llama<>& host)

@@ -15,7 +15,7 @@ void require_block_size(const std::string& format, qlora::Index block_size) {
     refuse("not with --format " + format + ", which quantizes nothing");
   try {
     qlora::visit_format(format, block_size, []<class Format>() {});
-  } catch (const qlora::FormatError& failure) {
+  } catch (const qlora::OptionError& failure) {
     refuse(failure.what());
   }
 }

@@ -5,8 +5,9 @@
 #include <array>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// bitsandbytes' table of AF4, in its order (downwards).
 struct AF4 {
@@ -16,4 +17,4 @@ struct AF4 {
                                      -0.37369511f, -0.5124374f,  -0.69441009f, -1.f};
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

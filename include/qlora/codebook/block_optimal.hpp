@@ -24,13 +24,14 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/constant_math.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The error that a block-optimal codebook minimizes.
 enum class ErrorMeasure { mean_squared, mean_absolute };
 
-namespace detail {
+namespace codebook_detail {
 
 /// Integrals of h and of x h from 0, tabulated over [0, 1] and interpolated with their slopes.
 class BlockDensity {
@@ -234,7 +235,7 @@ constexpr auto make_block_optimal(int block_size, ErrorMeasure measure, bool sig
   return rounded;
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// Block-optimal for blocks of `BlockSize` scaled by their absolute maximum: -1, 0 and 1 are among
 /// the values.
@@ -242,7 +243,8 @@ template <int BlockSize, int Bits = 4, ErrorMeasure Measure = ErrorMeasure::mean
 struct BlockOptimal {
   static_assert(BlockSize > 0, "BlockOptimal: the block size must be positive");
   static_assert(Bits >= 2 && Bits <= 6, "BlockOptimal: the width must be 2 to 6 bits");
-  static constexpr auto values = detail::make_block_optimal<Bits>(BlockSize, Measure, false);
+  static constexpr auto values =
+      codebook_detail::make_block_optimal<Bits>(BlockSize, Measure, false);
 };
 
 /// Block-optimal for a scale that carries the sign (SignedAbsoluteMaximum): the largest weight is
@@ -251,7 +253,8 @@ template <int BlockSize, int Bits = 4, ErrorMeasure Measure = ErrorMeasure::mean
 struct SignedBlockOptimal {
   static_assert(BlockSize > 0, "SignedBlockOptimal: the block size must be positive");
   static_assert(Bits >= 2 && Bits <= 6, "SignedBlockOptimal: the width must be 2 to 6 bits");
-  static constexpr auto values = detail::make_block_optimal<Bits>(BlockSize, Measure, true);
+  static constexpr auto values =
+      codebook_detail::make_block_optimal<Bits>(BlockSize, Measure, true);
 };
 
 /// The paper's names for 4 bits and the mean squared error; BOF4S for signed scales.
@@ -260,4 +263,4 @@ using BOF4 = BlockOptimal<BlockSize>;
 template <int BlockSize>
 using BOF4S = SignedBlockOptimal<BlockSize>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -22,9 +22,9 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace codebook_detail {
 
 /// Finite values of which at least one is not zero.
 template <class Values>
@@ -38,26 +38,24 @@ constexpr bool usable_codebook_values(const Values& values) {
   return any;
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
-namespace detail {
-
-/// A public array of numbers that the compiler knows.
+/// A type with a public array `values` of numbers that the compiler knows.
 template <class C>
 concept HasConstantValues = requires {
   { C::values[0] } -> std::convertible_to<float>;
   typename std::integral_constant<std::size_t, C::values.size()>;
   typename std::bool_constant<(static_cast<float>(C::values[0]) == 0)>;
 };
+
+/// The same with as many values as codes of 1 to 8 bits can name.
 template <class C>
 concept HasCodeCount = HasConstantValues<C> &&(C::values.size() >= 2) && (C::values.size() <= 256);
-
-}  // namespace detail
 
 /// A struct with `static constexpr std::array values` of 2 to 256 finite numbers that are not all
 /// zero, in code order.
 template <class C>
-concept Codebook = detail::HasCodeCount<C> && detail::usable_codebook_values(C::values);
+concept Codebook = HasCodeCount<C> && codebook_detail::usable_codebook_values(C::values);
 
 /// A plain array that host and device code can index.
 template <class T, int N>
@@ -78,7 +76,7 @@ inline constexpr int code_count = static_cast<int>(C::values.size());
 ///   that a block's largest weight maps to; without, that is 1. With `describe(archive, rows)` it
 ///   can be written to files (io/packed_parts.hpp);
 /// - a trivially copyable `View`: `view(code, row)` is a code's value and `view.encode(x, row)` the
-///   code of a number in the same units, on host and device. With `moved(rows, move)` it can lie in
+///   code of a number in the same units, on host and device. With `relocated(rows, move)` it can lie in
 ///   a device's memory, as a Scale's. Arithmetic in it goes through rounded_product and
 ///   rounded_sum: compilers may fuse plain products and sums in one place and not in another.
 template <class C>
@@ -139,7 +137,7 @@ inline constexpr float largest_value = [] {
   }
 }();
 
-namespace detail {
+namespace codebook_detail {
 /// Whether each number is larger than the one before.
 template <class Values>
 constexpr bool ascending(const Values& values) {
@@ -147,13 +145,13 @@ constexpr bool ascending(const Values& values) {
     if (!(static_cast<float>(values[i - 1]) < static_cast<float>(values[i]))) return false;
   return true;
 }
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// A codebook whose values ascend with their codes: neighbours in code are neighbours in value.
 template <class C>
-concept SortedCodebook = Codebook<C> && detail::ascending(C::values);
+concept SortedCodebook = Codebook<C> && codebook_detail::ascending(C::values);
 
-namespace detail {
+namespace codebook_detail {
 
 template <Codebook C>
 constexpr auto make_decode_table() {
@@ -190,6 +188,8 @@ constexpr auto make_sorted_codes() {
   return codes;
 }
 
+}  // namespace codebook_detail
+
 /// The next float towards minus infinity of a finite number; below zero the first that is no
 /// subnormal, so that it counts in any mode of the processor.
 constexpr float next_below(float x) {
@@ -198,9 +198,10 @@ constexpr float next_below(float x) {
   return __builtin_bit_cast(float, x > 0 ? bits - 1 : bits + 1);
 }
 
+/// What `thresholds` holds, for constant expressions in host and device code.
 template <Codebook C>
 constexpr auto make_thresholds() {
-  constexpr auto codes = make_sorted_codes<C>();
+  constexpr auto codes = codebook_detail::make_sorted_codes<C>();
   Table<float, code_count<C> - 1> thresholds{};
   for (int i = 0; i + 1 < code_count<C>; ++i) {
     if constexpr (requires { C::thresholds; }) {
@@ -220,20 +221,18 @@ constexpr auto make_thresholds() {
   return thresholds;
 }
 
-}  // namespace detail
-
 /// Code to value, padded with zeros to a power of two, so that no code reads outside.
 template <class C>
-QLORA_TABLE auto decode_table = detail::make_decode_table<C>();
+QLORA_TABLE auto decode_table = codebook_detail::make_decode_table<C>();
 
 /// The codes by ascending value.
 template <class C>
-QLORA_TABLE auto sorted_codes = detail::make_sorted_codes<C>();
+QLORA_TABLE auto sorted_codes = codebook_detail::make_sorted_codes<C>();
 
 /// The thresholds between neighbouring values, ascending: their float32 mid-points, unless the
 /// codebook has `thresholds` of its own.
 template <class C>
-QLORA_TABLE auto thresholds = detail::make_thresholds<C>();
+QLORA_TABLE auto thresholds = make_thresholds<C>();
 
 /// The code of the value nearest to `x` (already scaled): the number of thresholds strictly below
 /// it, so a tie at a mid-point takes the lower value and NaN the lowest.
@@ -263,17 +262,15 @@ QLORA_HD constexpr float decode(std::uint8_t code) {
   return decode_table<C>.at[code];
 }
 
-namespace detail {
-
 /// What a matrix stores to find the values of its codes. A Codebook's values are in its type, so
 /// nothing is stored.
 template <class C>
-struct codebook_parts {
+struct codebook_traits {
   struct View {
     QLORA_HD float operator()(std::uint8_t code, Index) const { return decode<C>(code); }
     QLORA_HD std::uint8_t encode(float x, Index) const { return qlora::encode<C>(x); }
     template <class Move>
-    View moved(Index, Move&&) const {
+    View relocated(Index, Move&&) const {
       return {};
     }
   };
@@ -283,13 +280,12 @@ struct codebook_parts {
   };
   static constexpr bool by_row = false;
 };
+/// The same for a RuntimeCodebook, which brings its own.
 template <RuntimeCodebook C>
-struct codebook_parts<C> {
+struct codebook_traits<C> {
   using View = typename C::View;
   using Storage = typename C::Storage;
   static constexpr bool by_row = C::by_row;
 };
 
-}  // namespace detail
-
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -10,10 +10,11 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/constant_math.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace codebook_detail {
 
 /// For i = 0..6: the mid-points of 2^i (signed) or 2^(i+1) intervals of [0.1, 1], times 10^(i-6);
 /// and 0 and 1; sorted.
@@ -38,16 +39,16 @@ constexpr auto make_dynamic_map() {
   return values;
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// The signed map: what double quantization and Adam's first moment use.
 struct Dynamic8 {
-  static constexpr auto values = detail::make_dynamic_map<true>();
+  static constexpr auto values = codebook_detail::make_dynamic_map<true>();
 };
 
 /// The unsigned map: Adam's second moment.
 struct UnsignedDynamic8 {
-  static constexpr auto values = detail::make_dynamic_map<false>();
+  static constexpr auto values = codebook_detail::make_dynamic_map<false>();
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

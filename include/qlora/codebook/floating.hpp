@@ -6,8 +6,9 @@
 #include <array>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// bitsandbytes' FP4 in code order: bit 3 is the sign, 1/192 the subnormal, values are twelfths
 /// divided by their largest. OCP's E2M1 is another type.
@@ -57,4 +58,4 @@ using E3M0 = SmallFloat<3, 0>;
 using E4M3 = SmallFloat<4, 3, 127>;
 using E5M2 = SmallFloat<5, 2, 124>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

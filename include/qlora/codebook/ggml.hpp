@@ -9,10 +9,11 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/integer.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace codebook_detail {
 
 /// ggml takes the whole part of x + shift, in float32: the largest x that does not reach k.
 constexpr float last_below_whole(float shift, int k) {
@@ -30,19 +31,19 @@ constexpr auto make_whole_part_thresholds(float shift) {
   return table;
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// Q4_0's -8 to 7: the signed extreme of a block maps to -8.
 struct GgmlInt4 {
   static constexpr std::array values{-8.f, -7.f, -6.f, -5.f, -4.f, -3.f, -2.f, -1.f,
                                      0.f,  1.f,  2.f,  3.f,  4.f,  5.f,  6.f,  7.f};
-  static constexpr auto thresholds = detail::make_whole_part_thresholds<15>(8.5f);
+  static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<15>(8.5f);
 };
 
 /// Q4_1's 0 to 15 over a block's minimum.
 struct GgmlUInt4 {
   static constexpr auto values = UInt<4>::values;
-  static constexpr auto thresholds = detail::make_whole_part_thresholds<15>(0.5f);
+  static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<15>(0.5f);
 };
 
 /// Q8_0's -128 to 127: absmax maps to 127, ties go away from zero.
@@ -64,4 +65,4 @@ struct IQ4NL {
                                      1.f,    13.f,   25.f,  38.f,  53.f,  69.f,  89.f,  113.f};
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -6,8 +6,9 @@
 #include <array>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Symmetric integers of 2 to 8 bits: k / (2^(Bits-1) - 1) for k from -(2^(Bits-1) - 1) up. Int<4>
 /// is the paper's baseline.
@@ -51,4 +52,4 @@ struct UInt {
 /// The 15 values -7/7 to 7/7.
 using Int4 = Int<4>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -11,14 +11,16 @@
 #include <span>
 #include <vector>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 /// A number and how often it counts.
 struct WeightedPoint {
   double position = 0, weight = 0;
 };
 
-namespace detail {
+namespace codebook_detail {
 
 /// Sums over the first points, so that the squared error of any run of them about its mean is a
 /// difference.
@@ -72,7 +74,7 @@ struct KMeansLayer {
   }
 };
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// `count` ascending values of least weighted squared error for points of ascending position and
 /// positive weight, by dynamic programming (Wu 1991, "Optimal quantization by matrix searching").
@@ -82,14 +84,14 @@ struct KMeansLayer {
 inline std::vector<float> k_means(std::span<const WeightedPoint> points, std::size_t count) {
   const std::size_t n = points.size();
   if (n == 0) return std::vector<float>(count, 0.f);
-  const detail::PrefixMoments moments(points);
+  const codebook_detail::PrefixMoments moments(points);
   const std::size_t clusters = count < n ? count : n;
   std::vector<double> before(n + 1), least(n + 1);
   std::vector<std::vector<std::uint32_t>> starts(clusters, std::vector<std::uint32_t>(n + 1, 0));
   for (std::size_t end = 1; end <= n; ++end) least[end] = moments.error(0, end);
   for (std::size_t k = 1; k < clusters; ++k) {
     before.swap(least);
-    detail::KMeansLayer{moments, before, least, starts[k]}.solve(k + 1, n, k, n - 1);
+    codebook_detail::KMeansLayer{moments, before, least, starts[k]}.solve(k + 1, n, k, n - 1);
   }
   std::vector<float> values(count);
   std::size_t end = n;
@@ -106,4 +108,4 @@ inline std::vector<float> k_means(std::span<const WeightedPoint> points, std::si
   return values;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

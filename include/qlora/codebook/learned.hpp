@@ -2,7 +2,7 @@
 /// table of your own is a RuntimeTable (runtime_table.hpp).
 ///
 ///     using Learned4 = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::DoubleQuant<>>;
-///     qlora::QuantizedMatrix w = qlora::quantize<Learned4>(dense);
+///     qlora::QuantizedMatrix w = qlora::quantize<formats::learned4>(dense);
 ///     w.codebook().values;   // 16 floats
 #pragma once
 
@@ -14,8 +14,9 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/k_means.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Whether a matrix has one table of learned values or each of its rows has one.
 enum class OneTable { per_matrix, per_row };
@@ -42,7 +43,7 @@ struct Learned {
       return values[(by_row ? row * count : 0) + code];
     }
     template <class Move>
-    View moved(Index rows, Move&& move) const {
+    View relocated(Index rows, Move&& move) const {
       return {move(values, by_row ? rows * count : Index{count})};
     }
     /// The number of mid-points strictly below `x`, as qlora::encode has it; values ascend.
@@ -127,4 +128,4 @@ class TableEncoder {
   std::vector<float> thresholds_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -15,10 +15,11 @@
 
 #include "qlora/codebook/codebook.hpp"
 #include "qlora/codebook/constant_math.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace codebook_detail {
 
 /// Where the outermost quantile lies: at the float32 of `offset_bits`; if those are 0, at the
 /// published literal for four bits and by the paper's formula for other widths.
@@ -48,15 +49,15 @@ constexpr auto make_quantile_codebook(float offset, Quantile quantile) {
   return values;
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// NormalFloat of 2 to 8 bits; `OffsetBits` are the bits of a float32 offset (0 takes the published
 /// one).
 template <int Bits, std::uint32_t OffsetBits = 0>
 struct NormalFloat {
   static_assert(Bits >= 2 && Bits <= 8, "NormalFloat: the width must be 2 to 8 bits");
-  static constexpr auto values = detail::make_quantile_codebook<Bits>(
-      detail::normal_float_offset(Bits, OffsetBits), detail::normal_quantile);
+  static constexpr auto values = codebook_detail::make_quantile_codebook<Bits>(
+      codebook_detail::normal_float_offset(Bits, OffsetBits), normal_quantile);
 };
 
 /// The paper's data type, equal to bitsandbytes' table bit for bit.
@@ -65,4 +66,4 @@ using NF2 = NormalFloat<2>;
 using NF3 = NormalFloat<3>;
 using NF8 = NormalFloat<8>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

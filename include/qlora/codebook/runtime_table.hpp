@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "qlora/codebook/learned.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Up to 2^Bits values for the codes of a matrix. Like a Codebook's they are in any unit: a block's
 /// largest weight maps to the value of largest magnitude. With the values of a Codebook that has no
@@ -71,4 +72,4 @@ struct RuntimeTable {
   };
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

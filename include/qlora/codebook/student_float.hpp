@@ -9,10 +9,11 @@
 
 #include "qlora/codebook/constant_math.hpp"
 #include "qlora/codebook/normal_float.hpp"
+#include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace codebook_detail {
 
 /// The quantile of p in [1/2, 1) of Student's t with a whole number of degrees of freedom. With t =
 /// sqrt(n) tan(a), P(|T| < t) is a finite sum in sin a and cos a (Abramowitz and Stegun, 26.7.3 and
@@ -38,7 +39,7 @@ constexpr double student_quantile(double p) {
   return constant_sqrt(Degrees) * constant_sin(low) / constant_cos(low);
 }
 
-}  // namespace detail
+}  // namespace codebook_detail
 
 /// Student-t quantiles of 2 to 8 bits at NormalFloat's points; 5 degrees of freedom are usual.
 template <int Bits, int Degrees = 5, std::uint32_t OffsetBits = 0>
@@ -46,8 +47,9 @@ struct StudentFloat {
   static_assert(Bits >= 2 && Bits <= 8, "StudentFloat: the width must be 2 to 8 bits");
   static_assert(Degrees >= 1 && Degrees <= 100,
                 "StudentFloat: expected 1 to 100 degrees of freedom");
-  static constexpr auto values = detail::make_quantile_codebook<Bits>(
-      detail::normal_float_offset(Bits, OffsetBits), detail::student_quantile<Degrees>);
+  static constexpr auto values = codebook_detail::make_quantile_codebook<Bits>(
+      codebook_detail::normal_float_offset(Bits, OffsetBits),
+      codebook_detail::student_quantile<Degrees>);
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -14,30 +14,40 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/core/simd.hpp"
 #include "qlora/version.hpp"
 
-#if QLORA_HAS_HIGHWAY && !defined(__CUDACC__)
+#if QLORA_HAS_HIGHWAY
+#include "qlora/core/highway_set.inc"
+//
 #include <hwy/highway.h>
+//
+#include "qlora/core/highway_unset.inc"
 #endif
 
-namespace qlora {
+#define QLORA_TEXT_OF(name) #name
+#define QLORA_TEXT(name) QLORA_TEXT_OF(name)
+
+namespace qlora::inline QLORA_ABI {
 
 /// What one translation unit was compiled with. A plain value: several threads may read one object.
 struct BuildInfo {
-  std::string version;            ///< of this library
-  std::string eigen;              ///< Eigen's version
-  std::string highway;            ///< Highway's version; empty if it is not found or not wanted
-  std::string vectors;            ///< the instruction set that kernels are compiled for; "none"
-  std::string threads;            ///< their kind and number
-  bool io_uring;                  ///< whether paged memory may use io_uring
-  bool cuda;                      ///< whether this translation unit is compiled for CUDA devices
+  std::string version;  ///< of this library
+  std::string abi;      ///< the inline namespace of these choices; parts that differ don't link
+  std::string eigen;    ///< Eigen's version
+  std::string highway;  ///< Highway's version; empty if it is not found or not wanted
+  std::string vectors;  ///< the instruction set that kernels are compiled for; "none"
+  std::string threads;  ///< their kind and number
+  bool io_uring;        ///< whether paged memory may use io_uring
+  bool cuda;            ///< whether this translation unit is compiled for CUDA devices
   std::vector<std::string> slow;  ///< sentences, one for each slow path in use
 };
 
-/// What was chosen here. Throws FormatError if OMP_NUM_THREADS is set to anything but a number of
+/// What was chosen here. Throws OptionError if OMP_NUM_THREADS is set to anything but a number of
 /// threads. Safe to call from several threads.
 [[maybe_unused]] static BuildInfo build_info() {
   BuildInfo info{.version = QLORA_VERSION,
+                 .abi = QLORA_TEXT(QLORA_ABI),
                  .eigen = {},
                  .highway = {},
                  .vectors = "none",
@@ -55,7 +65,7 @@ struct BuildInfo {
 #endif
 #if defined(__CUDACC__)
   info.cuda = true;
-#else
+#endif
 #if QLORA_HAS_HIGHWAY
   info.highway = message(HWY_MAJOR, ".", HWY_MINOR, ".", HWY_PATCH);
 #endif
@@ -78,7 +88,6 @@ struct BuildInfo {
   info.slow.push_back(message("The kernels have no vectors, because ", reason,
                               ": products are Eigen's, ", decoding, "."));
 #endif
-#endif
 #if !defined(__OPTIMIZE__)
   info.slow.push_back("The compiler does not optimize: everything is many times faster with -O2.");
 #endif
@@ -88,7 +97,7 @@ struct BuildInfo {
 /// Writes `info` as text, one line per field. Safe to call from several threads.
 inline std::string to_string(const BuildInfo& info) {
   std::string text =
-      message("qlora ", info.version, "\nEigen ", info.eigen, "\nHighway ",
+      message("qlora ", info.version, "\nbuild ", info.abi, "\nEigen ", info.eigen, "\nHighway ",
               info.highway.empty() ? "none" : info.highway, "\nvectors ", info.vectors,
               "\nthreads ", info.threads, "\nio_uring ", info.io_uring ? "yes" : "no", "\nCUDA ",
               info.cuda ? "yes" : "no", "\n");
@@ -96,4 +105,7 @@ inline std::string to_string(const BuildInfo& info) {
   return text;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI
+
+#undef QLORA_TEXT
+#undef QLORA_TEXT_OF

@@ -10,6 +10,10 @@
 /// 1, chosen by what the processor has. `QLORA_HAS_BFLOAT16_DOT` and `QLORA_HAS_AMX` are 1 where the
 /// flags name instructions on bfloat16 numbers. Define `QLORA_NO_HIGHWAY` to build without Highway and
 /// `QLORA_NO_RUNTIME_AVX2` to build without that choice.
+///
+/// `QLORA_ABI` is the name of the inline namespace that all but sizes, errors and threads is in. It is
+/// spelled from these choices: parts of a program that hand each other the library's types must be
+/// compiled with the same ones, or do not link.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -68,27 +72,18 @@
 // promised.
 #if !defined(QLORA_NO_HIGHWAY) && __has_include(<hwy/detect_targets.h>)
 #define QLORA_HAS_HIGHWAY 1
-// Highway 1.0.3: without the first it does not compile with -march=native on AVX-512 machines;
-// without the second -march=x86-64-v3, which has no AES, silently falls back to SSSE3.
-#ifndef HWY_COMPILE_ONLY_STATIC
-#define HWY_COMPILE_ONLY_STATIC
-#endif
-#ifndef HWY_DISABLE_PCLMUL_AES
-#define HWY_DISABLE_PCLMUL_AES
-#endif
-// Its checks in builds without optimization or with sanitizers call into its library; this one uses
-// headers only.
-#ifndef HWY_IS_DEBUG_BUILD
-#define HWY_IS_DEBUG_BUILD 0
-#endif
+#include "qlora/core/highway_set.inc"
+//
 #include <hwy/detect_targets.h>
+//
+#include "qlora/core/highway_unset.inc"
 #else
 #define QLORA_HAS_HIGHWAY 0
 #endif
 
 // Targets are bits, of an architecture the better the lower. Highway 1.0.3 takes NEON to have AES:
 // on ARM, compile with -march=native or -march=armv8-a+crypto.
-#if !QLORA_HAS_HIGHWAY || defined(__CUDACC__)
+#if !QLORA_HAS_HIGHWAY
 #define QLORA_HAS_VECTORS 0
 #elif defined(__x86_64__) && defined(__SSSE3__) && HWY_STATIC_TARGET <= HWY_SSSE3
 #define QLORA_HAS_VECTORS 1
@@ -114,8 +109,7 @@
 
 // Without vectors in the flags, 4-bit codes are looked up by AVX2 where the processor turns out to
 // have it (quant/avx2.hpp).
-#if !QLORA_HAS_VECTORS && defined(__x86_64__) && !defined(__CUDACC__) && \
-    !defined(QLORA_NO_RUNTIME_AVX2)
+#if !QLORA_HAS_VECTORS && defined(__x86_64__) && !defined(QLORA_NO_RUNTIME_AVX2)
 #define QLORA_HAS_RUNTIME_AVX2 1
 #else
 #define QLORA_HAS_RUNTIME_AVX2 0
@@ -139,14 +133,70 @@
 #define QLORA_HAS_OPENSSL 0
 #endif
 
+// The names of what is compiled by these choices differ with them. Two translation units of one
+// program that are compiled differently would otherwise share one of two bodies of an inline
+// function, whichever the linker takes. `qlora::quantize` is qlora::avx2::quantize in the one and
+// qlora::portable::quantize in the other; nobody has to write that, because the namespace is inline.
+// The device's compiler finds the same choices as the host's when it gets the same flags.
+#if QLORA_HAS_VECTORS
+#if HWY_STATIC_TARGET == HWY_SSSE3
+#define QLORA_ABI_VECTORS ssse3
+#elif HWY_STATIC_TARGET == HWY_SSE4
+#define QLORA_ABI_VECTORS sse4
+#elif HWY_STATIC_TARGET == HWY_AVX2
+#define QLORA_ABI_VECTORS avx2
+#elif HWY_STATIC_TARGET == HWY_AVX3
+#define QLORA_ABI_VECTORS avx3
+#elif HWY_STATIC_TARGET == HWY_AVX3_DL
+#define QLORA_ABI_VECTORS avx3_dl
+#elif defined(HWY_AVX3_ZEN4) && HWY_STATIC_TARGET == HWY_AVX3_ZEN4
+#define QLORA_ABI_VECTORS avx3_zen4
+#elif defined(HWY_AVX3_SPR) && HWY_STATIC_TARGET == HWY_AVX3_SPR
+#define QLORA_ABI_VECTORS avx3_spr
+#elif defined(__aarch64__)
+#define QLORA_ABI_VECTORS neon
+#else
+#define QLORA_ABI_VECTORS vectors
+#endif
+#elif defined(__AVX512F__)
+#define QLORA_ABI_VECTORS portable_avx512
+#elif defined(__AVX2__)
+#define QLORA_ABI_VECTORS portable_avx2
+#elif defined(__AVX__)
+#define QLORA_ABI_VECTORS portable_avx
+#elif defined(__SSE4_1__)
+#define QLORA_ABI_VECTORS portable_sse4
+#else
+#define QLORA_ABI_VECTORS portable
+#endif
+#if QLORA_HAS_AMX
+#define QLORA_ABI_BFLOAT16 _bf16_amx
+#elif QLORA_HAS_BFLOAT16_DOT
+#define QLORA_ABI_BFLOAT16 _bf16
+#elif !QLORA_HAS_VECTORS && !QLORA_HAS_RUNTIME_AVX2
+#define QLORA_ABI_BFLOAT16 _scalar
+#else
+#define QLORA_ABI_BFLOAT16
+#endif
+#define QLORA_ABI_PASTE(vectors, bfloat16) vectors##bfloat16
+#define QLORA_ABI_NAME(vectors, bfloat16) QLORA_ABI_PASTE(vectors, bfloat16)
+#define QLORA_ABI QLORA_ABI_NAME(QLORA_ABI_VECTORS, QLORA_ABI_BFLOAT16)
+// What io_uring changes, beside that.
+#if defined(QLORA_USE_URING)
+#define QLORA_ABI_RING with_ring
+#else
+#define QLORA_ABI_RING without_ring
+#endif
+
 #include <cstddef>
 
+// Sizes, errors and threads are the same however they are compiled, and one for the process.
 namespace qlora {
 
 /// Sizes and positions.
 using Index = std::ptrdiff_t;
 
-/// A size that is known at run time only (Eigen's idiom).
-inline constexpr int Dynamic = -1;
+/// A block size that each matrix brings, instead of the format.
+inline constexpr int any_size = -1;
 
 }  // namespace qlora

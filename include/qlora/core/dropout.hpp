@@ -13,7 +13,7 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/random.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Whether dropout acts, and the key that chooses what it drops.
 struct DropoutKey {
@@ -69,4 +69,4 @@ struct DropoutMask {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

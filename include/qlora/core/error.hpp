@@ -25,7 +25,13 @@ class ShapeError : public Error {
   using Error::Error;
 };
 
-/// A name, a setting or a file's content that is not understood.
+/// A setting, a name or another argument of the caller's that can't be used.
+class OptionError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Content of a file, or other data, that is not understood.
 class FormatError : public Error {
  public:
   using Error::Error;

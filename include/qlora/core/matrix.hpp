@@ -7,12 +7,9 @@
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
+#include "qlora/core/scalar.hpp"
 
-namespace qlora {
-
-/// The numbers a layer computes in: float, or double where accuracy is studied.
-template <class T>
-concept Scalar = std::floating_point<T>;
+namespace qlora::inline QLORA_ABI {
 
 /// A matrix that owns its numbers, row by row.
 template <class T>
@@ -22,7 +19,7 @@ using RowMatrixXd = RowMatrix<double>;
 
 /// A column of numbers.
 template <class T>
-using Vector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
+using ColumnVector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
 /// A row-major matrix, or a block of its rows or columns, by reference. It is read without a copy;
 /// an argument of another layout is copied into a temporary.
@@ -39,4 +36,4 @@ void require_shape(const char* what, const Matrix& matrix, Index rows, Index col
                       rows, ", ", cols, "], found [", matrix.rows(), ", ", matrix.cols(), "]");
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -20,7 +20,7 @@
 #include <cuda_fp16.h>
 #endif
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// `a * b` rounded to float before anything else happens to it: the compiler may not fuse it into a
 /// later sum. Source of the fence: a measurement of GCC 12, clang 16 and nvcc 13; weaker barriers
@@ -76,7 +76,7 @@ struct bfloat16 {
   }
 };
 
-namespace detail {
+namespace core_detail {
 
 QLORA_HD constexpr float float_from_float16_bits(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
@@ -111,7 +111,7 @@ QLORA_HD constexpr std::uint16_t float16_bits_from_float(float value) {
   return static_cast<std::uint16_t>(sign | (kept + up));
 }
 
-}  // namespace detail
+}  // namespace core_detail
 
 /// IEEE 754 binary16 (not called `half`, which cuda_fp16.h takes).
 struct float16 {
@@ -119,12 +119,13 @@ struct float16 {
   std::uint16_t bits = 0;
 
   float16() = default;
-  QLORA_HD constexpr explicit float16(float value) : bits(detail::float16_bits_from_float(value)) {}
+  QLORA_HD constexpr explicit float16(float value)
+      : bits(core_detail::float16_bits_from_float(value)) {}
   QLORA_HD constexpr operator float() const {
 #if defined(__CUDA_ARCH__)
     return __half2float(__ushort_as_half(bits));
 #else
-    return detail::float_from_float16_bits(bits);
+    return core_detail::float_from_float16_bits(bits);
 #endif
   }
   /// The number that has these bits.
@@ -224,4 +225,4 @@ constexpr bool all_finite(const double* x, std::ptrdiff_t count) {
   return largest < 0x7ff0000000000000u;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

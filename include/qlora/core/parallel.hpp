@@ -21,18 +21,18 @@
 
 namespace qlora {
 
-namespace detail {
+namespace thread_detail {
 
 inline constexpr int most_threads = 1 << 16;
 
 /// The number of threads that OMP_NUM_THREADS asks for, the first one of a list; 0 without it.
-/// Throws FormatError if it is no number.
+/// Throws OptionError if it is no number.
 inline int threads_asked(const char* variable) {
   if (!variable || !*variable) return 0;
   char* end = nullptr;
   const long count = std::strtol(variable, &end, 10);
   while (*end == ' ') ++end;
-  require<FormatError>(count >= 1 && count <= most_threads && (*end == '\0' || *end == ','),
+  require<OptionError>(count >= 1 && count <= most_threads && (*end == '\0' || *end == ','),
                        "OMP_NUM_THREADS: expected a number of threads from 1 to ", most_threads,
                        ", found '", variable, "'");
   return static_cast<int>(count);
@@ -46,22 +46,24 @@ inline std::atomic<int>& thread_setting() {
   return count;
 }
 
-}  // namespace detail
+}  // namespace thread_detail
 
 /// The number of threads that a loop started here may use: 1 inside another loop. Throws
-/// FormatError if OMP_NUM_THREADS is set to anything but a number of threads. Safe to call from
+/// OptionError if OMP_NUM_THREADS is set to anything but a number of threads. Safe to call from
 /// several threads.
 inline int thread_count() {
-  return detail::inside_loop ? 1 : detail::thread_setting().load(std::memory_order_relaxed);
+  return thread_detail::inside_loop
+             ? 1
+             : thread_detail::thread_setting().load(std::memory_order_relaxed);
 }
 
 /// Sets the number of threads of loops that start from now on, whatever thread starts them. Throws
-/// FormatError unless `count` is from 1 to 65536. Safe to call from several threads.
+/// OptionError unless `count` is from 1 to 65536. Safe to call from several threads.
 inline void set_thread_count(int count) {
-  require<FormatError>(count >= 1 && count <= detail::most_threads,
-                       "set_thread_count: expected a number from 1 to ", detail::most_threads,
-                       ", found ", count);
-  detail::thread_setting().store(count, std::memory_order_relaxed);
+  require<OptionError>(count >= 1 && count <= thread_detail::most_threads,
+                       "set_thread_count: expected a number from 1 to ",
+                       thread_detail::most_threads, ", found ", count);
+  thread_detail::thread_setting().store(count, std::memory_order_relaxed);
 }
 
 /// Calls `body(i)` for i in [0, count), each once, and returns when all have returned. If calls
@@ -75,7 +77,7 @@ void parallel_for(Index count, Body&& body) {
     struct Loop {
       Body& body;
       Index count, step;
-    } loop{body, count, (count - 1) / detail::ThreadPool::most_units + 1};
+    } loop{body, count, (count - 1) / thread_detail::ThreadPool::most_units + 1};
     const auto run = [](void* of, Index unit) {
       const Loop& all = *static_cast<const Loop*>(of);
       const Index begin = unit * all.step;
@@ -83,7 +85,7 @@ void parallel_for(Index count, Body&& body) {
       for (Index i = begin; i < end; ++i) all.body(i);
     };
     const Index units = (count - 1) / loop.step + 1;
-    if (detail::ThreadPool::instance().run(thread_count(), units, &loop, run)) return;
+    if (thread_detail::ThreadPool::instance().run(thread_count(), units, &loop, run)) return;
   }
   for (Index i = 0; i < count; ++i) body(i);
 }

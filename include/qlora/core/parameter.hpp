@@ -13,9 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A trainable matrix, its gradient and the name that it has in a checkpoint. Threads may read one
 /// together, and one thread at a time may change it or refer to it.
@@ -150,4 +151,4 @@ void zero_gradients(const ParameterList<T>& parameters) {
   for (const auto& parameter : parameters) parameter.grad().setZero();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -18,7 +18,7 @@
 
 namespace qlora {
 
-namespace detail {
+namespace thread_detail {
 
 /// A small file's content; empty if it can't be read.
 inline std::string small_file(const std::string& path) {
@@ -66,37 +66,39 @@ inline std::optional<double> folder_quota(const std::string& folder, bool second
   return processors_of(quota, std::string(rest));
 }
 
-}  // namespace detail
+}  // namespace thread_detail
 
 /// The CPU quota of this process's cgroup and of those around it, in processors; nothing if there
 /// is none. Files are looked up below `root`. Safe to call from several threads.
 inline std::optional<double> cpu_quota(const std::string& root = "") {
-  const std::string groups = detail::small_file(root + "/proc/self/cgroup");
-  const std::string mounts = detail::small_file(root + "/proc/self/mountinfo");
+  const std::string groups = thread_detail::small_file(root + "/proc/self/cgroup");
+  const std::string mounts = thread_detail::small_file(root + "/proc/self/mountinfo");
   std::optional<double> least;
   for (std::string_view lines = groups; !lines.empty();) {
-    std::string_view path = detail::take(lines, '\n');
-    const std::string_view number = detail::take(path, ':'), controllers = detail::take(path, ':');
+    std::string_view path = thread_detail::take(lines, '\n');
+    const std::string_view number = thread_detail::take(path, ':'),
+                           controllers = thread_detail::take(path, ':');
     const bool second_version = number == "0" && controllers.empty();
-    if (!second_version && !detail::has_word(controllers, "cpu")) continue;
+    if (!second_version && !thread_detail::has_word(controllers, "cpu")) continue;
     for (std::string_view mount_lines = mounts; !mount_lines.empty();) {
-      const std::string_view line = detail::take(mount_lines, '\n');
+      const std::string_view line = thread_detail::take(mount_lines, '\n');
       const std::size_t dash = line.find(" - ");
       if (dash == std::string_view::npos) continue;
       std::string_view fields = line.substr(0, dash), kind = line.substr(dash + 3);
-      for (int skipped = 0; skipped < 3; ++skipped) detail::take(fields, ' ');
-      const std::string_view top = detail::take(fields, ' ');
-      const std::string_view mount = detail::take(fields, ' ');
-      const std::string_view type = detail::take(kind, ' ');
-      detail::take(kind, ' ');
+      for (int skipped = 0; skipped < 3; ++skipped) thread_detail::take(fields, ' ');
+      const std::string_view top = thread_detail::take(fields, ' ');
+      const std::string_view mount = thread_detail::take(fields, ' ');
+      const std::string_view type = thread_detail::take(kind, ' ');
+      thread_detail::take(kind, ' ');
       if (type != (second_version ? "cgroup2" : "cgroup")) continue;
-      if (!second_version && !detail::has_word(kind, "cpu")) continue;
+      if (!second_version && !thread_detail::has_word(kind, "cpu")) continue;
       // A container sees its own group at the mount, whatever path the host knows it by: folders
       // that are not there have no limit, and the walk ends at the mount.
       std::string_view below = path;
       if (top != "/" && below.substr(0, top.size()) == top) below.remove_prefix(top.size());
       for (std::string folder(below);; folder.resize(folder.rfind('/'))) {
-        const auto quota = detail::folder_quota(root + std::string(mount) + folder, second_version);
+        const auto quota =
+            thread_detail::folder_quota(root + std::string(mount) + folder, second_version);
         if (quota && (!least || *quota < *least)) least = quota;
         if (folder.rfind('/') == std::string::npos) break;
       }

@@ -10,7 +10,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Parts that are done, of all.
 struct Progress {
@@ -23,4 +23,4 @@ struct Progress {
 template <class Now = Progress>
 using ProgressCallback = std::function<bool(const Now&)>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -14,7 +14,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Four 32-bit words, Philox's block.
 struct PhiloxBlock {
@@ -79,4 +79,4 @@ inline std::vector<Index> permutation(Index count, std::uint64_t key) {
   return order;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -9,9 +9,10 @@
 
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Throws an error of the kind that `failure` is, with another text. Kinds that this library does
 /// not know become Error.
@@ -20,6 +21,7 @@ namespace qlora {
     if (dynamic_cast<const Kind*>(&failure)) throw Kind(text);
   };
   throw_if.template operator()<ShapeError>();
+  throw_if.template operator()<OptionError>();
   throw_if.template operator()<FormatError>();
   throw_if.template operator()<IoError>();
   throw_if.template operator()<DeviceError>();
@@ -28,4 +30,4 @@ namespace qlora {
   throw Error(text);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

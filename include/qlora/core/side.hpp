@@ -3,7 +3,9 @@
 ///     static_assert(qlora::Side::forward != qlora::Side::backward);
 #pragma once
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 /// The product that a function or a kernel computes.
 enum class Side {
@@ -11,4 +13,4 @@ enum class Side {
   backward  ///< dx = dy W. dy: [tokens, out], dx: [tokens, in]
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

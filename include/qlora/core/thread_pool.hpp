@@ -32,7 +32,7 @@ extern "C" void qlora_omp_set_num_threads(int) __asm__("omp_set_num_threads") __
 /// The same for the number that was set.
 extern "C" int qlora_omp_get_max_threads() __asm__("omp_get_max_threads") __attribute__((weak));
 
-namespace qlora::detail {
+namespace qlora::thread_detail {
 
 /// Whether this thread is inside a parallel loop, whose loops run on the thread they are on.
 inline constinit thread_local bool inside_loop = false;
@@ -331,4 +331,4 @@ class ThreadPool {
   ThreadPool* before_fork_ = nullptr;
 };
 
-}  // namespace qlora::detail
+}  // namespace qlora::thread_detail

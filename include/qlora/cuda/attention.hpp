@@ -10,12 +10,13 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 #include "qlora/nn/attention_shape.hpp"
 #include "qlora/nn/batch_layout.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// Rows [first, first + length) are a sequence; a block works from `start` of them on.
 struct AttentionTile {
@@ -340,4 +341,4 @@ struct AttentionBackwardKeys {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

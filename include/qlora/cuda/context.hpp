@@ -15,9 +15,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// Threads that run together and may ask each other.
 inline constexpr int warp_size = 32;
@@ -262,4 +263,4 @@ struct DeviceContext : ThreadPlace<DeviceContext> {
 
 #endif
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -4,10 +4,11 @@
 #include <cmath>
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// logits: [rows, vocabulary]; targets: an id a row, negative where it does not count; losses: in
 /// nats, 0 where it does not count. With `backward`, logits become scale (softmax - one-hot), or 0.
@@ -53,4 +54,4 @@ struct CrossEntropyRows {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -8,9 +8,10 @@
 
 #include <memory>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/runtime.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// Devices that can be used; 0 also where there is no driver.
 inline int device_count() {
@@ -130,6 +131,6 @@ class CudaRuntime {
 };
 static_assert(DeviceRuntime<CudaRuntime>);
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda
 
 #endif

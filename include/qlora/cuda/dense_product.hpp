@@ -5,9 +5,10 @@
 ///                          .cols = rank, .inner = in};
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -110,4 +111,4 @@ struct DenseProduct {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -9,10 +9,11 @@
 
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
-#include "qlora/cuda/weights.hpp"
+#include "qlora/cuda/packed_reads.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -83,4 +84,4 @@ struct Dequantize {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -1,7 +1,7 @@
 /// A packed matrix in device memory: taken from the host as it is, or quantized there.
 ///
-///     qlora::cuda::DeviceMatrix<Nf4Dq, Runtime> w(device, host.view());
-///     auto made = qlora::cuda::quantize<Nf4Dq>(device, weights, rows, cols);
+///     qlora::cuda::DeviceMatrix<formats::nf4_dq, Runtime> w(device, host.view());
+///     auto made = qlora::cuda::quantize<formats::nf4_dq>(device, weights, rows, cols);
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/dequantize.hpp"
 #include "qlora/cuda/quantize.hpp"
 #include "qlora/cuda/runtime.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// Owns what view() reads, on the device. Several threads may read one; launches that use it follow
 /// its device's order.
@@ -24,7 +25,7 @@ class DeviceMatrix {
 
   /// Copies a matrix of the host's.
   DeviceMatrix(const Device<R>& device, const QuantizedView<F>& host) {
-    view_ = host.moved([&]<class T>(const T* from, Index count) -> const T* {
+    view_ = host.relocated([&]<class T>(const T* from, Index count) -> const T* {
       parts_.emplace_back(device);
       parts_.back().upload(reinterpret_cast<const std::byte*>(from),
                            count * static_cast<Index>(sizeof(T)));
@@ -65,7 +66,7 @@ struct quantizes_scales<DoubleQuant<Map, Size, FloatScale<float>>> : std::true_t
 
 /// Quantizes weights [rows, cols] that lie on the device, to the codes that the host gives. Formats
 /// with one float a block, or with those quantized once; others are quantized on the host.
-/// block_size counts for Dynamic formats only. Throws FormatError for another block size than the
+/// block_size counts for formats of any_size only. Throws OptionError for another block size than the
 /// format's, ShapeError for negative sizes, and NumericError for a weight that is not finite or a
 /// scale that its type can't hold.
 template <class F, class T, DeviceRuntime R>
@@ -73,10 +74,10 @@ DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index row
                             Index block_size = F::block_size) {
   require<ShapeError>(rows >= 0 && cols >= 0, "quantize: expected sizes of 0 or more, found ", rows,
                       " and ", cols);
-  require<FormatError>(block_size > 0 && (F::block_size == Dynamic || block_size == F::block_size),
+  require<OptionError>(block_size > 0 && (F::block_size == any_size || block_size == F::block_size),
                        "quantize: expected a block size of ",
-                       F::block_size == Dynamic ? 1 : F::block_size,
-                       F::block_size == Dynamic ? " or more" : "", ", found ", block_size);
+                       F::block_size == any_size ? 1 : F::block_size,
+                       F::block_size == any_size ? " or more" : "", ", found ", block_size);
   using Scale = typename F::ScaleType;
   static_assert(detail::stores_floats<Scale>::value || detail::quantizes_scales<Scale>::value,
                 "quantize on the device: the Scale must be a FloatScale or a DoubleQuant over "
@@ -125,4 +126,4 @@ DeviceMatrix<F, R> quantize(const Device<R>& device, const T* weights, Index row
   return {std::move(parts), {codes, scale, rows, cols, block_size}};
 }
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

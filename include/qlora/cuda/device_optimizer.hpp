@@ -12,10 +12,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/optimizer.hpp"
 #include "qlora/cuda/runtime.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// A parameter on the device.
 struct DeviceParameter {
@@ -46,7 +47,7 @@ class DeviceOptimizer {
   explicit DeviceOptimizer(Device<R> device, const Options& options = {},
                            const StateMemory& memory = {})
       : device_(std::move(device)), options_(options), memory_(memory) {
-    require<FormatError>(memory.tile > 0, "optimizer: expected tiles of 1 element or more, found ",
+    require<OptionError>(memory.tile > 0, "optimizer: expected tiles of 1 element or more, found ",
                          memory.tile);
     memory_.tile = (memory.tile + state_block - 1) / state_block * state_block;
   }
@@ -181,4 +182,4 @@ class DeviceOptimizer {
   bool torn_ = false;
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

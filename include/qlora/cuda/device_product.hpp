@@ -7,10 +7,11 @@
 /// Launches never wait. Throws DeviceError where a launch fails.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/gemm.hpp"
 #include "qlora/cuda/runtime.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// out.y (+)= x Wᵀ + LoRA's part. x: [out.rows, in], on the device; w: [out.cols, in].
 template <DeviceRuntime R, class F>
@@ -47,4 +48,4 @@ void backward_product(const Device<R>& device, const QuantizedView<F>& w, const 
       BackwardProduct<F, float, float, 32, 64, Reads::weights>{w, dy, out, low_rank, dropout});
 }
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -5,10 +5,11 @@
 
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/dropout.hpp"
 #include "qlora/cuda/kernel.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// The mask of float activations.
 using Dropout = DropoutMask<float>;
@@ -45,4 +46,4 @@ struct ApplyDropout {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

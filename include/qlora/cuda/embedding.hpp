@@ -3,10 +3,11 @@
 
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// out[i] = table[ids[i]]: [tokens, table.cols()]. The host has checked the ids.
 template <class F>
@@ -28,4 +29,4 @@ struct EmbeddingForward {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

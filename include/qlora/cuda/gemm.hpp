@@ -1,7 +1,7 @@
 /// Products with a packed matrix on tensor cores: y = x Wᵀ and dx = dy W from the same bytes, with
 /// LoRA's part as the start of the sums.
 ///
-///     qlora::cuda::ForwardProduct<Nf4Dq, bfloat16, bfloat16, 128, 128, Reads::words>
+///     qlora::cuda::ForwardProduct<formats::nf4_dq, bfloat16, bfloat16, 128, 128, Reads::words>
 ///         kernel{w, x, {y, tokens, w.rows()}};
 ///     qlora::cuda::run<<<kernel.blocks(), kernel.threads>>>(kernel);
 ///
@@ -9,12 +9,13 @@
 /// threads, rounded to 16 bits from the CPU's float, and summed in float.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/dropout.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/low_rank.hpp"
 #include "qlora/cuda/tiles.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -154,4 +155,4 @@ using ForwardProduct = detail::PackedProduct<F, X, Y, TileRows, TileCols, How, S
 template <class F, class X, class Y, int TileRows, int TileCols, Reads How>
 using BackwardProduct = detail::PackedProduct<F, X, Y, TileRows, TileCols, How, Side::backward>;
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -1,17 +1,18 @@
 /// y = x Wᵀ for 1 to 8 rows of x: memory-bound, so packed weights are read 128 bits a lane and
 /// looked up in a table without bank conflicts; a run's sum is scaled once.
 ///
-///     qlora::cuda::Gemv<Nf4Dq, bfloat16, bfloat16, 1, Reads::words> kernel{
+///     qlora::cuda::Gemv<formats::nf4_dq, bfloat16, bfloat16, 1, Reads::words> kernel{
 ///         .w = w, .x = x, .y = y};
 ///     qlora::cuda::run<<<kernel.blocks(), kernel.threads>>>(kernel);
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/low_rank.hpp"
+#include "qlora/cuda/packed_reads.hpp"
 #include "qlora/cuda/reduce.hpp"
-#include "qlora/cuda/weights.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// The forward product of few rows. x: [Batch, in], y: [Batch, out], float, float16 or bfloat16. By
 /// words: only where reads_by_words(w) and x is aligned to 16 bytes. A warp takes two rows of w at
@@ -140,4 +141,4 @@ struct Gemv {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -21,9 +21,10 @@
 #include <concepts>
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/context.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -103,4 +104,4 @@ __global__ void __launch_bounds__(K::threads, 1) run(const __grid_constant__ K k
 
 #endif
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -4,9 +4,10 @@
 ///     kernel.low_rank = qlora::cuda::LowRank::forward(low, b, rank, s);
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/context.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// What LoRA adds to a product: scale * left right, with left [tokens, rank] row-major and
 /// right(k, col) = right[k * rank_stride + col * col_stride].
@@ -57,4 +58,4 @@ QLORA_DEVICE void begin_with(Context& thread, const LowRank& low_rank, Index row
   }
 }
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -1,5 +1,5 @@
 /// The update rules of optim/ on the device, state in float or in blockwise 8-bit codes as in
-/// optim/state.hpp; one pass over parameter, gradient and state.
+/// optim/state_storage.hpp; one pass over parameter, gradient and state.
 ///
 ///     qlora::AdamWRule rule;
 ///     OptimizerStep<qlora::AdamWRule, FloatState> kernel{
@@ -10,12 +10,13 @@
 #include <type_traits>
 
 #include "qlora/codebook/dynamic.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 #include "qlora/optim/moment_code.hpp"
 #include "qlora/optim/rule.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 inline constexpr int state_block = 256;  ///< elements that share a scale of 8-bit state
 
@@ -122,4 +123,4 @@ struct SumOfSquares {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -4,8 +4,8 @@
 /// absmax, and QuantizeScales codes those again. Between the two the host adds up the scales
 /// (qlora::mean_of_scales), in the one order that gives the host's bits.
 ///
-///     QuantizeBlocks<Nf4Dq, bfloat16> blocks{weights, count, codes, references};
-///     QuantizeScales<Nf4Dq> scales{references, blocks_of_weights, mean, scale_codes, inner};
+///     QuantizeBlocks<formats::nf4_dq, bfloat16> blocks{weights, count, codes, references};
+///     QuantizeScales<formats::nf4_dq> scales{references, blocks_of_weights, mean, scale_codes, inner};
 ///
 /// Each is a Kernel, and its call operator the body for one's own kernels. It takes any number of
 /// whole warps.
@@ -18,12 +18,13 @@
 #include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
+#include "qlora/cuda/packed_reads.hpp"
 #include "qlora/cuda/reduce.hpp"
-#include "qlora/cuda/weights.hpp"
 #include "qlora/quant/block_encoder.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -206,4 +207,4 @@ struct QuantizeScales {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -2,9 +2,10 @@
 /// order.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/context.hpp"
 
-namespace qlora::cuda::detail {
+namespace qlora::inline QLORA_ABI::cuda::detail {
 
 /// The larger; NaN if one is NaN.
 QLORA_DEVICE inline float larger(float a, float b) { return a > b || a != a ? a : b; }
@@ -46,4 +47,4 @@ QLORA_DEVICE float block_maximum(Context& thread, float value) {
   return over_block<Threads, Tag>(thread, value, [](float a, float b) { return larger(a, b); });
 }
 
-}  // namespace qlora::cuda::detail
+}  // namespace qlora::inline QLORA_ABI::cuda::detail

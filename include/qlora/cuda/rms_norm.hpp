@@ -3,10 +3,11 @@
 
 #include <cmath>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 
@@ -76,4 +77,4 @@ struct RmsNormBackward {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -1,13 +1,14 @@
 /// Rotary position embedding in place, with the CPU's tables (nn/rope.hpp).
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// x: [rows, heads * 2 * half]; cosine, sine: [positions, half]; position: of each row. direction 1
 /// turns, -1 turns back.
-struct Rotate {
+struct Rope {
   static constexpr int threads = 256;
   static constexpr const char* name = "rotate";
   float* x;
@@ -33,4 +34,4 @@ struct Rotate {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

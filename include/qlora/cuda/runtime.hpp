@@ -14,11 +14,12 @@
 #include <memory>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/memory/cuda_managed_pager.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 namespace detail {
 struct NoKernel {
@@ -144,4 +145,4 @@ class Buffer {
   Index size_ = 0;
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -3,9 +3,10 @@
 
 #include <cmath>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/kernel.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// out = silu(gate) up.
 struct SwigluForward {
@@ -49,4 +50,4 @@ struct SwigluBackward {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

@@ -10,10 +10,11 @@
 
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/side.hpp"
-#include "qlora/cuda/weights.hpp"
+#include "qlora/cuda/packed_reads.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// The 16-bit type that tensor cores multiply X in.
 template <class X>
@@ -311,4 +312,4 @@ struct Output {
   }
 };
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

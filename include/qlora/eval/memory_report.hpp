@@ -16,11 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/model/llama_config.hpp"
 #include "qlora/quant/visit_format.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The bits that a weight costs, its share of the scales included.
 struct FormatBits {
@@ -30,14 +31,14 @@ struct FormatBits {
   double total() const { return codes + scales; }
 };
 
-/// The bits of a named format; block size 0 is the format's own. Throws FormatError as visit_format
+/// The bits of a named format; block size 0 is the format's own. Throws OptionError as visit_format
 /// does.
 inline FormatBits format_bits(std::string_view name, Index block_size = 0) {
   FormatBits bits;
   visit_format(name, block_size, [&]<class Format>() {
     bits.codes = Format::code_bits;
     bits.scales = Format::bits_per_weight - Format::code_bits;
-    if constexpr (Format::block_size == Dynamic)
+    if constexpr (Format::block_size == any_size)
       bits.scales = Format::ScaleType::bits_per_scale / static_cast<double>(block_size);
   });
   return bits;
@@ -72,7 +73,7 @@ inline double total_bytes(const std::vector<MemoryPart>& parts) {
 }
 
 /// LLaMA's shapes: "7b", "13b", "33b", "65b" (Touvron et al. 2023, table 2), "smollm2-135m". Throws
-/// FormatError for another name.
+/// OptionError for another name.
 inline LlamaConfig llama_shape(std::string_view name) {
   struct Shape {
     std::string_view name;
@@ -91,7 +92,7 @@ inline LlamaConfig llama_shape(std::string_view name) {
               .heads = shape.heads,
               .kv_heads = shape.kv_heads,
               .context = 2048};
-  throw FormatError(message("shape '", name, "': expected 7b, 13b, 33b, 65b or smollm2-135m"));
+  throw OptionError(message("shape '", name, "': expected 7b, 13b, 33b, 65b or smollm2-135m"));
 }
 
 /// How many numbers a model and its adapters have.
@@ -150,4 +151,4 @@ inline std::vector<MemoryPart> memory_report(const LlamaConfig& config,
   };
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -18,12 +18,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/progress.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A question and what may follow it.
 struct ChoiceQuestion {
@@ -133,7 +134,7 @@ ChoiceScore score_choices(const Llama<T>& model, const Tokenizer& tokenizer,
   for (const auto& each : encoded) longest = std::max(longest, each.ids.size());
   ChoiceScore score;
   std::span<const Token> known;  // the tokens in the cache, and what they make of the next
-  Vector<T> next;
+  ColumnVector<T> next;
   auto cache = model.make_cache(static_cast<Index>(longest));
   std::vector<double> normalized;
   for (std::size_t c = 0; c < encoded.size(); ++c) {
@@ -185,4 +186,4 @@ std::vector<ChoiceScore> score_all(const Llama<T>& model, const Tokenizer& token
   return scores;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

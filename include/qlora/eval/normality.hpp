@@ -17,10 +17,11 @@
 #include <vector>
 
 #include "qlora/codebook/constant_math.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The statistic and its probability.
 struct ShapiroWilk {
@@ -47,8 +48,7 @@ inline Eigen::VectorXd shapiro_weights(Index n) {
   const Index half = n / 2;
   Eigen::VectorXd m(half);  // expected order statistics, the largest first
   for (Index i = 0; i < half; ++i)
-    m[i] = -detail::normal_quantile((static_cast<double>(i + 1) - 0.375) /
-                                    (static_cast<double>(n) + 0.25));
+    m[i] = -normal_quantile((static_cast<double>(i + 1) - 0.375) / (static_cast<double>(n) + 0.25));
   const double sum = 2 * m.squaredNorm(), root = std::sqrt(sum);
   const double u = 1 / std::sqrt(static_cast<double>(n));
   const double first =
@@ -117,4 +117,4 @@ double rows_refused(const Eigen::MatrixBase<Derived>& matrix, double level = 0.0
   return static_cast<double>(refused) / static_cast<double>(matrix.rows());
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -18,12 +18,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/progress.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What was predicted, and how well.
 struct Perplexity {
@@ -99,13 +100,13 @@ inline std::vector<Window> perplexity_windows(Index tokens, const PerplexityOpti
 }  // namespace eval_detail
 
 /// Measures a model on the tokens `ids` of a text. With `extents`, one entry per token, words and
-/// bytes are counted too. Several threads may measure one model. Throws FormatError for a
+/// bytes are counted too. Several threads may measure one model. Throws OptionError for a
 /// window of fewer than 2 tokens, a stride above it, or a text without a token to predict;
 /// ShapeError for a window beyond the model's context, and for extents of another text; Cancelled.
 template <Scalar T>
 Perplexity perplexity(const Llama<T>& model, std::span<const Token> ids,
                       const PerplexityOptions& options, const TokenExtents& extents = {}) {
-  require<FormatError>(
+  require<OptionError>(
       options.window >= 2 && options.stride >= 0 && options.stride <= options.window,
       "perplexity: expected a window of 2 or more tokens and a stride up to it, "
       "found ",
@@ -115,7 +116,7 @@ Perplexity perplexity(const Llama<T>& model, std::span<const Token> ids,
           (extents.bytes.size() == ids.size() && extents.words.size() == ids.size()),
       "perplexity: expected the extents of ", ids.size(), " tokens, found ", extents.bytes.size());
   const auto windows = eval_detail::perplexity_windows(static_cast<Index>(ids.size()), options);
-  require<FormatError>(!windows.empty(), "perplexity: expected a text of at least ",
+  require<OptionError>(!windows.empty(), "perplexity: expected a text of at least ",
                        options.stride > 0 ? 2 : options.window, " tokens, found ", ids.size());
   Perplexity result;
   double squares = 0;  // of the windows' sums about their share of the mean
@@ -154,4 +155,4 @@ Perplexity perplexity(const Llama<T>& model, std::span<const Token> ids,
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

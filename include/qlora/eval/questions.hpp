@@ -16,11 +16,12 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/eval/multiple_choice.hpp"
 #include "qlora/text/data_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What was seen while reading.
 struct QuestionNotes {
@@ -38,9 +39,9 @@ void for_each_question(const std::filesystem::path& path, QuestionNotes& notes, 
   const auto where = [&] { return message(path.filename().string(), ":", line, ": "); };
   const std::string text = read_data_text(path);
   try {
-    detail::for_each_value(text, line, [&](std::size_t, std::string_view part) {
+    for_each_json_value(text, line, [&](std::size_t, std::string_view part) {
       try {
-        body(detail::parse_object(part));
+        body(parse_json_object(part));
       } catch (const FormatError& failure) {
         notes.broken_lines.push_back(where() + failure.what());
       }
@@ -55,11 +56,11 @@ inline std::vector<std::string> text_list(const nlohmann::ordered_json& object, 
   const auto place = object.find(key);
   require<FormatError>(place != object.end() && place->is_array(), key,
                        ": expected a list of texts, found ",
-                       place == object.end() ? "no such key" : detail::kind_of(*place));
+                       place == object.end() ? "no such key" : json_kind(*place));
   std::vector<std::string> texts;
   for (const auto& each : *place) {
     require<FormatError>(each.is_string(), key, "[", texts.size(), "]: expected a text, found ",
-                         detail::kind_of(each));
+                         json_kind(each));
     texts.push_back(each.get<std::string>());
   }
   return texts;
@@ -88,10 +89,9 @@ inline std::vector<ChoiceQuestion> read_questions(const std::filesystem::path& p
                                                   QuestionNotes& notes) {
   std::vector<ChoiceQuestion> questions;
   eval_detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
-    ChoiceQuestion question{
-        .prompt = detail::text_field(line, "prompt"),
-        .choices = eval_detail::text_list(line, "choices"),
-        .subject = line.contains("subject") ? detail::text_field(line, "subject") : ""};
+    ChoiceQuestion question{.prompt = json_text(line, "prompt"),
+                            .choices = eval_detail::text_list(line, "choices"),
+                            .subject = line.contains("subject") ? json_text(line, "subject") : ""};
     require<FormatError>(line.contains("answer"),
                          "answer: expected a number or one of the choices, found no such key");
     question.answer = eval_detail::answer_of(line["answer"], question.choices);
@@ -127,12 +127,11 @@ inline std::vector<ChoiceQuestion> read_mmlu(const std::filesystem::path& path,
   std::vector<ChoiceQuestion> questions;
   std::map<std::string, std::vector<std::size_t>> of_subject;
   eval_detail::for_each_question(path, notes, [&](const nlohmann::ordered_json& line) {
-    const auto letter = detail::text_field(line, "output");
+    const auto letter = json_text(line, "output");
     const Index answer = std::find(letters.begin(), letters.end(), " " + letter) - letters.begin();
     require<FormatError>(answer < static_cast<Index>(letters.size()),
                          "output: expected A, B, C or D, found '", letter, "'");
-    ChoiceQuestion question{detail::text_field(line, "input"), letters, answer,
-                            detail::text_field(line, "subject")};
+    ChoiceQuestion question{json_text(line, "input"), letters, answer, json_text(line, "subject")};
     require<FormatError>(!question.prompt.empty(), "input: expected a question");
     of_subject[question.subject].push_back(questions.size());
     questions.push_back(std::move(question));
@@ -165,4 +164,4 @@ inline std::vector<ChoiceQuestion> read_mmlu(const std::filesystem::path& path,
   return with_shots;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -16,17 +16,18 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/json_keys.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Regular expressions of module names with a value each, in the order of the file.
 template <class T>
 using ModulePattern = std::vector<std::pair<std::string, T>>;
 
-namespace detail {
+namespace io_detail {
 
 /// Whether a key of rank_pattern or alpha_pattern is about a module: it matches the whole name, or
 /// what follows a dot in it, as in PEFT's get_pattern_key.
@@ -41,7 +42,7 @@ T of_module(const ModulePattern<T>& pattern, const std::string& module, T otherw
   return otherwise;
 }
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The settings of an adapter. A plain value: several threads may read one object.
 struct AdapterConfig {
@@ -58,15 +59,15 @@ struct AdapterConfig {
 
   /// module: the full name in the base model.
   Index rank_of(const std::string& module) const {
-    return detail::of_module(rank_pattern, module, rank);
+    return io_detail::of_module(rank_pattern, module, rank);
   }
   /// The alpha of a module, likewise.
   double alpha_of(const std::string& module) const {
-    return detail::of_module(alpha_pattern, module, alpha);
+    return io_detail::of_module(alpha_pattern, module, alpha);
   }
 };
 
-namespace detail {
+namespace io_detail {
 
 class AdapterJson {
  public:
@@ -185,13 +186,13 @@ class AdapterJson {
   JsonKeys keys_;
 };
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// Throws IoError for a missing file and FormatError, naming file and key, for an adapter that is
 /// no plain LoRA.
 inline AdapterConfig read_adapter_config(const std::filesystem::path& directory) {
   const auto path = directory / "adapter_config.json";
-  return detail::AdapterJson(path.string(), read_text_file(path)).read();
+  return io_detail::AdapterJson(path.string(), read_text_file(path)).read();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -19,9 +19,10 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A file that takes its place when it is committed. One thread uses an object at a time; different
 /// objects may write to different paths at the same time.
@@ -90,4 +91,4 @@ inline void write_text_file(const std::filesystem::path& path, std::string_view 
   file.commit();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -19,9 +19,10 @@
 #include <system_error>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What to do where a folder of that name holds something already.
 enum class Existing : std::uint8_t { refuse, replace };
@@ -130,4 +131,4 @@ class AtomicFolder {
   bool done_ = false;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

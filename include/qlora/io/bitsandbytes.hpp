@@ -3,7 +3,7 @@
 ///
 ///     auto state = qlora::find_packed_state(checkpoint, "model.layers.0.self_attn.q_proj.weight");
 ///     qlora::read_bitsandbytes(checkpoint, *state, [&](auto&& w) { use(std::move(w)); });
-///     qlora::write_bitsandbytes(file, "p.weight", qlora::quantize<qlora::Nf4Dq>(dense));
+///     qlora::write_bitsandbytes(file, "p.weight", qlora::quantize<qlora::formats::nf4_dq>(dense));
 #pragma once
 
 #include <cstring>
@@ -13,13 +13,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/packed_file.hpp"
 #include "qlora/io/warn.hpp"
 #include "qlora/quant/named_formats.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace io_detail {
 template <class F>
 struct bitsandbytes_type {
   static constexpr const char* name = nullptr;
@@ -31,20 +32,20 @@ requires(std::is_same_v<C, NF4> || std::is_same_v<C, FP4>) &&
   static constexpr const char* name = std::is_same_v<C, NF4> ? "nf4" : "fp4";
   static constexpr bool nested = std::is_same_v<S, DoubleQuant<>>;
 };
-}  // namespace detail
+}  // namespace io_detail
 
 /// nf4 and fp4 of any block size with float32 scales or the default double quantization.
 template <class F>
-concept BitsandbytesFormat = detail::bitsandbytes_type<F>::name != nullptr;
+concept BitsandbytesFormat = io_detail::bitsandbytes_type<F>::name != nullptr;
 
 /// The names of all tensors that `write_bitsandbytes` adds.
 template <BitsandbytesFormat F>
 std::vector<std::string> bitsandbytes_names(const std::string& weight) {
-  detail::PartNames names(weight);
-  detail::describe_names<F>(names);
+  io_detail::PartNames names(weight);
+  io_detail::describe_names<F>(names);
   names.names.push_back(weight);
   names.names.push_back(weight + ".quant_state.bitsandbytes__" +
-                        detail::bitsandbytes_type<F>::name);
+                        io_detail::bitsandbytes_type<F>::name);
   return std::move(names.names);
 }
 
@@ -52,7 +53,7 @@ std::vector<std::string> bitsandbytes_names(const std::string& weight) {
 template <BitsandbytesFormat F>
 void write_bitsandbytes(SafetensorsWriter& file, const std::string& weight,
                         const QuantizedMatrix<F>& w, const std::string& dtype = "float32") {
-  using Type = detail::bitsandbytes_type<F>;
+  using Type = io_detail::bitsandbytes_type<F>;
   nlohmann::json json = {{"quant_type", Type::name},
                          {"blocksize", w.block_size()},
                          {"dtype", dtype},
@@ -61,11 +62,11 @@ void write_bitsandbytes(SafetensorsWriter& file, const std::string& weight,
     json["nested_blocksize"] = 256;
     json["nested_dtype"] = "float32";
   }
-  detail::write_parts(file, weight, w, json);
-  detail::write_state(file, weight + ".quant_state.bitsandbytes__" + Type::name, json);
+  io_detail::write_parts(file, weight, w, json);
+  io_detail::write_state(file, weight + ".quant_state.bitsandbytes__" + Type::name, json);
 }
 
-namespace detail {
+namespace io_detail {
 
 /// Reads one weight of bitsandbytes' layout.
 class BitsandbytesReader {
@@ -138,10 +139,10 @@ class BitsandbytesReader {
   PartReader parts_;
 };
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// Calls `visit(QuantizedMatrix<F>)` with the weight in the format it has in the file: NF4 or FP4
-/// with blocks of 64 or a Dynamic size, scales in float32 or nested. Values of another `quant_map`
+/// with blocks of 64 or of any size, scales in float32 or nested. Values of another `quant_map`
 /// become a run-time codebook, with a warning, because bitsandbytes itself ignores it. Throws
 /// FormatError, naming file and tensor.
 template <class Visit>
@@ -151,16 +152,16 @@ void read_bitsandbytes(const Checkpoint& file, const PackedState& state, Visit&&
   require<FormatError>(state.format == "nf4" || state.format == "fp4", where,
                        ": expected quant_state.bitsandbytes__nf4 or __fp4, found __", state.format);
   try {
-    const detail::BitsandbytesReader reader(file, state);
+    const io_detail::BitsandbytesReader reader(file, state);
     const bool nested = reader.nested();
     const std::vector<float> map = reader.table("quant_map", 16);
-    auto codes = detail::read_codes_of(file, state, 4);
+    auto codes = io_detail::read_codes_of(file, state, 4);
     const auto give = [&]<class C, class S>(auto scale) {
       if (state.block_size == 64) {
         visit(QuantizedMatrix<BlockFormat<C, 64, S>>(std::move(codes), std::move(scale), state.rows,
                                                      state.cols));
       } else {
-        visit(QuantizedMatrix<BlockFormat<C, Dynamic, S>>(
+        visit(QuantizedMatrix<BlockFormat<C, any_size, S>>(
             std::move(codes), std::move(scale), state.rows, state.cols, state.block_size));
       }
     };
@@ -187,7 +188,7 @@ void read_bitsandbytes(const Checkpoint& file, const PackedState& state, Visit&&
       if (warn)
         warn(where + ": its quant_map is not that of " + state.format +
              "; bitsandbytes would ignore it, here it counts");
-      visit(QuantizedMatrix<BlockFormat<Learned<4>, Dynamic, FloatScale<float>>>(
+      visit(QuantizedMatrix<BlockFormat<Learned<4>, any_size, FloatScale<float>>>(
           std::move(codes), reader.floats(), state.rows, state.cols, state.block_size, {map}));
     }
   } catch (const nlohmann::json::exception& failure) {
@@ -195,4 +196,4 @@ void read_bitsandbytes(const Checkpoint& file, const PackedState& state, Visit&&
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -13,12 +13,13 @@
 #include <string>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/safetensors.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// All tensors of one checkpoint. Several threads may read it at once: nothing changes after the
 /// constructor.
@@ -131,4 +132,4 @@ class Checkpoint {
   std::map<std::string, std::size_t> place_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -20,12 +20,13 @@
 #include <variant>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/io/gguf_types.hpp"
 #include "qlora/io/mapped_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A key's value: a whole number, a float, a bool, a text, or a list of values of one of these
 /// kinds.
@@ -49,7 +50,7 @@ struct GgufTensor {
   }
 };
 
-namespace detail {
+namespace io_detail {
 
 /// Reads little-endian values from a span and refuses to run past its end.
 class GgufCursor {
@@ -101,7 +102,7 @@ class GgufCursor {
   std::size_t position_ = 0;
 };
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// A GGUF file, or all files of a split one. Reading is thread-safe: nothing changes after the
 /// constructor.
@@ -197,7 +198,7 @@ class GgufFile {
   void parse(const std::filesystem::path& path) {
     const std::string file = path.string();
     const auto bytes = files_.emplace_back(path).bytes();
-    detail::GgufCursor cursor(file, bytes);
+    io_detail::GgufCursor cursor(file, bytes);
     require<FormatError>(bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0, file,
                          ": expected the magic 'GGUF' at the start of the file");
     (void)cursor.read<std::uint32_t>();
@@ -264,7 +265,7 @@ class GgufFile {
                          tensors, " tensors in ", count, " files, found ", tensors_.size());
   }
 
-  std::pair<std::string, std::uint64_t> read_tensor(detail::GgufCursor& cursor) {
+  std::pair<std::string, std::uint64_t> read_tensor(io_detail::GgufCursor& cursor) {
     std::string name = cursor.read_string();
     const auto dimensions = cursor.read<std::uint32_t>();
     if (dimensions > 4)
@@ -307,7 +308,7 @@ class GgufFile {
     tensor.bytes = all.subspan(start + offset, size);
   }
 
-  static GgufValue read_value(detail::GgufCursor& cursor, std::uint32_t kind) {
+  static GgufValue read_value(io_detail::GgufCursor& cursor, std::uint32_t kind) {
     switch (kind) {
       case 0:
         return std::uint64_t{cursor.read<std::uint8_t>()};
@@ -340,7 +341,7 @@ class GgufFile {
     }
   }
 
-  static GgufValue read_list(detail::GgufCursor& cursor) {
+  static GgufValue read_list(io_detail::GgufCursor& cursor) {
     const auto kind = cursor.read<std::uint32_t>();
     if (kind == 9) cursor.fail("a list of lists is not supported");
     const auto count = cursor.read_count(1, "values");
@@ -372,4 +373,4 @@ class GgufFile {
   std::map<std::string, GgufTensor> tensors_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

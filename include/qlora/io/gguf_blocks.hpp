@@ -1,7 +1,7 @@
 /// GGUF's block types that are formats of this library, from packed bytes to packed bytes: no
 /// weight changes its value.
 ///
-///     auto w = qlora::from_gguf_blocks<qlora::Q4_0>(packed, rows, cols);
+///     auto w = qlora::from_gguf_blocks<qlora::formats::q4_0>(packed, rows, cols);
 ///     std::vector<std::byte> bytes = qlora::to_gguf_blocks(w);
 ///
 /// Both decode by the same Format; only the places of a block's codes differ (io/gguf_format.hpp).
@@ -17,14 +17,15 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/gguf_format.hpp"
 #include "qlora/quant/named_formats.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace io_detail {
 
 // What a Scale stores of each block, in its Storage.
 template <class Storage>
@@ -60,12 +61,12 @@ struct SameRow {
   constexpr Index operator()(Index row) const { return row; }
 };
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The matrix [rows, cols] that the blocks hold. Its row r is the blocks' row `source(r)`: rows
 /// move whole. Throws FormatError for another number of bytes and NumericError for a scale that is
 /// not finite.
-template <GgufFormat F, class Source = detail::SameRow>
+template <GgufFormat F, class Source = io_detail::SameRow>
 QuantizedMatrix<F> from_gguf_blocks(std::span<const std::byte> bytes, Index rows, Index cols,
                                     Source source = {}) {
   using Head = typename GgufTypeOf<F>::Head;
@@ -84,8 +85,8 @@ QuantizedMatrix<F> from_gguf_blocks(std::span<const std::byte> bytes, Index rows
     const std::byte* from =
         bytes.data() + static_cast<std::size_t>(source(row) * blocks) * block_bytes;
     for (Index block = 0; block < blocks; ++block, from += block_bytes, to += code_bytes) {
-      detail::heads_of(scale).push_back(detail::load<Head>(from));
-      detail::read_codes<F>(from + sizeof(Head), to);
+      io_detail::heads_of(scale).push_back(io_detail::load<Head>(from));
+      io_detail::read_codes<F>(from + sizeof(Head), to);
       const float one = scaled(1.f, scale.view()(row * blocks + block));
       require<NumericError>(is_finite(one), "row ", source(row), ", block ", block,
                             ": expected a finite scale, found ", one);
@@ -96,7 +97,7 @@ QuantizedMatrix<F> from_gguf_blocks(std::span<const std::byte> bytes, Index rows
 
 /// The blocks of a matrix whose rows are whole blocks; the blocks' row r is the matrix's row
 /// `source(r)`. Throws ShapeError for other rows.
-template <GgufFormat F, class Source = detail::SameRow>
+template <GgufFormat F, class Source = io_detail::SameRow>
 std::vector<std::byte> to_gguf_blocks(const QuantizedMatrix<F>& w, Source source = {}) {
   using Head = typename GgufTypeOf<F>::Head;
   constexpr std::size_t block_bytes = gguf_block_bytes<F>;
@@ -109,10 +110,10 @@ std::vector<std::byte> to_gguf_blocks(const QuantizedMatrix<F>& w, Source source
   for (Index row = 0; row < w.rows(); ++row)
     for (Index block = 0; block < blocks; ++block, to += block_bytes) {
       const auto from = static_cast<std::size_t>(source(row) * blocks + block);
-      std::memcpy(to, &detail::heads_of(w.scale())[from], sizeof(Head));
-      detail::write_codes<F>(w.codes().data() + from * code_bytes, to + sizeof(Head));
+      std::memcpy(to, &io_detail::heads_of(w.scale())[from], sizeof(Head));
+      io_detail::write_codes<F>(w.codes().data() + from * code_bytes, to + sizeof(Head));
     }
   return bytes;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -2,7 +2,7 @@
 /// stores of a block, and the codes of 32 weights.
 ///
 ///     float weights[32];
-///     qlora::decode_gguf_block<qlora::Q4_0>(packed.data(), weights);   // 18 bytes
+///     qlora::decode_gguf_block<qlora::formats::q4_0>(packed.data(), weights);   // 18 bytes
 ///
 /// All of it is pure functions: safe to call from several threads.
 #pragma once
@@ -11,34 +11,36 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf_k_types.hpp"
 #include "qlora/io/gguf_type_id.hpp"
 #include "qlora/quant/named_formats.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace io_detail {
 template <GgufTypeId Id, class HeadType>
 struct GgufBlockOf {
   static constexpr GgufTypeId id = Id;
   using Head = HeadType;
 };
-}  // namespace detail
+}  // namespace io_detail
 
 /// The type that a format has in GGUF, `id`, and what a block's `Head` holds; only its
 /// specializations exist.
 template <class F>
 struct GgufTypeOf;
 template <>
-struct GgufTypeOf<Q4_0> : detail::GgufBlockOf<GgufTypeId::q4_0, float16> {};
+struct GgufTypeOf<formats::q4_0> : io_detail::GgufBlockOf<GgufTypeId::q4_0, float16> {};
 template <>
-struct GgufTypeOf<Q4_1> : detail::GgufBlockOf<GgufTypeId::q4_1, AffineScale<float16>::Step> {};
+struct GgufTypeOf<formats::q4_1>
+    : io_detail::GgufBlockOf<GgufTypeId::q4_1, AffineScale<float16>::Step> {};
 template <>
-struct GgufTypeOf<Q8_0> : detail::GgufBlockOf<GgufTypeId::q8_0, float16> {};
+struct GgufTypeOf<formats::q8_0> : io_detail::GgufBlockOf<GgufTypeId::q8_0, float16> {};
 template <>
-struct GgufTypeOf<Iq4Nl> : detail::GgufBlockOf<GgufTypeId::iq4_nl, float16> {};
+struct GgufTypeOf<formats::iq4_nl> : io_detail::GgufBlockOf<GgufTypeId::iq4_nl, float16> {};
 template <>
-struct GgufTypeOf<MxFp4> : detail::GgufBlockOf<GgufTypeId::mxfp4, std::uint8_t> {};
+struct GgufTypeOf<formats::mxfp4> : io_detail::GgufBlockOf<GgufTypeId::mxfp4, std::uint8_t> {};
 
 /// A format with blocks of its own in GGUF.
 template <class F>
@@ -55,9 +57,10 @@ bool visit_gguf_format(GgufTypeId id, Visit&& visit) {
     visit.template operator()<F>();
     return true;
   };
-  return offer.template operator()<Q4_0>() || offer.template operator()<Q4_1>() ||
-         offer.template operator()<Q8_0>() || offer.template operator()<Iq4Nl>() ||
-         offer.template operator()<MxFp4>();
+  return offer.template operator()<formats::q4_0>() || offer.template operator()<formats::q4_1>() ||
+         offer.template operator()<formats::q8_0>() ||
+         offer.template operator()<formats::iq4_nl>() ||
+         offer.template operator()<formats::mxfp4>();
 }
 
 /// Bytes of a block: head and codes.
@@ -71,7 +74,7 @@ inline constexpr std::size_t gguf_block_bytes =
 template <GgufFormat F>
 std::uint8_t gguf_code(const std::byte* codes, int i) {
   if constexpr (F::code_bits == 4) {
-    return static_cast<std::uint8_t>(detail::bits_of(codes[i % 16], i < 16 ? 0 : 4, 4));
+    return static_cast<std::uint8_t>(io_detail::bits_of(codes[i % 16], i < 16 ? 0 : 4, 4));
   } else {
     return std::to_integer<std::uint8_t>(codes[i] ^ std::byte{128});
   }
@@ -92,9 +95,9 @@ void put_gguf_code(std::uint8_t code, std::byte* codes, int i) {
 template <GgufFormat F>
 void decode_gguf_block(const std::byte* block, float* out) {
   using Code = typename F::CodebookType;
-  const auto head = detail::load<typename GgufTypeOf<F>::Head>(block);
+  const auto head = io_detail::load<typename GgufTypeOf<F>::Head>(block);
   const std::byte* codes = block + sizeof(head);
-  if constexpr (std::is_same_v<F, MxFp4>) {
+  if constexpr (std::is_same_v<F, formats::mxfp4>) {
     // Twice the value times half of the power of two, which goes up to 2^127.
     const float half = head == 0 ? __builtin_bit_cast(float, 0x00200000u)
                                  : e8m0::from_bits(static_cast<std::uint8_t>(head - 1));
@@ -107,4 +110,4 @@ void decode_gguf_block(const std::byte* block, float* out) {
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -9,9 +9,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::io_detail {
 
 template <class T>
 T load(const std::byte* from) {
@@ -107,4 +108,4 @@ inline void decode_q6_k(const std::byte* b, float* out) {
   }
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::io_detail

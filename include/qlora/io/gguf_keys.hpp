@@ -16,10 +16,11 @@
 #include <utility>
 #include <variant>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf.hpp"
 #include "qlora/io/json_keys.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Reads keys of one file. Reading marks keys as read, so one thread uses an object at a time. The
 /// file must live as long as this.
@@ -157,4 +158,4 @@ class GgufKeys {
   std::set<std::string> unread_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

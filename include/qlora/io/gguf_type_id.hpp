@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 /// Files may hold numbers that have no name here: find_gguf_layout (io/gguf_types.hpp) tells.
 enum class GgufTypeId : std::uint32_t {
@@ -41,4 +43,4 @@ enum class GgufTypeId : std::uint32_t {
   mxfp4 = 39
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

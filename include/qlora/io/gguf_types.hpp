@@ -12,13 +12,14 @@
 #include <string>
 #include <string_view>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/gguf_format.hpp"
 #include "qlora/io/gguf_k_types.hpp"
 #include "qlora/io/gguf_type_id.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// How GGUF packs one of its types, and the function that decodes one block of it.
 struct GgufType {
@@ -29,7 +30,7 @@ struct GgufType {
   void (*decode)(const std::byte* block, float* out);
 };
 
-namespace detail {
+namespace io_detail {
 
 /// Code `i` of 32 codes of 4 bits, with an optional fifth bit per code.
 inline float five_bits(const std::byte* codes, std::uint32_t fifth, int i) {
@@ -58,7 +59,8 @@ inline void decode_iq4_xs(const std::byte* b, float* out) {
     const int code = static_cast<int>(low | ((high >> (2 * part)) & 3u) << 4);
     const float scale = rounded_product(d, static_cast<float>(code - 32));
     for (int i = 0; i < 32; ++i)
-      out[32 * part + i] = scaled(decode<IQ4NL>(gguf_code<Iq4Nl>(b + 8 + 16 * part, i)), scale);
+      out[32 * part + i] =
+          scaled(decode<IQ4NL>(gguf_code<formats::iq4_nl>(b + 8 + 16 * part, i)), scale);
   }
 }
 
@@ -77,25 +79,25 @@ inline constexpr std::array gguf_types{
     GgufType{
         GgufTypeId::bf16, "BF16", 1, 2,
         [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
-    gguf_type_of<Q4_0>("Q4_0"),
-    gguf_type_of<Q4_1>("Q4_1"),
+    gguf_type_of<formats::q4_0>("Q4_0"),
+    gguf_type_of<formats::q4_1>("Q4_1"),
     GgufType{GgufTypeId::q5_0, "Q5_0", 32, 22, decode_q5_0},
     GgufType{GgufTypeId::q5_1, "Q5_1", 32, 24, decode_q5_1},
-    gguf_type_of<Q8_0>("Q8_0"),
+    gguf_type_of<formats::q8_0>("Q8_0"),
     GgufType{GgufTypeId::q2_k, "Q2_K", 256, 84, decode_q2_k},
     GgufType{GgufTypeId::q3_k, "Q3_K", 256, 110, decode_q3_k},
     GgufType{GgufTypeId::q4_k, "Q4_K", 256, 144, decode_q4_k},
     GgufType{GgufTypeId::q5_k, "Q5_K", 256, 176, decode_q5_k},
     GgufType{GgufTypeId::q6_k, "Q6_K", 256, 210, decode_q6_k},
-    gguf_type_of<Iq4Nl>("IQ4_NL"),
+    gguf_type_of<formats::iq4_nl>("IQ4_NL"),
     GgufType{GgufTypeId::iq4_xs, "IQ4_XS", 256, 136, decode_iq4_xs},
-    gguf_type_of<MxFp4>("MXFP4")};
+    gguf_type_of<formats::mxfp4>("MXFP4")};
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// Finds a type by its id; null if this library can't decode it.
 inline const GgufType* find_gguf_type(GgufTypeId id) {
-  for (const GgufType& type : detail::gguf_types)
+  for (const GgufType& type : io_detail::gguf_types)
     if (type.id == id) return &type;
   return nullptr;
 }
@@ -108,7 +110,7 @@ struct GgufLayout {
   Index bytes;  ///< bytes of a block
 };
 
-namespace detail {
+namespace io_detail {
 
 /// Types of ggml that this library stores and copies but does not decode.
 inline constexpr std::array gguf_other_types{GgufLayout{GgufTypeId::q8_1, "Q8_1", 32, 36},
@@ -128,22 +130,22 @@ inline constexpr std::array gguf_other_types{GgufLayout{GgufTypeId::q8_1, "Q8_1"
                                              GgufLayout{GgufTypeId::tq1_0, "TQ1_0", 256, 54},
                                              GgufLayout{GgufTypeId::tq2_0, "TQ2_0", 256, 66}};
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The layout of a type, whether or not it can be decoded; nullopt for an unknown type.
 inline std::optional<GgufLayout> find_gguf_layout(GgufTypeId id) {
   if (const GgufType* type = find_gguf_type(id))
     return GgufLayout{type->id, type->name, type->block, type->bytes};
-  for (const GgufLayout& type : detail::gguf_other_types)
+  for (const GgufLayout& type : io_detail::gguf_other_types)
     if (type.id == id) return type;
   return std::nullopt;
 }
 
 /// The same by name.
 inline std::optional<GgufLayout> find_gguf_layout(std::string_view name) {
-  for (const GgufType& type : detail::gguf_types)
+  for (const GgufType& type : io_detail::gguf_types)
     if (type.name == name) return find_gguf_layout(type.id);
-  for (const GgufLayout& type : detail::gguf_other_types)
+  for (const GgufLayout& type : io_detail::gguf_other_types)
     if (type.name == name) return type;
   return std::nullopt;
 }
@@ -157,7 +159,7 @@ inline std::string gguf_type_name(GgufTypeId id) {
 /// The names of all types that can be decoded, with commas between.
 inline std::string gguf_type_names() {
   std::string names;
-  for (const GgufType& type : detail::gguf_types)
+  for (const GgufType& type : io_detail::gguf_types)
     names += (names.empty() ? "" : ", ") + std::string(type.name);
   return names;
 }
@@ -177,4 +179,4 @@ inline void gguf_decode(GgufTypeId id, std::span<const std::byte> bytes, std::sp
     type->decode(bytes.data() + i * type->bytes, out.data() + i * type->block);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

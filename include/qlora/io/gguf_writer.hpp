@@ -19,11 +19,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/gguf_types.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Collects keys and tensors of one file and writes them. One thread uses an object at a time.
 class GgufWriter {
@@ -169,4 +170,4 @@ class GgufWriter {
   std::optional<AtomicFile> file_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

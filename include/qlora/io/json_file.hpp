@@ -17,7 +17,7 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Reads a whole file as text. Throws IoError.
 inline std::string read_text_file(const std::filesystem::path& path) {
@@ -88,4 +88,4 @@ void for_each_line(std::string_view text, Body body) {
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -21,10 +21,11 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Sizes in files are at most this; larger ones come from broken files and would overflow.
 inline constexpr Index largest_size = 2147483647;
@@ -159,4 +160,4 @@ class JsonKeys {
   std::set<std::string> unread_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -16,9 +16,10 @@
 #include <span>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// One mapped file. Several threads may read it at once: nothing changes after the constructor.
 class MappedFile {
@@ -60,4 +61,4 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

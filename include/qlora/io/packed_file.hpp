@@ -2,11 +2,11 @@
 /// `P.weight`, the parts of its scales `P.weight.absmax` and so on, and a JSON text
 /// `P.weight.quant_state.qlora__NAME`.
 ///
-///     qlora::SafetensorsWriter file(path, qlora::packed_names<Nf3>("p.weight", "nf3"));
+///     qlora::SafetensorsWriter file(path, qlora::packed_names<formats::nf3>("p.weight", "nf3"));
 ///     qlora::write_packed(file, "p.weight", "nf3", w);
 ///     file.commit();
 ///     auto state = qlora::find_packed_state(qlora::Checkpoint(path), "p.weight");
-///     auto back = qlora::read_packed<Nf3>(checkpoint, *state);
+///     auto back = qlora::read_packed<formats::nf3>(checkpoint, *state);
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,19 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/packed_parts.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace io_detail {
 /// How many blocks of `size` hold `count` elements. No intermediate overflows, however large
 /// `count` is.
 constexpr Index block_count(Index count, Index size) {
   return count / size + (count % size != 0 ? 1 : 0);
 }
-}  // namespace detail
+}  // namespace io_detail
 
 /// What the JSON text beside a packed weight says.
 struct PackedState {
@@ -42,10 +43,10 @@ struct PackedState {
   nlohmann::json json;     ///< all of it
 
   /// The number of blocks that the weight has.
-  Index blocks() const { return detail::block_count(rows * cols, block_size); }
+  Index blocks() const { return io_detail::block_count(rows * cols, block_size); }
 };
 
-namespace detail {
+namespace io_detail {
 
 inline nlohmann::json parse_state(const Checkpoint& file, const std::string& name) {
   const SafeTensor& tensor = file.tensor(name);
@@ -71,7 +72,7 @@ inline void read_shape(const nlohmann::json& json, const std::string& where, Pac
   }
 }
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The quantization state of `weight`, or nullopt if it is not packed. Throws FormatError for
 /// malformed JSON.
@@ -86,13 +87,13 @@ inline std::optional<PackedState> find_packed_state(const Checkpoint& file,
   PackedState state{.weight = weight,
                     .packer = kind.substr(0, bar),
                     .format = bar == std::string::npos ? "" : kind.substr(bar + 2),
-                    .json = detail::parse_state(file, *name)};
+                    .json = io_detail::parse_state(file, *name)};
   require<FormatError>(state.packer == "bitsandbytes" || state.packer == "qlora", where,
                        ": expected quant_state.bitsandbytes__TYPE or quant_state.qlora__NAME");
   try {
     state.block_size = whole_number(state.json.at("blocksize"), where + ": blocksize");
     state.dtype = state.json.value("dtype", "float32");
-    detail::read_shape(state.json, where, state);
+    io_detail::read_shape(state.json, where, state);
   } catch (const nlohmann::json::exception& failure) {
     throw FormatError(message(where, ": ", failure.what()));
   }
@@ -113,16 +114,16 @@ inline bool is_packed_part(const std::string& weight, std::string_view tensor) {
   return tensor.starts_with("quant_state.");
 }
 
-namespace detail {
+namespace io_detail {
 
 template <class F>
 struct packed_format {
   using type = F;
 };
 template <class F>
-requires requires { typename F::wraps_a_format; }
+requires requires { typename F::InnerFormat; }
 struct packed_format<F> {
-  using type = typename F::wraps_a_format;
+  using type = typename F::InnerFormat;
 };
 
 template <class F>
@@ -182,13 +183,13 @@ inline void write_state(SafetensorsWriter& file, const std::string& name,
   file.add(name, "U8", {static_cast<Index>(text.size())}, std::as_bytes(std::span(text)));
 }
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The names of all tensors that `write_packed` adds.
 template <class F>
 std::vector<std::string> packed_names(const std::string& weight, const std::string& format) {
-  detail::PartNames names(weight);
-  detail::describe_names<F>(names);
+  io_detail::PartNames names(weight);
+  io_detail::describe_names<F>(names);
   names.names.push_back(weight);
   names.names.push_back(weight + ".quant_state.qlora__" + format);
   return std::move(names.names);
@@ -203,23 +204,23 @@ void write_packed(SafetensorsWriter& file, const std::string& weight, const std:
                          {"blocksize", w.block_size()},
                          {"dtype", dtype},
                          {"shape", {w.rows(), w.cols()}}};
-  detail::write_parts(file, weight, w, json);
-  detail::write_state(file, weight + ".quant_state.qlora__" + format, json);
+  io_detail::write_parts(file, weight, w, json);
+  io_detail::write_state(file, weight + ".quant_state.qlora__" + format, json);
 }
 
 /// Reads the weight as it was written. Throws FormatError, naming file and tensor, when a part is
 /// missing or does not fit.
 template <class F>
 QuantizedMatrix<F> read_packed(const Checkpoint& file, const PackedState& state) {
-  using P = typename detail::packed_format<F>::type;
-  require<FormatError>(P::block_size == Dynamic || state.block_size == P::block_size,
+  using P = typename io_detail::packed_format<F>::type;
+  require<FormatError>(P::block_size == any_size || state.block_size == P::block_size,
                        file.where(state.weight), ": expected a block size of ", P::block_size,
                        ", found ", state.block_size);
-  auto codes = detail::read_codes_of(file, state, P::code_bits);
-  detail::PartReader reader(file, state.weight, state.json);
+  auto codes = io_detail::read_codes_of(file, state, P::code_bits);
+  io_detail::PartReader reader(file, state.weight, state.json);
   typename QuantizedMatrix<P>::CodebookStorage codebook;
   typename P::ScaleType::Storage scale;
-  detail::describe_parts<P>(reader, codebook, scale, state.rows, state.blocks());
+  io_detail::describe_parts<P>(reader, codebook, scale, state.rows, state.blocks());
   QuantizedMatrix<P> packed(std::move(codes), std::move(scale), state.rows, state.cols,
                             state.block_size, std::move(codebook));
   if constexpr (std::is_same_v<F, P>) {
@@ -231,4 +232,4 @@ QuantizedMatrix<F> read_packed(const Checkpoint& file, const PackedState& state)
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -12,12 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/checkpoint.hpp"
 #include "qlora/io/safetensors_writer.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::io_detail {
 
 /// Names of parts: the weight's name and a dot, then "nested_" for each level of nesting. The base
 /// of what goes through the parts.
@@ -152,4 +153,4 @@ void describe_parts(Archive& archive, Codebook& codebook, Scale& scale, Index ro
   scale.describe(archive, blocks);
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::io_detail

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/core/parameter.hpp"
@@ -19,7 +20,7 @@
 #include "qlora/io/safetensors.hpp"
 #include "qlora/io/safetensors_writer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What PEFT writes before the name of each tensor.
 inline constexpr const char* peft_prefix = "base_model.model.";
@@ -72,7 +73,7 @@ struct AdapterPair {
   Index rank() const { return a.rows(); }
 };
 
-namespace detail {
+namespace io_detail {
 
 /// "model.layers.0.self_attn.q_proj.lora_A.weight" of a tensor of an adapter file, whose name may
 /// also have torch.compile's "_orig_mod." and the adapter's own name "default" in it.
@@ -95,7 +96,7 @@ inline void require_finite_tensor(const RowMatrixXf& w, const std::string& where
                                  ": expected a finite weight, found ", w.data()[i]));
 }
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// The adapters in adapter_model.safetensors by the module that they belong to, such as
 /// "model.layers.0.self_attn.q_proj". Throws IoError for a missing file, FormatError that names a
@@ -111,7 +112,7 @@ inline std::map<std::string, AdapterPair> read_adapter_pairs(
   std::map<std::string, AdapterPair> pairs;
   for (const auto& [name, tensor] : file.tensors()) {
     const std::string where = file.name() + ": tensor '" + name + "'";
-    const std::string parameter = detail::adapter_parameter(name);
+    const std::string parameter = io_detail::adapter_parameter(name);
     const bool is_a = parameter.ends_with(".lora_A.weight");
     require<FormatError>(name != parameter && (is_a || parameter.ends_with(".lora_B.weight")),
                          where, ": expected ", peft_prefix,
@@ -123,7 +124,7 @@ inline std::map<std::string, AdapterPair> read_adapter_pairs(
     half = dense_of(tensor, where);
     require<FormatError>(tensor.shape.size() == 2 && half.size() > 0, where,
                          ": expected a matrix, found ", tensor.shape.size(), " dimensions");
-    detail::require_finite_tensor(half, where);
+    io_detail::require_finite_tensor(half, where);
     if (is_a || pair.where.empty()) pair.where = where;
   }
   for (const auto& [module, pair] : pairs) {
@@ -164,4 +165,4 @@ inline void read_adapter_weights(const std::filesystem::path& directory,
   for (const auto& [name, parameter] : wanted) parameter.value() = values.at(name);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

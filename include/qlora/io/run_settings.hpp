@@ -10,10 +10,11 @@
 #include <optional>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The name of that file in an adapter's folder.
 inline constexpr const char* run_settings_name = "qlora.json";
@@ -48,4 +49,4 @@ inline std::optional<RunSettings> read_run_settings(const std::filesystem::path&
   return settings;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

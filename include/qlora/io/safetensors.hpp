@@ -18,13 +18,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/io/mapped_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// One tensor of a file: its bytes stay in the file's map, which must live as long.
 struct SafeTensor {
@@ -33,7 +34,7 @@ struct SafeTensor {
   std::span<const std::byte> bytes;
 };
 
-namespace detail {
+namespace io_detail {
 
 /// Bits of an element, 0 for an unknown type.
 inline std::uint64_t safetensors_bits(std::string_view dtype) {
@@ -50,11 +51,11 @@ inline std::uint64_t safetensors_bits(std::string_view dtype) {
   return 0;
 }
 
-}  // namespace detail
+}  // namespace io_detail
 
 /// Whether safetensors has an element type of this name.
 inline bool is_safetensors_dtype(std::string_view dtype) {
-  return detail::safetensors_bits(dtype) > 0;
+  return io_detail::safetensors_bits(dtype) > 0;
 }
 
 /// A matrix of F32, F16 or BF16 as floats; a vector is one row. Throws FormatError that begins with
@@ -161,7 +162,7 @@ class SafetensorsFile {
                          offsets.size());
     const auto from = static_cast<std::uint64_t>(offsets[0]);
     const auto to = static_cast<std::uint64_t>(offsets[1]);
-    std::uint64_t expected = detail::safetensors_bits(tensor.dtype);
+    std::uint64_t expected = io_detail::safetensors_bits(tensor.dtype);
     require<FormatError>(expected > 0, where, ": the type '", tensor.dtype, "' is not known");
     for (const Index n : tensor.shape)
       require<FormatError>(
@@ -185,4 +186,4 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -18,13 +18,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/safetensors.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What safetensors calls an element type.
 template <class T>
@@ -74,7 +75,7 @@ class SafetensorsWriter {
                          "' was not announced, or comes twice");
     require<FormatError>(shape.size() <= 4, path_, ": tensor '", name,
                          "': expected at most 4 dimensions, found ", shape.size());
-    std::size_t size = detail::safetensors_bits(dtype);
+    std::size_t size = io_detail::safetensors_bits(dtype);
     for (const Index n : shape) size *= static_cast<std::size_t>(n);
     size /= 8;
     require<FormatError>(size == bytes.size(), path_, ": tensor '", name, "': expected ", size,
@@ -134,4 +135,4 @@ inline void write_safetensors(const std::filesystem::path& path,
   file.commit();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -10,9 +10,10 @@
 #include <span>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The SHA-256 of the bytes as 64 small hexadecimal digits. Throws IoError where OpenSSL refuses.
 inline std::string sha256(std::span<const std::byte> bytes) {
@@ -30,4 +31,4 @@ inline std::string sha256(std::span<const std::byte> bytes) {
   return text;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -4,9 +4,11 @@
 #include <functional>
 #include <string>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 /// Receives one sentence that names the file; an empty function ignores it.
 using Warn = std::function<void(const std::string&)>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

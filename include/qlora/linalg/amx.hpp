@@ -6,6 +6,7 @@
 /// depth, b in 16 pairs of rows by 16 columns.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/bfloat16.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -19,7 +20,7 @@
 #include <unistd.h>
 #endif
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
 
 /// The eight tile registers: 0 to 3 hold sums (2 * row + column), 4 and 5 rows of a, 6 and 7
 /// columns of b. Strides are in bytes.
@@ -28,9 +29,9 @@ namespace qlora::detail {
 // In assembly: clang 16 crashes on the intrinsics, and GCC's do not say that they touch memory.
 
 /// Takes the unit for a thread while it lives: eight tiles of 16 rows of 64 bytes.
-class TileUse {
+class TileSetup {
  public:
-  TileUse() {
+  TileSetup() {
     struct alignas(64) {
       std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
       std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -38,9 +39,9 @@ class TileUse {
     } configuration;
     asm volatile("ldtilecfg (%0)" : : "r"(&configuration) : "memory");
   }
-  ~TileUse() { asm volatile("tilerelease"); }
-  TileUse(const TileUse&) = delete;
-  TileUse& operator=(const TileUse&) = delete;
+  ~TileSetup() { asm volatile("tilerelease"); }
+  TileSetup(const TileSetup&) = delete;
+  TileSetup& operator=(const TileSetup&) = delete;
 };
 
 class TileUnit {
@@ -74,7 +75,7 @@ inline bool amx_granted() {
 
 #else
 
-struct TileUse {};
+struct TileSetup {};
 
 class TileUnit {
  public:
@@ -119,7 +120,7 @@ struct AmxBfloat16 {
   static constexpr int tile_rows = 32;
   static constexpr Index tile_width = 32;
   static constexpr Index block_depth = 1024;
-  using Use = TileUse;
+  using ThreadSetup = TileSetup;
 
   static void strip(bool clear, Index rows, Index, const bfloat16* a, Index a_stride,
                     const bfloat16* b, Index depth, float* c, Index c_stride) {
@@ -174,6 +175,6 @@ struct AmxBfloat16 {
 };
 static_assert(StripArithmetic<AmxBfloat16>);
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

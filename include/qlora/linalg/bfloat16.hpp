@@ -5,6 +5,7 @@
 /// Products of two bfloat16 numbers are exact in float32.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/micro_kernel.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -14,7 +15,9 @@
 
 #include "qlora/core/numeric.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 using WordTag = hn::RebindToUnsigned<FloatTag>;
 using WordVector = hn::Vec<WordTag>;
@@ -99,7 +102,7 @@ struct Bfloat16 {
   static constexpr int tile_rows = Float32::tile_rows;
   static constexpr Index tile_width = Float32::tile_width;
   static constexpr Index block_depth = 512;
-  struct Use {};
+  struct ThreadSetup {};
 
   static HWY_INLINE WordVector load(const bfloat16* b) {
     return hn::LoadU(WordTag(), reinterpret_cast<const std::uint32_t*>(b));
@@ -128,6 +131,6 @@ struct Bfloat16 {
 };
 static_assert(LaneArithmetic<Bfloat16> && StripArithmetic<Bfloat16>);
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

@@ -10,6 +10,7 @@
 /// Threads own rows or columns of W; every element is summed in one order.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/amx.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -22,7 +23,7 @@
 #include "qlora/linalg/product_options.hpp"
 #include "qlora/linalg/scratch.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
 
 inline constexpr Index block_tokens = 256;  // rows of x that share a decoded part
 inline constexpr Index block_cols = 256;    // of W, for dx
@@ -65,7 +66,7 @@ void blocked_forward_product(const ConstMatrixRef<X>& x, const WeightRef& w, Mat
     pack_tokens<Arithmetic>(x, first, tokens, packed);
     if (rank > 0) pack_tokens<Float32, float>(*low_rank.left, first, tokens, packed_left);
     parallel_for((w.rows() + block - 1) / block, [&](Index at) {
-      [[maybe_unused]] const typename Arithmetic::Use use;
+      [[maybe_unused]] const typename Arithmetic::ThreadSetup use;
       const Index row = at * block, rows = std::min(block, w.rows() - row);
       Number* decoded = scratch<DecodedPart, Number>(block * stride);
       float* result = scratch<ResultPart>(block * padded<Arithmetic>(block_tokens));
@@ -104,7 +105,7 @@ void blocked_backward_product(const ConstMatrixRef<X>& dy, const WeightRef& w, M
   const Index least = (all + block_strips - 1) / block_strips;
   const Index units = std::min(all, (least + threads - 1) / threads * threads);
   parallel_for(units, [&](Index unit) {
-    [[maybe_unused]] const typename Arithmetic::Use use;
+    [[maybe_unused]] const typename Arithmetic::ThreadSetup use;
     const Index col = unit * all / units * tile_width;
     const Index cols = std::min((unit + 1) * all / units * tile_width, w.cols()) - col;
     Number* packed = scratch<DecodedPart, Number>(block_depth * block_cols);
@@ -129,6 +130,6 @@ void blocked_backward_product(const ConstMatrixRef<X>& dy, const WeightRef& w, M
   });
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

@@ -8,14 +8,15 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
-#include "qlora/linalg/compute.hpp"
+#include "qlora/linalg/dispatch.hpp"
 #include "qlora/linalg/product_options.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace linalg_detail {
 
 inline constexpr Index dense_row_grain = 32;
 inline constexpr Index few_rows = 64;
@@ -77,7 +78,7 @@ void multiply_wide(const ConstMatrixRef<T>& x, const ConstMatrixRef<T>& w, T bet
   add_product<T>(x, w, y);
 }
 
-}  // namespace detail
+}  // namespace linalg_detail
 
 /// dx = dy W, and what `options` adds. dy: [tokens, out], w: [out, in], dx: [tokens, in]. Throws
 /// ShapeError when the shapes do not fit.
@@ -90,16 +91,18 @@ void backward_product(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, Matrix
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (dy.rows() > 1)
-      return detail::run_kernel(dy, dx, options, [&](const auto& some, auto to, const auto& own) {
-        detail::backward_product_by_kernels<float>(some, detail::WeightRef(w), to, own);
-      });
+      return linalg_detail::run_kernel(dy, dx, options,
+                                       [&](const auto& some, auto to, const auto& own) {
+                                         linalg_detail::backward_product_by_kernels<float>(
+                                             some, linalg_detail::WeightRef(w), to, own);
+                                       });
   }
 #endif
   options.begin(dx);
   if (dy.rows() < w.cols()) {
-    detail::add_product<T>(dy, w, dx);
+    linalg_detail::add_product<T>(dy, w, dx);
   } else {
-    detail::share(dy.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+    linalg_detail::share(dy.rows(), linalg_detail::dense_row_grain, [&](Index first, Index count) {
       dx.middleRows(first, count).noalias() += dy.middleRows(first, count) * w;
     });
   }
@@ -115,28 +118,30 @@ void forward_product(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRe
   require_shape("forward_product: y", y, x.rows(), w.rows());
   options.require_shapes("forward_product", x.rows(), w.rows(), Side::forward);
   // A few rows of W, as an adapter's A has: turning those is less than turning x.
-  if (w.rows() <= detail::few_rows && x.rows() > w.rows() && !options.low_rank.present())
+  if (w.rows() <= linalg_detail::few_rows && x.rows() > w.rows() && !options.low_rank.present())
     return backward_product<T>(x, RowMatrix<T>(w.transpose()), y, options);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<T, float>) {
     if (x.rows() > 1)
-      return detail::run_kernel(x, y, options, [&](const auto& some, auto to, const auto& own) {
-        detail::forward_product_by_kernels<float>(some, detail::WeightRef(w), to, own);
-      });
+      return linalg_detail::run_kernel(x, y, options,
+                                       [&](const auto& some, auto to, const auto& own) {
+                                         linalg_detail::forward_product_by_kernels<float>(
+                                             some, linalg_detail::WeightRef(w), to, own);
+                                       });
   }
 #endif
   options.begin(y);
   if (x.rows() == 1) {
-    detail::share(w.rows(), 16, [&](Index first, Index count) {
+    linalg_detail::share(w.rows(), 16, [&](Index first, Index count) {
       y.row(0).segment(first, count).noalias() +=
           (w.middleRows(first, count) * x.row(0).transpose()).transpose();
     });
   } else if (x.rows() < w.rows()) {  // a wide W: threads own columns of y
-    detail::share(w.rows(), 16, [&](Index first, Index count) {
+    linalg_detail::share(w.rows(), 16, [&](Index first, Index count) {
       y.middleCols(first, count).noalias() += x * w.middleRows(first, count).transpose();
     });
   } else {
-    detail::share(x.rows(), detail::dense_row_grain, [&](Index first, Index count) {
+    linalg_detail::share(x.rows(), linalg_detail::dense_row_grain, [&](Index first, Index count) {
       y.middleRows(first, count).noalias() += x.middleRows(first, count) * w.transpose();
     });
   }
@@ -156,11 +161,18 @@ void accumulate_outer(const ConstMatrixRef<T>& left, const ConstMatrixRef<T>& ri
   const RowMatrix<T> turned = scale * (tall ? right : left).transpose();
   if (tall) {
     RowMatrix<T> transposed(right.cols(), left.cols());
-    detail::multiply_wide<T>(turned, wide, T(0), transposed);
+    linalg_detail::multiply_wide<T>(turned, wide, T(0), transposed);
     grad += transposed.transpose();
   } else {
-    detail::multiply_wide<T>(turned, wide, T(1), grad);
+    linalg_detail::multiply_wide<T>(turned, wide, T(1), grad);
   }
 }
 
-}  // namespace qlora
+#if defined(QLORA_COMPILED)  // in the target qlora::compiled
+extern template void forward_product<float>(const ConstMatrixRef<float>&, const RowMatrix<float>&,
+                                            MatrixRef<float>, const ProductOptions<float>&);
+extern template void backward_product<float>(const ConstMatrixRef<float>&, const RowMatrix<float>&,
+                                             MatrixRef<float>, const ProductOptions<float>&);
+#endif
+
+}  // namespace qlora::inline QLORA_ABI

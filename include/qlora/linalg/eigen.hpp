@@ -10,11 +10,12 @@
 
 #include <Eigen/Core>
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/dense.hpp"
 #include "qlora/linalg/gemm.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A packed matrix as one side of an Eigen product: a view, the dense side's scalar, transposed or
 /// not.
@@ -49,7 +50,7 @@ struct PackedOperand {
 /// The shape tag that keeps Eigen's own dense products away.
 struct PackedShape {};
 
-namespace detail {
+namespace linalg_detail {
 
 template <class Dense, class F, bool Transposed>
 using PackedRightProduct =
@@ -59,7 +60,7 @@ template <class Dense, class F, bool Transposed>
 using PackedLeftProduct = Eigen::Product<PackedOperand<F, typename Dense::Scalar, Transposed>,
                                          Dense, Eigen::DefaultProduct>;
 
-}  // namespace detail
+}  // namespace linalg_detail
 
 template <class X, class F, class T, bool Transposed>
 Eigen::Product<X, PackedOperand<F, T, Transposed>> operator*(
@@ -78,44 +79,44 @@ Eigen::Product<PackedOperand<F, T, Transposed>, X> operator*(
 }
 
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
-                                                  const QuantizedView<F>& w) {
+linalg_detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                         const QuantizedView<F>& w) {
   return x * PackedOperand<F, typename X::Scalar, false>{w};
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, true> operator*(const Eigen::MatrixBase<X>& x,
-                                                 const TransposedView<F>& w) {
+linalg_detail::PackedRightProduct<X, F, true> operator*(const Eigen::MatrixBase<X>& x,
+                                                        const TransposedView<F>& w) {
   return x * PackedOperand<F, typename X::Scalar, true>{w.view};
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
-                                                  const QuantizedMatrix<F>& w) {
+linalg_detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                         const QuantizedMatrix<F>& w) {
   return x * w.view();
 }
 template <class X, class F>
-detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
-                                                  const QuantizedMatrix<F>&& w) = delete;
+linalg_detail::PackedRightProduct<X, F, false> operator*(const Eigen::MatrixBase<X>& x,
+                                                         const QuantizedMatrix<F>&& w) = delete;
 
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedView<F>& w,
-                                                 const Eigen::MatrixBase<X>& x) {
+linalg_detail::PackedLeftProduct<X, F, false> operator*(const QuantizedView<F>& w,
+                                                        const Eigen::MatrixBase<X>& x) {
   return PackedOperand<F, typename X::Scalar, false>{w} * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, true> operator*(const TransposedView<F>& w,
-                                                const Eigen::MatrixBase<X>& x) {
+linalg_detail::PackedLeftProduct<X, F, true> operator*(const TransposedView<F>& w,
+                                                       const Eigen::MatrixBase<X>& x) {
   return PackedOperand<F, typename X::Scalar, true>{w.view} * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>& w,
-                                                 const Eigen::MatrixBase<X>& x) {
+linalg_detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>& w,
+                                                        const Eigen::MatrixBase<X>& x) {
   return w.view() * x;
 }
 template <class X, class F>
-detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>&& w,
-                                                 const Eigen::MatrixBase<X>& x) = delete;
+linalg_detail::PackedLeftProduct<X, F, false> operator*(const QuantizedMatrix<F>&& w,
+                                                        const Eigen::MatrixBase<X>& x) = delete;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI
 
 namespace Eigen::internal {
 

@@ -16,20 +16,21 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/core/parallel.hpp"
-#include "qlora/linalg/compute.hpp"
+#include "qlora/linalg/dispatch.hpp"
 #include "qlora/linalg/product_options.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What products of T are summed in.
 template <class T>
 using SumOf = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
-namespace detail {
+namespace linalg_detail {
 
 /// Rows or columns of W that a thread takes at a time: Eigen's order of sums may depend on the
 /// shape of a product, which therefore must not depend on the number of threads.
@@ -109,7 +110,7 @@ inline RowMatrixXf widened(const ConstMatrixRef<bfloat16>& x) {
   return wide;
 }
 
-}  // namespace detail
+}  // namespace linalg_detail
 
 /// y = x Wᵀ, and what `options` adds. T: float, double, or bfloat16 with y in float. Throws
 /// ShapeError when the shapes do not fit.
@@ -121,13 +122,13 @@ void forward_product(const ConstMatrixRef<T>& x, const QuantizedView<F>& w, Matr
   options.require_shapes("forward_product", x.rows(), w.rows(), Side::forward);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
-    return detail::forward_product_by_kernels<T>(x, detail::WeightRef(w), y, options);
+    return linalg_detail::forward_product_by_kernels<T>(x, linalg_detail::WeightRef(w), y, options);
 #endif
   if constexpr (std::is_same_v<T, bfloat16>) {
-    forward_product<float>(detail::widened(x), w, y, options);
+    forward_product<float>(linalg_detail::widened(x), w, y, options);
   } else {
     options.begin(y);
-    detail::forward_product_by_panels<T>(x, w, y);
+    linalg_detail::forward_product_by_panels<T>(x, w, y);
     options.finish(y, Side::forward);
   }
 }
@@ -142,15 +143,16 @@ void backward_product(const ConstMatrixRef<T>& dy, const QuantizedView<F>& w,
   options.require_shapes("backward_product", dy.rows(), w.cols(), Side::backward);
 #if QLORA_HAS_VECTORS
   if constexpr (std::is_same_v<SumOf<T>, float>)
-    return detail::backward_product_by_kernels<T>(dy, detail::WeightRef(w), dx, options);
+    return linalg_detail::backward_product_by_kernels<T>(dy, linalg_detail::WeightRef(w), dx,
+                                                         options);
 #endif
   if constexpr (std::is_same_v<T, bfloat16>) {
-    backward_product<float>(detail::widened(dy), w, dx, options);
+    backward_product<float>(linalg_detail::widened(dy), w, dx, options);
   } else {
     options.begin(dx);
-    detail::backward_product_by_panels<T>(dy, w, dx);
+    linalg_detail::backward_product_by_panels<T>(dy, w, dx);
     options.finish(dx, Side::backward);
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,9 +1,10 @@
 /// The product of a few rows with a weight: 4-bit codes are multiplied as they are looked up
-/// (fused.hpp), rows of other formats are decoded into a buffer in the first-level cache and
+/// (four_bit_products.hpp), rows of other formats are decoded into a buffer in the first-level cache and
 /// multiplied at once, so the packed bytes are all that memory has to deliver.
 #pragma once
 
-#include "qlora/linalg/fused.hpp"
+#include "qlora/core/config.hpp"
+#include "qlora/linalg/four_bit_products.hpp"
 
 #if QLORA_HAS_VECTORS
 
@@ -12,7 +13,9 @@
 
 #include "qlora/core/parallel.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 /// Sums of rows of W times tokens of x are kept as vectors between pieces of the depth. A single
 /// token has two of them a row, so that additions need not wait for each other.
@@ -195,6 +198,6 @@ inline void gemv_forward_bfloat16(const ConstMatrixRef<float>& x, const WeightRe
   dot_forward(numbers, w, true, beta, y);
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

@@ -10,6 +10,7 @@
 /// bfloat16.hpp and amx.hpp beside it.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/decode.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -18,7 +19,9 @@
 #include <concepts>
 #include <utility>
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 /// Vectors beside each other in a tile.
 inline constexpr int tile_vectors = 2;
@@ -28,7 +31,7 @@ inline constexpr int tile_vectors = 2;
 template <class A>
 concept StripArithmetic = requires(bool clear, Index count, const typename A::Number* numbers,
                                    float* sums) {
-  typename A::Use;
+  typename A::ThreadSetup;
   { A::depth_step } -> std::convertible_to<Index>;
   { A::row_step } -> std::convertible_to<Index>;
   { A::tile_rows } -> std::convertible_to<int>;
@@ -124,7 +127,7 @@ struct Float32 {
   static constexpr Index block_depth = 256;
 
   /// What a thread needs while it multiplies.
-  struct Use {};
+  struct ThreadSetup {};
 
   static HWY_INLINE FloatVector load(const float* b) { return hn::LoadU(FloatTag(), b); }
   static HWY_INLINE FloatVector broadcast(const float* a) { return hn::Set(FloatTag(), *a); }
@@ -168,6 +171,6 @@ void multiply_strips(bool clear, Index rows, Index cols, Index depth,
   }
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

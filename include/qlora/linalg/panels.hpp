@@ -3,6 +3,7 @@
 /// zeros.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/rounded_weights.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -17,7 +18,9 @@
 #include "qlora/linalg/transpose.hpp"
 #include "qlora/linalg/weight_ref.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 constexpr Index round_up(Index count, Index step) { return (count + step - 1) / step * step; }
 
@@ -189,6 +192,6 @@ inline void store_transposed(const float* result, Index result_stride, Index row
   }
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

@@ -6,11 +6,12 @@
 
 #include <string_view>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/side.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The arithmetic of products with weights. With bfloat16 both factors are rounded to it, to
 /// nearest, and the sums are float32.
@@ -20,16 +21,16 @@ enum class Compute {
   bfloat16
 };
 
-namespace detail {
+namespace linalg_detail {
 /// Up to this many rows of x a product goes row by row of a packed W, above it through blocks.
 inline constexpr Index few_tokens = 8;
-}  // namespace detail
+}  // namespace linalg_detail
 
-/// "auto", "float32" or "bfloat16". Throws FormatError for another name.
+/// "auto", "float32" or "bfloat16". Throws OptionError for another name.
 inline Compute compute_from_name(std::string_view name) {
   if (name == "auto") return Compute::automatic;
   if (name == "float32") return Compute::float32;
-  require<FormatError>(name == "bfloat16", "compute: expected auto, float32 or bfloat16, found '",
+  require<OptionError>(name == "bfloat16", "compute: expected auto, float32 or bfloat16, found '",
                        name, "'");
   return Compute::bfloat16;
 }
@@ -49,10 +50,10 @@ struct LowRank {
 /// adapter's matrices, which must outlive the call.
 template <Scalar T>
 struct ProductOptions {
-  T beta = 0;                          ///< of what the output held; with 0 that is not read
-  const Vector<T>* bias = nullptr;     ///< a number a column of the output
-  LowRank<T> low_rank = {};            ///< added in T whatever `compute` says
-  Compute compute = Compute::float32;  ///< counts where T is float
+  T beta = 0;                             ///< of what the output held; with 0 that is not read
+  const ColumnVector<T>* bias = nullptr;  ///< a number a column of the output
+  LowRank<T> low_rank = {};               ///< added in T whatever `compute` says
+  Compute compute = Compute::float32;     ///< counts where T is float
 
   /// Throws ShapeError unless everything fits an output of [tokens, cols] of the product `side`.
   void require_shapes(const char* what, Index tokens, Index cols, Side side) const {
@@ -89,4 +90,4 @@ struct ProductOptions {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -4,6 +4,7 @@
 /// those as 0 too, so that products are the same.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/bfloat16.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -14,7 +15,9 @@
 #include "qlora/linalg/scratch.hpp"
 #include "qlora/linalg/weight_ref.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 #if QLORA_HAS_BFLOAT16_DOT
 
@@ -59,6 +62,6 @@ inline void decode_rounded(const WeightRef& w, Index row, Index col, Index cols,
   round_to_bfloat16(line, cols, out);
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

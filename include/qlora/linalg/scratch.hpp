@@ -7,7 +7,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
 
 /// Numbers on a boundary of 64 bytes; grows, never shrinks. `Tag` tells the buffers of a thread
 /// apart.
@@ -28,4 +28,4 @@ Number* scratch(Index count) {
   return buffer.get();
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail

@@ -1,6 +1,7 @@
 /// Transposition of 32-bit words, four by four in registers.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/decode.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -8,7 +9,9 @@
 #include <cstdint>
 #include <cstring>
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 /// to[col * to_stride + row] = from[row * from_stride + col]; rows a multiple of 4.
 inline void transpose_words(const std::uint32_t* from, Index from_stride, Index rows, Index cols,
@@ -42,6 +45,6 @@ inline void transpose_words(const std::uint32_t* from, Index from_stride, Index 
   }
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

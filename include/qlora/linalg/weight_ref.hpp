@@ -3,6 +3,7 @@
 /// not once a format.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/decode.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -14,7 +15,9 @@
 #include "qlora/core/matrix.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 /// The scales of blocks [first, first + count): one by one, or quantized ones by vectors, to the
 /// same bits.
@@ -27,8 +30,8 @@ void read_scales(const View& scale, Index first, Index count, float* out) {
       for (const Index end = first + count; first < end;) {
         const Index block = first / View::block_size;
         const Index stop = std::min(end, (block + 1) * View::block_size);
-        decoder(scale.codes, stop, first, stop - first, Affine{scale.inner(block), scale.offset},
-                out);
+        decoder(scale.codes, stop, first, stop - first,
+                ScaleAndOffset{scale.inner(block), scale.offset}, out);
         out += stop - first;
         first = stop;
       }
@@ -99,6 +102,6 @@ class WeightRef {
   void (*scales_)(const void*, Index, Index, float*) = nullptr;
 };
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

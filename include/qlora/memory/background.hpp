@@ -10,7 +10,9 @@
 #include <thread>
 #include <utility>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 /// One thread that runs jobs in the order in which they came; any number of threads may submit
 /// some. Jobs must not throw. Jobs that have not begun when it is destroyed are dropped.
@@ -48,4 +50,4 @@ class BackgroundThread {
   std::jthread thread_;  // last: it uses the others
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -15,9 +15,10 @@
 #include <mutex>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/memory/pager.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The calls of a CUDA runtime that paging needs; each gives an error code, 0 when all went well.
 /// Device -1 is the host.
@@ -163,4 +164,4 @@ class CudaManagedPager {
   std::shared_ptr<Shared> shared_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -26,10 +26,11 @@
 #include <string>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/memory/resident_set.hpp"
 #include "qlora/memory/uring.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI::inline QLORA_ABI_RING {
 
 /// Extents in unnamed files of a folder. Any number of threads may call it at a time, for one
 /// extent one of them.
@@ -225,4 +226,4 @@ class FilePager {
   std::shared_ptr<ResidentSet<FileStore>> set_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI::inline QLORA_ABI_RING

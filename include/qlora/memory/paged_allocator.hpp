@@ -13,9 +13,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/memory/pager.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Any number of threads may allocate at a time, as from its pager.
 template <class T, Pager P>
@@ -80,7 +81,7 @@ class PagerResource : public std::pmr::memory_resource {
 
  private:
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
-    require<FormatError>(alignment <= 64,
+    require<OptionError>(alignment <= 64,
                          "PagerResource: expected an alignment of at most 64, found ", alignment);
     return pager_.allocate(bytes);
   }
@@ -95,4 +96,4 @@ class PagerResource : public std::pmr::memory_resource {
   P pager_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -23,7 +23,7 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What a pinned range is used for. A range that is only read need not be written back.
 enum class Access { read, write };
@@ -81,4 +81,4 @@ class HeapPager {
   static constexpr std::align_val_t alignment{64};
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

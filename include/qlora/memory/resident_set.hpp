@@ -23,10 +23,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/memory/background.hpp"
 #include "qlora/memory/pager.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Stores extents. `Region` stands for one allocation; data() is its address. write_back may read
 /// an extent while the caller, who has pinned it anew, writes to it: what it stores then is written
@@ -98,12 +99,12 @@ class ResidentSet : public std::enable_shared_from_this<ResidentSet<Store>> {
     std::size_t first_ = 0, last_ = 0;
   };
 
-  /// Throws FormatError for an extent that is no multiple of a page, or a budget below one extent.
+  /// Throws OptionError for an extent that is no multiple of a page, or a budget below one extent.
   static std::shared_ptr<ResidentSet> make(Store store, const ResidentOptions& options) {
-    require<FormatError>(options.extent_bytes > 0 && options.extent_bytes % 4096 == 0,
+    require<OptionError>(options.extent_bytes > 0 && options.extent_bytes % 4096 == 0,
                          "pager: expected an extent of a multiple of 4096 bytes, found ",
                          options.extent_bytes);
-    require<FormatError>(options.budget >= options.extent_bytes,
+    require<OptionError>(options.budget >= options.extent_bytes,
                          "pager: expected a budget of at least one extent of ",
                          options.extent_bytes, " bytes, found ", options.budget);
     // A child has neither the background's thread nor the memory: it takes nothing apart.
@@ -462,4 +463,4 @@ class ResidentSet : public std::enable_shared_from_this<ResidentSet<Store>> {
   std::unique_ptr<BackgroundThread> background_;  // last: its jobs use the others
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -21,7 +21,7 @@
 #include <utility>
 #endif
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI::inline QLORA_ABI_RING {
 
 #if defined(QLORA_USE_URING)
 
@@ -176,4 +176,4 @@ class Uring {
 
 #endif
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI::inline QLORA_ABI_RING

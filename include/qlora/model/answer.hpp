@@ -4,8 +4,8 @@
 ///     auto answer = qlora::answer(model, tokenizer, chat, messages, {.new_tokens = 64});
 ///     messages.push_back({"assistant", answer.text});
 ///
-/// The template writes the chat up to where the assistant begins to speak; tokens are generated
-/// from there until the one that ends a message.
+/// The template writes the chat up to the place where the assistant begins to speak. From there
+/// tokens are generated, until one of them ends the message.
 #pragma once
 
 #include <algorithm>
@@ -15,25 +15,26 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/model/generate.hpp"
 #include "qlora/text/chat_template.hpp"
 #include "qlora/text/tokenizer.hpp"
 #include "qlora/text/utf8.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What a model answered, in whole UTF-8 characters.
 struct Answer {
   std::string text;
-  Index dropped = 0;          ///< oldest messages that were erased to make room
+  Index dropped = 0;          ///< how many of the oldest messages were erased to make room
   bool context_full = false;  ///< the answer was cut because nothing more fits in the context
 };
 
-namespace detail {
+namespace model_detail {
 
-/// Erases the oldest question with what was answered to it, and counts the messages in `dropped`.
-/// Keeps a system message at the start and the last message; returns false if nothing else is left.
+/// Erases the oldest question with its answers, and adds the number of messages to `dropped`. It
+/// keeps system messages at the start and the last message. Returns false if nothing else is left.
 inline bool drop_oldest(std::vector<ChatMessage>& messages, Index& dropped) {
   const auto begin = std::find_if(messages.begin(), messages.end(),
                                   [](const auto& each) { return each.role != "system"; });
@@ -47,14 +48,14 @@ inline bool drop_oldest(std::vector<ChatMessage>& messages, Index& dropped) {
   return true;
 }
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// Answers the last of the messages. Where they leave less room than options.new_tokens (or a
-/// quarter of the context, if that is less) the oldest ones are erased from `messages`. `show` gets
-/// the text as it comes, whole characters only; returning false ends the answer there. Threads may
-/// answer with one model at once, each with messages of its own. Throws ShapeError if the last
-/// message does not fit by itself, FormatError for what the template refuses, NumericError for
-/// logits that are not finite.
+/// Answers the last of the messages. The answer needs room for options.new_tokens, or for a quarter
+/// of the context if that is less. Where the messages leave less room, the oldest ones are erased
+/// from `messages`. `show` is called with each piece of text as it comes, in whole characters; if
+/// it returns false, the answer ends there. Several threads may answer with one model at once, each
+/// with messages of its own. Throws ShapeError if the last message leaves no room in the context,
+/// FormatError for what the template refuses, and NumericError for logits that are not finite.
 template <Scalar T>
 Answer answer(const Llama<T>& model, const Tokenizer& tokenizer, const ChatTemplate& chat,
               std::vector<ChatMessage>& messages, const SampleOptions& options = {},
@@ -64,7 +65,7 @@ Answer answer(const Llama<T>& model, const Tokenizer& tokenizer, const ChatTempl
   std::vector<Token> prompt = chat.encode(messages, true).ids;
   const Index room = std::min(options.new_tokens, context / 4);
   const auto fits = [&] { return static_cast<Index>(prompt.size()) + room <= context; };
-  while (!fits() && detail::drop_oldest(messages, result.dropped))
+  while (!fits() && model_detail::drop_oldest(messages, result.dropped))
     prompt = chat.encode(messages, true).ids;
   const auto length = static_cast<Index>(prompt.size());
   require<ShapeError>(length < context, "context: the message comes to ", length,
@@ -90,4 +91,4 @@ Answer answer(const Llama<T>& model, const Tokenizer& tokenizer, const ChatTempl
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,47 +1,51 @@
-/// A frozen packed weight on a device behind one virtual call a product, so that the tensors of a
+/// A frozen packed weight on a device, behind one virtual call per product. So the tensors of a
 /// model may differ in format.
 ///
 ///     qlora::cuda::Device device(qlora::cuda::CudaRuntime{});
 ///     auto linear = qlora::make_device_linear(device, layer.base().view(),
-///                                             qlora::FormatList<Nf4Dq, Q4_1>{}, "layer 0's q_proj");
+///                                             qlora::FormatList<formats::nf4_dq, formats::q4_1>{},
+///                                             "layer 0's q_proj");
 ///     linear->forward(device, x, {y, tokens, linear->rows()}, {});
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/cuda/device_matrix.hpp"
 #include "qlora/cuda/device_product.hpp"
 #include "qlora/cuda/embedding.hpp"
 #include "qlora/quant/any_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// W: [rows, cols] in device memory; every pointer is to device memory. Calls are in the order of
-/// the device's work and may come from one thread at a time.
+/// A weight W, [rows, cols], in device memory. Every pointer that a member takes is to device
+/// memory. The products join the device's work in order and do not wait for it; they throw
+/// DeviceError where a launch fails. One thread may call it at a time.
 template <cuda::DeviceRuntime R>
 class DeviceLinear {
  public:
   virtual ~DeviceLinear() = default;
-  /// Outputs and inputs of the layer.
+  /// The number of outputs of the layer, and of its inputs.
   virtual Index rows() const = 0;
   virtual Index cols() const = 0;
-  /// Of device memory.
+  /// Bytes of device memory that W takes.
   virtual Index bytes() const = 0;
-  /// out.y (+)= x Wᵀ + LoRA's part. x: [out.rows, cols()].
+  /// out.y = x Wᵀ + LoRA's part; it is added to y where out.accumulate says so.
+  /// x: [out.rows, cols()].
   virtual void forward(const cuda::Device<R>& device, const float* x,
                        const cuda::Output<float>& out, const cuda::LowRank& low_rank) const = 0;
-  /// out.y (+)= dy W + LoRA's part under dropout. dy: [out.rows, rows()].
+  /// out.y = dy W + LoRA's part under dropout, likewise. dy: [out.rows, rows()].
   virtual void backward(const cuda::Device<R>& device, const float* dy,
                         const cuda::Output<float>& out, const cuda::LowRank& low_rank,
                         const cuda::Dropout& dropout) const = 0;
-  /// out[i] = the row of ids[i]. out: [count, cols()].
+  /// Decodes row ids[i] of W into row i of out. out: [count, cols()].
   virtual void rows_of(const cuda::Device<R>& device, const Token* ids, Index count,
                        float* out) const = 0;
 };
 
-namespace detail {
+namespace model_detail {
 
 template <class F, cuda::DeviceRuntime R>
 class PackedDeviceLinear final : public DeviceLinear<R> {
@@ -70,10 +74,11 @@ class PackedDeviceLinear final : public DeviceLinear<R> {
   cuda::DeviceMatrix<F, R> matrix_;
 };
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// Copies a packed weight to the device. Throws FormatError, with `name`, where there is none, and
-/// where its format is none of the list.
+/// Copies a packed weight to the device. `name` says in messages which weight it is. Throws
+/// FormatError for a view of none, as a dense weight gives, and for a format that is not in the
+/// list. Throws DeviceError where the copy fails.
 template <cuda::DeviceRuntime R, class... F>
 std::unique_ptr<DeviceLinear<R>> make_device_linear(const cuda::Device<R>& device,
                                                     const AnyView& host, FormatList<F...> formats,
@@ -82,7 +87,7 @@ std::unique_ptr<DeviceLinear<R>> make_device_linear(const cuda::Device<R>& devic
                        ": expected a packed weight for the device, found a dense one");
   std::unique_ptr<DeviceLinear<R>> made;
   visit_view(host, formats, [&]<class Format>(const QuantizedView<Format>& view) {
-    made = std::make_unique<detail::PackedDeviceLinear<Format, R>>(device, view);
+    made = std::make_unique<model_detail::PackedDeviceLinear<Format, R>>(device, view);
   });
   require<FormatError>(made != nullptr, name, ": expected one of the ", sizeof...(F),
                        " formats that this program has kernels for, found another, of ",
@@ -90,4 +95,4 @@ std::unique_ptr<DeviceLinear<R>> make_device_linear(const cuda::Device<R>& devic
   return made;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

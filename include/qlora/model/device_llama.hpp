@@ -1,8 +1,8 @@
-/// A Llama on a device: the loss of a batch and the gradients of its adapters, by the kernels of
-/// cuda/. What model/llama.hpp does on the CPU, in its order and with its dropout.
+/// A Llama on a device. It computes the loss of a batch and the gradients of the adapters by the
+/// kernels of cuda/, in the order and with the dropout that model/llama.hpp has on the CPU.
 ///
 ///     qlora::DeviceLlama there(qlora::cuda::Device(qlora::cuda::CudaRuntime{}), model,
-///                              qlora::FormatList<Nf4Dq, Q4_1, Q8_0>{});
+///                       qlora::FormatList<formats::nf4_dq, formats::q4_1, formats::q8_0>{});
 ///     there.set_adapters(model.parameters());
 ///     there.zero_gradients();
 ///     double sum = there.loss(ids, targets, layout, {.scale = scale, .backward = true}).sum;
@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/cuda/attention.hpp"
 #include "qlora/cuda/cross_entropy.hpp"
@@ -31,10 +32,10 @@
 #include "qlora/nn/rope_table.hpp"
 #include "qlora/nn/token_loss.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// A Llama in host memory that a device can take: qlora::Llama<float>, or a struct with the same
-/// members. Its weights are read through AnyViews, norms as floats; nothing is changed.
+/// A Llama in host memory that a DeviceLlama can copy: qlora::Llama<float>, or a struct with the
+/// same members. The matrices are read through AnyViews, and the norms as floats.
 template <class M>
 concept HostLlama = requires(const M& model, std::size_t i) {
   { model.config } -> std::convertible_to<LlamaConfig>;
@@ -61,16 +62,16 @@ concept HostParameters = requires(const P& parameters, std::size_t i) {
   { parameters[i].grad().size() } -> std::convertible_to<Index>;
 };
 
-/// A model in device memory. One thread at a time may use it.
+/// A Llama in device memory. One thread at a time may use it.
 template <cuda::DeviceRuntime R>
 class DeviceLlama {
   using Floats = cuda::Buffer<float, R>;
 
  public:
-  /// Copies the weights of a HostLlama; its adapters' values come by set_adapters. Throws
-  /// DeviceError; FormatError for a dense weight and for a format that is not in the list;
-  /// ShapeError for a weight of another shape than the configuration says and for a head width
-  /// other than 16, 32, 64 and 128.
+  /// Copies the weights of a HostLlama. The adapters are 0 until set_adapters. Throws DeviceError,
+  /// FormatError for a dense weight and for a format that is not in the list, and ShapeError for a
+  /// weight of another shape than the configuration says and for a head width other than 16, 32, 64
+  /// and 128.
   template <class Model, class... F>
   DeviceLlama(cuda::Device<R> device, const Model& model, FormatList<F...> formats)
       : device_(std::move(device)), final_norm_(device_), cosine_(device_), sine_(device_) {
@@ -119,9 +120,9 @@ class DeviceLlama {
   /// The host model's configuration.
   const LlamaConfig& config() const { return config_; }
 
-  /// Takes the values of the adapters: A and B of each adapted projection, in the order of
-  /// Llama::parameters(). Throws ShapeError, and changes nothing, for another number of them or of
-  /// their numbers; DeviceError.
+  /// Copies the values of the adapters: A and B of each adapted projection, in the order of
+  /// Llama::parameters(). Throws ShapeError, before anything changes, for another number of
+  /// matrices or for one of another size, and DeviceError.
   template <HostParameters Parameters>
   void set_adapters(const Parameters& parameters) {
     require_adapters(parameters.size(), [&](auto i) { return parameters[i].value().size(); });
@@ -134,7 +135,7 @@ class DeviceLlama {
   void zero_gradients() {
     for_matrices([](Floats&, Floats& gradient, Index count) { gradient.clear(count); });
   }
-  /// Calls take(numbers, count) for the gradient of each parameter in the same order.
+  /// Calls take(numbers, count) with a host copy of each gradient, in the order of set_adapters.
   template <std::invocable<const float*, Index> Take>
   void gradients(Take&& take) {
     std::vector<float> host;
@@ -144,7 +145,7 @@ class DeviceLlama {
       take(static_cast<const float*>(host.data()), count);
     });
   }
-  /// Adds the gradients to those of the list. Throws as set_adapters does.
+  /// Adds the gradients to those of the list on the host. Throws as set_adapters does.
   template <HostParameters Parameters>
   void add_gradients_to(const Parameters& parameters) {
     require_adapters(parameters.size(), [&](auto i) { return parameters[i].grad().size(); });
@@ -155,13 +156,13 @@ class DeviceLlama {
     });
   }
 
-  /// The summed next-token loss, as Llama::loss gives it; with `backward` it adds to the adapters'
-  /// gradients on the device. Every sequence begins at its start. Throws ShapeError for ids, targets
-  /// or positions out of range and for sequences with a past, FormatError where gradients shall be
-  /// checkpointed: a device keeps what backward reads.
+  /// The summed next-token loss, as Llama::loss gives it. With `backward`, the gradients are added
+  /// to those of the adapters on the device. Throws ShapeError for ids, targets or positions out of
+  /// range and for a sequence with a past, OptionError for options.gradient_checkpoint, which a
+  /// device does not have, and DeviceError.
   CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
                     const BatchLayout& layout, const LossOptions& options = {}) {
-    require<FormatError>(!options.gradient_checkpoint,
+    require<OptionError>(!options.gradient_checkpoint,
                          "device: expected a loss without gradient checkpointing");
     switch (config_.head_width()) {
       case 16:
@@ -219,7 +220,7 @@ class DeviceLlama {
         body(p.b, p.db, p.b_size());
       }
   }
-  /// Throws unless there are as many matrices as A and B, of size_of(i) numbers each.
+  /// Throws ShapeError unless `found` matrices of size_of(i) numbers are as many and as large.
   template <class SizeOf>
   void require_adapters(std::size_t found, SizeOf&& size_of) {
     std::vector<Index> sizes;
@@ -302,8 +303,8 @@ class DeviceLlama {
     small_tiles_.upload(small.data(), small_count_);
   }
 
-  /// The tables of rotations grow with the largest position that was used: a model's long context
-  /// costs nothing before that.
+  /// Makes the tables of rotations long enough for these positions. So a model's long context costs
+  /// nothing before it is used.
   void grow_rotations(Index positions) {
     if (positions <= rotations_) return;
     const Index rows = std::min(config_.context, std::max({positions, 2 * rotations_, Index{512}}));
@@ -411,8 +412,8 @@ class DeviceLlama {
   }
 
   void rotate(Floats& x, Index heads, float direction) {
-    device_.launch(cuda::Rotate{x.data(), cosine_.data(), sine_.data(), positions_.data(), tokens_,
-                                heads, config_.head_width() / 2, direction});
+    device_.launch(cuda::Rope{x.data(), cosine_.data(), sine_.data(), positions_.data(), tokens_,
+                              heads, config_.head_width() / 2, direction});
   }
 
   template <int Width>
@@ -447,7 +448,7 @@ class DeviceLlama {
     device_.launch(cuda::SwigluForward{s.gate.data(), s.up.data(), hidden_.data(), count});
   }
 
-  /// dx_: in, the gradient of the layer's output; out, that of its input. Uses up gate and up.
+  /// Turns dx_ from the gradient of the layer's output to that of its input. Spoils gate and up.
   template <int Width>
   void backward(Layer& s, DropoutKey key) {
     gated(s);
@@ -495,4 +496,4 @@ class DeviceLlama {
       dattended_{device_}, dq_{device_}, dk_{device_}, dv_{device_}, deltas_{device_};
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,6 +1,6 @@
-/// A Llama in a folder of Hugging Face's layout: config.json, one or several safetensors, and the
-/// tokenizer's files; weights in 16 or 32 bits, or packed as bitsandbytes or this library packs
-/// them.
+/// A Llama in a folder of Hugging Face's layout: config.json, one or several safetensors files, and
+/// the tokenizer's files. Its weights are floats of 16 or 32 bits, or packed as bitsandbytes or
+/// this library packs them.
 ///
 ///     qlora::FolderSource source("SmolLM2-135M-Instruct");
 #pragma once
@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/checkpoint.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/model/llama_json.hpp"
@@ -19,9 +20,9 @@
 #include "qlora/model/weight_formats.hpp"
 #include "qlora/text/tokenizer_json.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// A packed weight decoded to floats [rows, cols]. Throws FormatError, naming file and tensor.
+/// A packed weight decoded to floats, [rows, cols]. Throws what WeightFormats::read_packed throws.
 inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& state,
                                  const WeightFormats& formats = weight_formats<AllFormats>) {
   const AnyLinear<float> packed = formats.read_packed(file, state, {});
@@ -33,12 +34,14 @@ inline RowMatrixXf decode_packed(const Checkpoint& file, const PackedState& stat
   return values;
 }
 
-/// Reading is thread-safe: nothing changes after the constructor.
+/// A model in a folder. Any number of threads may read it at once: nothing changes after the
+/// constructor.
 class FolderSource final : public ModelSource {
  public:
-  /// Reads weights that are packed in one of `formats`, which must live as long. Throws IoError or
-  /// FormatError for files that can't be read; what config.json says of the model is refused when
-  /// it is asked for.
+  /// Opens the files of a folder. `formats` are those that packed weights may have, and must
+  /// outlive this object. Throws IoError for a missing file and FormatError for a malformed one. A
+  /// config.json that describes no Llama of this library does not throw here, but in every call
+  /// that needs the configuration.
   explicit FolderSource(const std::filesystem::path& folder,
                         const WeightFormats& formats = weight_formats<AllFormats>)
       : ModelSource(formats),
@@ -49,7 +52,9 @@ class FolderSource final : public ModelSource {
         config_([&] { return read_llama_json((folder_ / "config.json").string(), config_json_); }) {
   }
 
+  /// The tensors of all safetensors files.
   const Checkpoint& checkpoint() const { return weights_; }
+  /// config.json as it was read.
   const nlohmann::json& config_json() const { return config_json_; }
   const std::string& name() const override { return weights_.name(); }
 
@@ -72,7 +77,7 @@ class FolderSource final : public ModelSource {
   std::string own_name(const std::string& weight) const override {
     return whole_names_ || !weight.starts_with("model.") ? weight : weight.substr(6);
   }
-  /// The other way round.
+  /// The name in Hugging Face's checkpoints of a tensor that these files call `own`.
   std::string full_name(const std::string& own) const {
     const bool inner =
         own.starts_with("layers.") || own.starts_with("embed_tokens.") || own.starts_with("norm.");
@@ -114,7 +119,7 @@ class FolderSource final : public ModelSource {
   nlohmann::json config_json_;
   Checkpoint weights_;
   bool whole_names_ = true;
-  detail::Attempt<LlamaFolderConfig> config_;
+  model_detail::Attempt<LlamaFolderConfig> config_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

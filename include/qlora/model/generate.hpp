@@ -1,5 +1,5 @@
-/// The next token from logits, and whole answers: greedy, or sampling by temperature, top-k and
-/// top-p with a seed.
+/// Chooses the next token from logits, and generates whole texts: greedily, or by sampling with
+/// temperature, top-k, top-p and a seed.
 ///
 ///     qlora::generate(model, prompt, {.new_tokens = 64, .temperature = 0.7f, .seed = 1},
 ///                     [&](qlora::Token id) { print(id); return id != end; });
@@ -13,24 +13,27 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/model/llama.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// How tokens are chosen, and how many. A plain value, which several threads may read together.
 struct SampleOptions {
-  Index new_tokens = 256;
-  float temperature = 0;  ///< 0: greedy
-  Index top_k = 0;        ///< keep the k likeliest; 0: all
-  float top_p = 1;        ///< keep the likeliest that reach this probability together
+  Index new_tokens = 256;  ///< the most tokens that `generate` makes
+  float temperature = 0;   ///< logits are divided by it; 0 stands for greedy decoding
+  Index top_k = 0;         ///< keeps the k likeliest tokens; 0 keeps all
+  float top_p = 1;         ///< keeps the likeliest tokens that reach this probability together
   std::uint64_t seed = 0;
 };
 
-/// The id chosen from logits; `position` numbers the draws of a seed. Ties go to the lower id.
-/// Throws NumericError for logits that are not finite.
+/// Chooses a token id from logits, [vocabulary]. `position` is the number of the random draw from
+/// the seed. Of equal logits the lower id comes first. Throws NumericError for logits that are not
+/// finite. Safe to call from several threads.
 template <Scalar T>
-Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_t position) {
+Token sample(const ColumnVector<T>& logits, const SampleOptions& options, std::uint64_t position) {
   require<NumericError>(logits.allFinite(), "sample: expected finite logits");
   Index best = 0;
   const T largest = logits.maxCoeff(&best);
@@ -65,9 +68,11 @@ Token sample(const Vector<T>& logits, const SampleOptions& options, std::uint64_
   return order[count - 1];
 }
 
-/// Continues `prompt` until new_tokens, the end of the model's context, or `accept(id)` gives
-/// false. Throws ShapeError for an empty prompt and for one that fills the context by itself,
-/// NumericError for logits that are not finite.
+/// Continues `prompt` and returns the new tokens. It stops after new_tokens, at the end of the
+/// model's context, or where `accept(id)` returns false; that last id is part of the result. Throws
+/// ShapeError for an empty prompt, for one that fills the context by itself, and for an id outside
+/// the vocabulary. Throws NumericError for logits that are not finite. Several threads may generate
+/// with one model at once.
 template <Scalar T>
 std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt,
                             const SampleOptions& options,
@@ -79,7 +84,7 @@ std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt
   const Index new_tokens = std::min(options.new_tokens, context - length);
   auto cache = model.make_cache(length + new_tokens);
   std::vector<Token> answer;
-  Vector<T> logits = model.next_logits(prompt, cache);
+  ColumnVector<T> logits = model.next_logits(prompt, cache);
   for (Index i = 0; i < new_tokens; ++i) {
     const Token id = sample(logits, options, static_cast<std::uint64_t>(i));
     answer.push_back(id);
@@ -89,4 +94,4 @@ std::vector<Token> generate(const Llama<T>& model, std::span<const Token> prompt
   return answer;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf.hpp"
 #include "qlora/model/llama_gguf.hpp"
 #include "qlora/model/llama_names.hpp"
@@ -16,17 +17,21 @@
 #include "qlora/model/weight_formats.hpp"
 #include "qlora/text/tokenizer_gguf.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// Reading is thread-safe: nothing changes after the constructor.
+/// A model in a GGUF file. Any number of threads may read it at once: nothing changes after the
+/// constructor. Weights have Hugging Face's names and order of rows, whatever the file has.
 class GgufSource final : public ModelSource {
  public:
-  /// Keeps tensors whose type is one of `formats`, which must live as long, as they are. Throws as
-  /// GgufFile does; what the keys say of the model is refused when it is asked for.
+  /// Opens a file. Tensors whose type is among `formats` stay packed when they are loaded;
+  /// `formats` must outlive this object. Throws as GgufFile does. Keys that describe no Llama of
+  /// this library do not throw here, but in every call that needs the configuration, `dense` and
+  /// `as_is` among them.
   explicit GgufSource(const std::filesystem::path& path,
                       const WeightFormats& formats = weight_formats<AllFormats>)
       : ModelSource(formats), file_(path), config_([&] { return llama_config(file_); }) {}
 
+  /// The file itself, with its own names and order of rows.
   const GgufFile& file() const { return file_; }
   const std::string& name() const override { return file_.name(); }
   LlamaConfig config() const override { return config_.value(); }
@@ -39,10 +44,10 @@ class GgufSource final : public ModelSource {
       all.push_back(hugging_face_name(name).value_or(name));
     return all;
   }
-  /// A GGUF file without a head has none of its own: there is no key for it.
+  /// GGUF has no key for this: without a head in the file, the embedding serves as head.
   bool ties_embeddings() const override { return !has("lm_head.weight"); }
   bool has(const std::string& weight) const override { return file_.has(own_name(weight)); }
-  /// The name in the file; a name that no weight of a Llama has is that of another tensor.
+  /// The weight's name in the file. A name that no weight of a Llama has stays as it is.
   std::string own_name(const std::string& weight) const override {
     return gguf_name(weight).value_or(weight);
   }
@@ -82,7 +87,7 @@ class GgufSource final : public ModelSource {
   }
 
   GgufFile file_;
-  detail::Attempt<LlamaConfig> config_;
+  model_detail::Attempt<LlamaConfig> config_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,12 +1,13 @@
-/// Llama: token embedding, blocks, a final norm and a head that shares the embedding or has its
-/// own.
+/// Llama (Touvron et al. 2023): token embedding, blocks, a final norm, and a head that has weights
+/// of its own or shares those of the embedding. The weights are frozen, and LoRA adapters beside
+/// the projections are trained (QLoRA, Dettmers et al. 2023).
 ///
 ///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq"});
 ///     model.adapt({.rank = 16, .alpha = 32});
-///     auto loss = model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward = true}).sum;
+///     auto loss =
+///         model.loss(ids, targets, layout, {.scale = 1.f / counted, .backward = true}).sum;
 ///
-/// Touvron et al. 2023. All matrices are [tokens, features]; several sequences lie one after the
-/// other.
+/// All matrices are [tokens, features]. The sequences of a batch lie one after the other.
 #pragma once
 
 #include <algorithm>
@@ -19,51 +20,57 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/model/llama_block.hpp"
 #include "qlora/nn/cross_entropy.hpp"
 #include "qlora/nn/embedding.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// Different threads may use different models. One model's const members may run at the same time,
-/// the loss without options among them; whatever changes adapters or gradients needs the model for
-/// itself.
+/// A Llama model with adapters. Several threads may call its const members at once. A member that
+/// is not const needs the model for itself. That includes `loss` with options, which is also the
+/// one that a call without options chooses for a model that is not const: threads that share a
+/// model refer to it by a const reference, or give each call a Workspace.
 template <Scalar T = float>
 class Llama {
  public:
   LlamaConfig config;
   AnyLinear<T> embedding;  ///< [vocabulary, width]
-  AnyLinear<T> head;       ///< [vocabulary, width]; without a weight when the embedding serves
+  AnyLinear<T> head;       ///< [vocabulary, width]; empty where the embedding serves as head
   RmsNorm<T> final_norm;
   std::vector<LlamaBlock<T>> blocks;
 
-  /// Keys and values of one sequence, all layers.
+  /// The keys and values of one sequence in all layers. One thread uses it at a time.
   struct Cache {
     std::vector<typename LlamaBlock<T>::Cache> layers;
-    Index length = 0, capacity = 0;
+    Index length = 0, capacity = 0;  ///< in tokens
   };
 
-  /// Call once after the weights are set.
+  /// Makes the rotary embedding for the configuration. Call it once, after the configuration is
+  /// set. Throws what the constructor of Rope throws.
   void finish() { rope_ = Rope<T>(config.head_width(), config.rope_base, config.context); }
 
+  /// The rotary embedding of queries and keys.
   const Rope<T>& rope() const { return rope_; }
+  /// The head, or the embedding where that serves as head.
   const AnyLinear<T>& output_head() const { return head ? head : embedding; }
 
-  /// The arithmetic of products with frozen weights; adapters stay in T.
+  /// Sets the arithmetic of the products with frozen weights. Adapters stay in T.
   void set_compute(Compute compute) {
     compute_ = compute;
     for (auto& block : blocks)
       for (auto& projection : block.projections) projection.compute = compute;
   }
 
-  /// Gives every projection named in `modules` a fresh adapter and the others none. Throws
-  /// FormatError for a name that no projection has.
+  /// Gives the projections named in `modules`, such as "q_proj", a fresh adapter in every layer,
+  /// and the other projections none. Throws OptionError for a name that no projection has, and what
+  /// LoraLinear::adapt throws for the options.
   void adapt(LoraOptions options, const std::vector<std::string>& modules = target_modules("all")) {
     std::array<bool, projection_count> targeted{};
     for (const auto& module : modules) {
       int p = 0;
       while (p < projection_count && module_name(static_cast<Projection>(p)) != module) ++p;
-      require<FormatError>(p < projection_count, "LoRA: no projection is named '", module, "'");
+      require<OptionError>(p < projection_count, "LoRA: no projection is named '", module, "'");
       targeted[static_cast<std::size_t>(p)] = true;
     }
     std::map<std::string, LoraOptions> all;
@@ -76,9 +83,10 @@ class Llama {
     adapt_each(all);
   }
 
-  /// Gives each projection named in full, such as "model.layers.0.self_attn.q_proj", an adapter of
-  /// its own and the others none. Throws FormatError for a name that no projection has; nothing
-  /// changes then.
+  /// Gives each projection that is named in full, such as "model.layers.0.self_attn.q_proj", a
+  /// fresh adapter with options of its own, and the other projections none. Throws OptionError for
+  /// a name that no projection has; nothing changes then. Throws what LoraLinear::adapt throws for
+  /// the options.
   void adapt_each(const std::map<std::string, LoraOptions>& modules) {
     std::size_t found = 0;
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
@@ -99,15 +107,17 @@ class Llama {
       }
   }
 
-  /// The projection of a name such as "model.layers.0.self_attn.q_proj". Throws FormatError for a
+  /// The projection of a name such as "model.layers.0.self_attn.q_proj". Throws OptionError for a
   /// name that no projection has.
   LoraLinear<AnyLinear<T>, T>& projection(const std::string& name) {
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
       for (std::size_t p = 0; p < projection_count; ++p)
         if (projection_name(layer, p) == name) return blocks[layer].projections[p];
-    throw FormatError(message("LoRA: no projection is named '", name, "'"));
+    throw OptionError(message("LoRA: no projection is named '", name, "'"));
   }
 
+  /// The parameters of all adapters: layer by layer, in the order of Projection, each as
+  /// LoraLinear::parameters lists them.
   ParameterList<T> parameters() {
     ParameterList<T> all;
     for (auto& block : blocks)
@@ -116,16 +126,17 @@ class Llama {
     return all;
   }
 
-  /// What a loss keeps from layer to layer. A caller who asks for losses of one shape again and again
-  /// keeps it between calls, one for each thread.
+  /// Memory for what a loss keeps from layer to layer. A caller that computes many losses of one
+  /// shape reuses it, one per thread.
   struct Workspace {
     std::vector<typename LlamaBlock<T>::Saved> saved;
     std::vector<RowMatrix<T>> inputs;  // of each block, where the rest is made again
   };
 
-  /// The summed next-token loss; with `backward`, adds to the adapters' gradients. targets[i]: what
-  /// row i predicts, or `ignored`. Throws ShapeError for sequences beyond the context, ids outside the
-  /// vocabulary and sizes that do not fit.
+  /// The summed next-token loss, in nats. targets[i] is the id that row i should predict, or
+  /// `ignored`. With options.backward, the gradient of the loss times options.scale is added to the
+  /// gradients of the adapters. Throws ShapeError for a sequence beyond the context, for an id
+  /// outside the vocabulary, and where the sizes of ids, targets and layout do not fit together.
   CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
                     const BatchLayout& layout, const LossOptions& options = {}) {
     RowMatrix<T> x, dnormed;
@@ -146,8 +157,9 @@ class Llama {
     return result;
   }
 
-  /// The summed next-token loss without dropout and without gradients. The model does not change:
-  /// several threads may ask, each with a workspace of its own.
+  /// The summed next-token loss without dropout and without gradients. It changes nothing but the
+  /// workspace, so that several threads may call it, each with a workspace of its own. Throws as
+  /// the other one does.
   CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
                     const BatchLayout& layout, Workspace& workspace) const {
     RowMatrix<T> x;
@@ -159,12 +171,15 @@ class Llama {
     return loss(ids, targets, layout, workspace);
   }
 
-  /// Logits [ids, vocabulary] of one sequence from its start; small inputs only.
+  /// The logits, [ids, vocabulary], of one sequence from its start. They exist all at once, so this
+  /// is for short inputs. Throws ShapeError for no ids, for more than the context holds, and for an
+  /// id outside the vocabulary.
   RowMatrix<T> logits(std::span<const Token> ids) const {
     Cache cache = make_cache(static_cast<Index>(ids.size()));
     return all_logits(ids, cache);
   }
 
+  /// An empty cache with room for `capacity` tokens. Throws ShapeError for more than the context.
   Cache make_cache(Index capacity) const {
     require<ShapeError>(capacity <= config.context, "context: expected at most ", config.context,
                         " tokens, found ", capacity);
@@ -177,14 +192,15 @@ class Llama {
     return cache;
   }
 
-  /// Feeds tokens of a sequence after those in the cache; returns the last token's logits. Throws
-  /// ShapeError when the cache is full.
-  Vector<T> next_logits(std::span<const Token> ids, Cache& cache) const {
+  /// Feeds tokens that follow those in the cache, and returns the logits of the last one,
+  /// [vocabulary]. Throws ShapeError for no ids, for more than the cache has room for, and for an
+  /// id outside the vocabulary.
+  ColumnVector<T> next_logits(std::span<const Token> ids, Cache& cache) const {
     const RowMatrix<T> hidden = advance(ids, cache);
     return project_head(hidden.bottomRows(1)).row(0).transpose();
   }
 
-  /// The same with the logits of all of them, [ids, vocabulary]: few at a time.
+  /// The same, but returns the logits of all the ids, [ids, vocabulary].
   RowMatrix<T> all_logits(std::span<const Token> ids, Cache& cache) const {
     return project_head(advance(ids, cache));
   }
@@ -197,7 +213,8 @@ class Llama {
     return {dropout.training, derive_key(dropout.key, layer)};
   }
 
-  /// The loss, with x as the last block leaves it, and the gradient of the normed x if asked for.
+  /// The loss. x becomes the output of the last block, and `dnormed`, unless it is null, the
+  /// gradient of the normed x.
   CrossEntropy loss_forward(std::span<const Token> ids, std::span<const Token> targets,
                             const BatchLayout& layout, const LossOptions& options,
                             Workspace& workspace, RowMatrix<T>& x, RowMatrix<T>* dnormed) const {
@@ -226,7 +243,7 @@ class Llama {
                           " tokens: the model's context is ", config.context);
   }
 
-  /// The final hidden rows (normed) of `ids`.
+  /// The rows of `ids` after the final norm.
   RowMatrix<T> advance(std::span<const Token> ids, Cache& cache) const {
     const auto tokens = static_cast<Index>(ids.size());
     require<ShapeError>(tokens > 0 && cache.length + tokens <= cache.capacity,
@@ -261,4 +278,4 @@ extern template struct LlamaBlock<float>;
 extern template class Llama<float>;
 #endif
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

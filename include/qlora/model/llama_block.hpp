@@ -1,8 +1,8 @@
-/// One Llama block: x + attention(norm(x)), then + SwiGLU feed-forward of its norm; forward and
-/// backward side by side.
+/// One Llama block, forward and backward: h = x + attention(norm(x)), then
+/// y = h + feed_forward(norm(h)), where the feed-forward part is a SwiGLU.
 ///
-/// The forward pass keeps what is dear to recompute (projections, attention output); norms and the
-/// gated product are made again in the backward pass.
+/// The forward pass keeps what is expensive to recompute: the projections and the output of the
+/// attention. The backward pass computes the norms and the gated product again.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/model/llama_config.hpp"
 #include "qlora/nn/attention.hpp"
 #include "qlora/nn/batch_layout.hpp"
@@ -18,29 +19,32 @@
 #include "qlora/nn/rope.hpp"
 #include "qlora/nn/swiglu.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// One layer: attention and feed-forward, each behind a norm. forward may run in several threads at
-/// the same time with a `Saved` each; backward needs the block for itself.
+/// One layer: attention and a feed-forward part, each after a norm. Several threads may run
+/// `forward` at once, each with a `Saved` of its own. `backward` needs the block for itself.
 template <Scalar T = float>
 struct LlamaBlock {
   AttentionShape shape;
   RmsNorm<T> attention_norm, feed_forward_norm;
   std::array<LoraLinear<AnyLinear<T>, T>, projection_count> projections;
 
-  /// What the backward pass reads. x: the block's input, middle: after attention; [tokens, ...].
+  /// What the backward pass reads. All matrices have one row per token. x is the block's input, and
+  /// `middle` is h, the sum after the attention.
   struct Saved {
     RowMatrix<T> x, q, k, v, attended, middle, gate, up, log_sums;
     std::array<typename LoraLinear<AnyLinear<T>, T>::Kept, projection_count> kept;
   };
 
-  /// Keys and values of one sequence so far: [capacity, kv_heads * head_width].
+  /// The keys and values of one sequence so far, each [capacity, kv_heads * head_width].
   struct Cache {
     RowMatrix<T> k, v;
   };
 
-  /// `saved.x` is the input; the output replaces `x`. With a cache, keys and values join it and
-  /// attention reads from it.
+  /// Replaces x, [tokens, width], by the block's output, and keeps in `s` what `backward` reads.
+  /// With a cache, the keys and values are added to it, and attention reads from it; the layout
+  /// then has one sequence, whose `past` is the number of tokens in the cache. Throws ShapeError
+  /// where the sizes do not fit together.
   void forward(RowMatrix<T>& x, Saved& s, const BatchLayout& layout, const Rope<T>& rope,
                DropoutKey dropout, Cache* cache = nullptr) const {
     s.x = x;
@@ -74,7 +78,8 @@ struct LlamaBlock {
     x += s.middle;
   }
 
-  /// dx: in, the gradient of the output; out, that of the input. Adds to the adapters' gradients.
+  /// Turns dx, [tokens, width], from the gradient of the block's output to that of its input, and
+  /// adds to the gradients of the adapters. `s` and `layout` are those of the forward pass.
   void backward(RowMatrix<T>& dx, const Saved& s, const BatchLayout& layout, const Rope<T>& rope) {
     const Index tokens = dx.rows(), width = dx.cols();
     const Index width_within = s.gate.cols();
@@ -124,4 +129,4 @@ struct LlamaBlock {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

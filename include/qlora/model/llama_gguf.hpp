@@ -1,5 +1,5 @@
-/// The keys `llama.*` of a GGUF file. Every key is read, known to change nothing, or refused by
-/// name.
+/// The configuration of a Llama from the keys `llama.*` of a GGUF file. Every key is read, known to
+/// change nothing, or refused by name.
 ///
 ///     const qlora::LlamaConfig config = qlora::llama_config(gguf);
 #pragma once
@@ -7,17 +7,18 @@
 #include <set>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf.hpp"
 #include "qlora/io/gguf_keys.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/model/llama_sizes.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace model_detail {
 
-/// A scale of the rotary angles: as llama.cpp does, the type counts, and a factor without a type
-/// is linear.
+/// Throws FormatError where the rotary angles are scaled. As in llama.cpp, a factor without a type
+/// is a linear scale.
 inline void require_plain_rotary(GgufKeys& keys) {
   constexpr const char* why = ": scaled rotary embeddings are not supported";
   const auto type = keys.text("rope.scaling.type", "linear");
@@ -32,10 +33,11 @@ inline void require_plain_rotary(GgufKeys& keys) {
   keys.changes_nothing({"rope.scaling.original_context_length", "rope.scaling.finetuned"});
 }
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// Throws FormatError that names the key for another architecture, a missing key, sizes that do not
-/// fit together, and whatever this library's Llama can't compute.
+/// Reads the configuration. Throws a FormatError that names the key for another architecture, for a
+/// missing key, for sizes that do not fit together, and for whatever this library's Llama can't
+/// compute. Safe to call from several threads.
 inline LlamaConfig llama_config(const GgufFile& file) {
   GgufKeys general(file, "general.");
   const auto architecture = general.text("architecture");
@@ -66,7 +68,7 @@ inline LlamaConfig llama_config(const GgufFile& file) {
     require<FormatError>(width == config.head_width(), keys.where(key), ": expected ",
                          config.head_width(), ", the width of a head, found ", width);
   }
-  detail::require_plain_rotary(keys);
+  model_detail::require_plain_rotary(keys);
   if (keys.find("attention.sliding_window")) {
     const double window = keys.number("attention.sliding_window");
     require<FormatError>(window == 0 || window >= static_cast<double>(config.context),
@@ -83,4 +85,4 @@ inline LlamaConfig llama_config(const GgufFile& file) {
   return config;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,5 +1,5 @@
-/// config.json of a Llama as transformers writes it, versions 4 and 5. Every key is read, known to
-/// change nothing, or refused by name.
+/// The configuration of a Llama from config.json, as versions 4 and 5 of transformers write it.
+/// Every key is read, known to change nothing, or refused by name.
 ///
 ///     const nlohmann::json json = qlora::read_json_file("config.json");
 ///     const qlora::LlamaFolderConfig read = qlora::read_llama_json("config.json", json);
@@ -8,19 +8,22 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/json_keys.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/model/llama_sizes.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// What config.json says of a Llama. A plain value, which several threads may read together.
 struct LlamaFolderConfig {
   LlamaConfig config;
-  bool ties_embeddings = false;  ///< the embedding serves as head unless the files have a head
+  bool ties_embeddings = false;  ///< whether the embedding serves as head if the files have none
 };
 
-/// Throws FormatError that names the method unless weights packed so can be read; how they are
-/// packed is said beside each of them. where: the file of `json`, its quantization_config.
+/// Throws a FormatError that names the method unless weights that are packed by it can be read. The
+/// details are not checked here: they stand beside each packed weight. json: the value of
+/// quantization_config, or null. where: the file that it is in, for messages.
 inline void require_readable_quantization(const std::string& where, const nlohmann::json& json) {
   if (json.is_null()) return;
   JsonKeys keys(where + ": quantization_config", json);
@@ -32,7 +35,7 @@ inline void require_readable_quantization(const std::string& where, const nlohma
                        " is not supported");
 }
 
-namespace detail {
+namespace model_detail {
 
 class LlamaJson {
  public:
@@ -83,7 +86,7 @@ class LlamaJson {
     return mistral_ && !keys_.contains("num_key_value_heads") ? 8 : heads;
   }
 
-  /// The base of the rotary angles. Since transformers 5 it stands among the rope_parameters.
+  /// The base of the rotary angles. In files of transformers 5 it is among the rope_parameters.
   double read_rotary() {
     double base = keys_.number("rope_theta", 10000.0);
     for (const char* name : {"rope_parameters", "rope_scaling"})
@@ -186,12 +189,13 @@ class LlamaJson {
   bool mistral_ = false;
 };
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// name: the file, for messages. Throws FormatError that names the key for another architecture,
-/// sizes that do not fit together, and whatever this library's Llama can't compute.
+/// Reads the configuration. name: the file, for messages. Throws a FormatError that names the key
+/// for another architecture, for a missing key, for sizes that do not fit together, and for
+/// whatever this library's Llama can't compute. Safe to call from several threads.
 inline LlamaFolderConfig read_llama_json(const std::string& name, const nlohmann::json& json) {
-  return detail::LlamaJson(name, json).read();
+  return model_detail::LlamaJson(name, json).read();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,11 +1,12 @@
-/// What the weights of a Llama are called in Hugging Face's checkpoints and in GGUF files, and in
-/// which order their rows stand.
+/// The names of the weights of a Llama in Hugging Face's checkpoints and in GGUF files, and the
+/// order of their rows.
 ///
 ///     qlora::gguf_name("model.layers.3.mlp.up_proj.weight");   // "blk.3.ffn_up.weight"
 ///
-/// GGUF files hold attn_q and attn_k with the rows of a rotary pair as neighbours (2i, 2i + 1);
-/// Hugging Face's halves (i, i + d/2) are what this library computes with, so blocks and adapters
-/// are those of the original checkpoint.
+/// The two rows of a head that rotary embedding turns together are rows 2i and 2i + 1 of attn_q and
+/// attn_k in GGUF files, and rows i and i + d/2 in Hugging Face's checkpoints, where d is the width
+/// of a head. This library computes with Hugging Face's order, so that blocks and adapters are
+/// those of the original checkpoint. All functions are pure: any number of threads may call them.
 #pragma once
 
 #include <array>
@@ -14,11 +15,12 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/model/llama.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace model_detail {
 
 struct NamePair {
   std::string_view hugging_face, gguf;
@@ -37,7 +39,8 @@ inline constexpr std::array block_names{
     NamePair{"mlp.up_proj.weight", "ffn_up.weight"},
     NamePair{"mlp.down_proj.weight", "ffn_down.weight"}};
 
-/// A name with one prefix as the same name with another; nothing for a name that is not known.
+/// The same weight's name in the other convention; nothing for a name that no weight of a Llama
+/// has.
 inline std::optional<std::string> renamed(std::string_view name, std::string_view NamePair::*from,
                                           std::string_view NamePair::*to,
                                           std::string_view from_prefix,
@@ -55,28 +58,31 @@ inline std::optional<std::string> renamed(std::string_view name, std::string_vie
   return std::nullopt;
 }
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// Nothing for a name that no weight of a Llama has.
+/// GGUF's name of a weight; nothing for a name that no weight of a Llama has.
 inline std::optional<std::string> gguf_name(std::string_view hugging_face_name) {
-  return detail::renamed(hugging_face_name, &detail::NamePair::hugging_face,
-                         &detail::NamePair::gguf, "model.layers.", "blk.");
+  return model_detail::renamed(hugging_face_name, &model_detail::NamePair::hugging_face,
+                               &model_detail::NamePair::gguf, "model.layers.", "blk.");
 }
+/// Hugging Face's name of a weight; nothing for a name that no weight of a Llama has.
 inline std::optional<std::string> hugging_face_name(std::string_view gguf_name) {
-  return detail::renamed(gguf_name, &detail::NamePair::gguf, &detail::NamePair::hugging_face,
-                         "blk.", "model.layers.");
+  return model_detail::renamed(gguf_name, &model_detail::NamePair::gguf,
+                               &model_detail::NamePair::hugging_face, "blk.", "model.layers.");
 }
 
-/// The row of a GGUF tensor that is a row of Hugging Face's, and the other way round, for the
-/// projections whose rows are rotated; every other weight keeps its rows.
+/// How the rows of a weight move between the two orders. Only the rows of the query and the key
+/// projection move, within each head.
 struct RowOrder {
-  Index head_width = 0;  ///< 0: rows stay where they are
+  Index head_width = 0;  ///< 0 where the rows do not move
 
+  /// The row of the GGUF tensor that is row `row` in Hugging Face's order.
   Index gguf_row(Index row) const {
     if (head_width == 0) return row;
     const Index head = row / head_width, within = row % head_width, half = head_width / 2;
     return head * head_width + within % half * 2 + within / half;
   }
+  /// The row in Hugging Face's order that is row `row` of the GGUF tensor.
   Index hugging_face_row(Index row) const {
     if (head_width == 0) return row;
     const Index head = row / head_width, within = row % head_width, half = head_width / 2;
@@ -84,14 +90,14 @@ struct RowOrder {
   }
 };
 
-/// The order of a weight's rows by its name (either one).
+/// The order of the rows of a weight, which is named in either convention.
 inline RowOrder row_order(std::string_view name, Index head_width) {
   const bool rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight") ||
                        name.ends_with("attn_q.weight") || name.ends_with("attn_k.weight");
   return {rotated ? head_width : 0};
 }
 
-/// Rows of a GGUF tensor in Hugging Face's order.
+/// A GGUF tensor with its rows moved to Hugging Face's order.
 inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, RowOrder order) {
   if (order.head_width == 0) return w;
   RowMatrixXf ordered(w.rows(), w.cols());
@@ -99,7 +105,7 @@ inline RowMatrixXf rows_in_hugging_face_order(const RowMatrixXf& w, RowOrder ord
   return ordered;
 }
 
-/// Rows of a weight of Hugging Face's in GGUF's order.
+/// A weight in Hugging Face's order with its rows moved to GGUF's.
 inline RowMatrixXf rows_in_gguf_order(const RowMatrixXf& w, RowOrder order) {
   if (order.head_width == 0) return w;
   RowMatrixXf ordered(w.rows(), w.cols());
@@ -107,9 +113,9 @@ inline RowMatrixXf rows_in_gguf_order(const RowMatrixXf& w, RowOrder order) {
   return ordered;
 }
 
-/// "model.layers.3.mlp.up_proj.weight" of layer and projection.
+/// Hugging Face's name of a projection's weight, such as "model.layers.3.mlp.up_proj.weight".
 inline std::string projection_weight_name(Index layer, Projection which) {
   return "model.layers." + std::to_string(layer) + "." + projection_names[which] + ".weight";
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

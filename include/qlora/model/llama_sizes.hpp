@@ -1,4 +1,4 @@
-/// Checks of a Llama's sizes, whatever file they come from.
+/// Checks that the sizes of a Llama fit together, whatever file they come from.
 ///
 ///     qlora::LlamaKeyNames names{.width = "m.gguf: llama.embedding_length"};   // and so on
 ///     qlora::require_sizes(config, names);
@@ -6,19 +6,22 @@
 
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_keys.hpp"
 #include "qlora/model/llama_config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// What the file calls the sizes and numbers of a Llama, each with the file's name before it.
+/// The keys by which a file gives the sizes of a Llama, each with the file's name before it. They
+/// serve for messages.
 struct LlamaKeyNames {
   std::string width, heads, kv_heads, rope_base, norm_epsilon;
 };
 
-/// Throws FormatError, naming key, expected and found, unless the sizes make a model. Each of them
-/// is 1 or more already.
+/// Throws FormatError, naming the key, unless kv_heads divides heads, heads divides the width, the
+/// width of a head is even, and rope_base and norm_epsilon are finite and above 0. Every size must
+/// be 1 or more already. Safe to call from several threads.
 inline void require_sizes(const LlamaConfig& config, const LlamaKeyNames& keys) {
   require<FormatError>(config.heads % config.kv_heads == 0, keys.kv_heads,
                        ": expected a divisor of the ", config.heads, " heads, found ",
@@ -33,4 +36,4 @@ inline void require_sizes(const LlamaConfig& config, const LlamaKeyNames& keys) 
   (void)checked_positive(config.norm_epsilon, keys.norm_epsilon);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,5 +1,5 @@
-/// Whether the tensors of a source are those of the Llama that its configuration describes: none
-/// missing, none left over.
+/// Checks that the tensors of a source are those of the Llama that its configuration describes:
+/// none is missing, and none is left over.
 ///
 ///     const bool own_head = qlora::require_llama_weights(*source);
 #pragma once
@@ -14,15 +14,16 @@
 #include <system_error>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/model/llama_names.hpp"
 #include "qlora/model/model_source.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace model_detail {
 
-/// What a tensor that no part of the model reads belongs to, for the message.
+/// Why a tensor that no part of the model reads is refused, for the message.
 inline std::string_view reason_for(std::string_view name) {
   using Reason = std::pair<std::string_view, std::string_view>;
   constexpr std::array reasons{
@@ -49,12 +50,13 @@ inline std::string_view reason_for(std::string_view name) {
   return "no part of this Llama reads it";
 }
 
-/// Tensors that change nothing: transformers works the frequencies out from config.json.
+/// Whether a tensor changes nothing: the frequencies of the rotary embedding, which transformers
+/// computes from config.json.
 inline bool is_harmless_tensor(std::string_view name) {
   return name.ends_with("rotary_emb.inv_freq");
 }
 
-/// A tensor of whole numbers or doubles that is not named as parts of models are: somebody's data.
+/// Whether a tensor is foreign data: integers or doubles under a name that no part of a model has.
 inline bool is_foreign_data(const ModelSource& source, const std::string& name) {
   constexpr std::array<std::string_view, 6> types{"I8", "I16", "I32", "I64", "F64", "U8"};
   const bool part = name.starts_with("blk.") || name.starts_with("model.") ||
@@ -87,7 +89,7 @@ inline bool is_llama_weight(const std::string& name, Index layers) {
          layer < layers;
 }
 
-/// The tensors that nothing reads, data of others' not among them.
+/// The first tensor that nothing reads; foreign data does not count.
 inline std::optional<std::string> first_left_over(const ModelSource& source,
                                                   const LlamaConfig& config) {
   for (const auto& name : source.weights())
@@ -103,11 +105,13 @@ inline bool same_weights(const ModelSource& source, const std::string& a, const 
   return x.rows() == y.rows() && x.cols() == y.cols() && x == y;
 }
 
-}  // namespace detail
+}  // namespace model_detail
 
-/// Whether the head has a weight of its own, as transformers 5 sees it: a head in the file counts,
-/// with a warning where tie_word_embeddings says otherwise and it is not the embedding again.
-/// Throws FormatError when there is no head and the embedding does not serve.
+/// Whether the head has a weight of its own, as transformers 5 decides it. A head in the file
+/// counts, except where the source ties it to the embedding (tie_word_embeddings) and the two are
+/// equal. If the source ties them and they differ, `warn` is called. Throws FormatError where there
+/// is no head and the source does not tie it. Several threads may call this at once, if `warn` may
+/// be.
 inline bool has_own_head(const ModelSource& source, const Warn& warn = {}) {
   const std::string head = "lm_head.weight";
   const bool ties = source.ties_embeddings();
@@ -116,7 +120,7 @@ inline bool has_own_head(const ModelSource& source, const Warn& warn = {}) {
                        "not serve as head");
   if (!source.has(head)) return false;
   if (!ties) return true;
-  if (detail::same_weights(source, head, "model.embed_tokens.weight")) return false;
+  if (model_detail::same_weights(source, head, "model.embed_tokens.weight")) return false;
   if (warn)
     warn(source.where(head) +
          ": it is not the embedding, though tie_word_embeddings is true; the head in the file "
@@ -124,15 +128,17 @@ inline bool has_own_head(const ModelSource& source, const Warn& warn = {}) {
   return true;
 }
 
-/// Throws FormatError that names a tensor which is missing or which nothing reads. Whole numbers and
-/// doubles under other names than a model's are left out with a warning, and so is an adapter that
-/// lies in the model's folder: transformers would apply it. Returns has_own_head.
+/// Checks all tensors of a source, and returns has_own_head. Throws a FormatError that names a
+/// tensor which is missing or which nothing reads. `warn` is called for integers and doubles under
+/// names that parts of models do not have, which are left out. It is also called for an adapter in
+/// the model's folder, which transformers would apply and this library leaves out.
 inline bool require_llama_weights(const ModelSource& source, const Warn& warn = {}) {
   const LlamaConfig config = source.config();
-  const auto missing = detail::first_missing(source, config);
-  const auto left_over = detail::first_left_over(source, config);
+  const auto missing = model_detail::first_missing(source, config);
+  const auto left_over = model_detail::first_left_over(source, config);
   const std::string said =
-      left_over ? message(source.where(*left_over), ": ", detail::reason_for(*left_over)) : "";
+      left_over ? message(source.where(*left_over), ": ", model_detail::reason_for(*left_over))
+                : "";
   require<FormatError>(!missing, source.name(), ": expected the tensor '",
                        missing ? source.own_name(*missing) : "", "', found none",
                        left_over ? "; " : "", said);
@@ -145,10 +151,10 @@ inline bool require_llama_weights(const ModelSource& source, const Warn& warn = 
         ": the adapter in this folder is no part of the model and is left out; to use it, give the "
         "folder as an adapter");
   for (const auto& name : source.weights())
-    if (warn && detail::is_foreign_data(source, name))
+    if (warn && model_detail::is_foreign_data(source, name))
       warn(source.where(name) + ": " + source.stored(name).type +
            " data that no part of a Llama reads; it was left out");
   return has_own_head(source, warn);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,10 +1,10 @@
-/// A LoRA adapter in PEFT's layout put into a Llama.
+/// Loads a LoRA adapter in PEFT's layout into a Llama.
 ///
 ///     qlora::Llama<> model = qlora::load_llama(*source);
 ///     qlora::load_adapter(model, "adapter");
 ///
-/// The tensors in the file say which modules have an adapter and of what rank; the configuration
-/// says how each is scaled (lora_alpha, alpha_pattern, use_rslora).
+/// The tensors in the file say which modules have an adapter. The configuration says what rank each
+/// must have, and how it is scaled (lora_alpha, alpha_pattern, use_rslora).
 #pragma once
 
 #include <filesystem>
@@ -12,16 +12,19 @@
 #include <string>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/adapter_config.hpp"
 #include "qlora/io/peft.hpp"
 #include "qlora/model/llama.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// Replaces all adapters of the model; returns the configuration. Throws IoError or FormatError
-/// that names the tensor or key for an adapter that is no plain LoRA, or of another model, and
-/// NumericError for values that are not finite; the model is unchanged then.
+/// Replaces all adapters of the model by those in the folder `directory`, and returns their
+/// configuration. Throws IoError for a missing file, a FormatError that names the tensor or the key
+/// for an adapter that is no plain LoRA or belongs to another model, and NumericError for values
+/// that are not finite. The model is unchanged then. The model must not be in use by another
+/// thread.
 inline AdapterConfig load_adapter(Llama<float>& model, const std::filesystem::path& directory) {
   AdapterConfig config = read_adapter_config(directory);
   auto pairs = read_adapter_pairs(directory);
@@ -32,7 +35,7 @@ inline AdapterConfig load_adapter(Llama<float>& model, const std::filesystem::pa
     const auto* projection = [&, &module = module, &pair = pair] {
       try {
         return &model.projection(module);
-      } catch (const FormatError&) {
+      } catch (const OptionError&) {
         throw FormatError(message(pair.where, ": the model has no projection '", module, "'"));
       }
     }();
@@ -57,4 +60,4 @@ inline AdapterConfig load_adapter(Llama<float>& model, const std::filesystem::pa
   return config;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,5 +1,5 @@
-/// The functions of load_llama.hpp: compiled where they are used, or, with QLORA_COMPILED, once in the
-/// target qlora::compiled, which alone includes this file then.
+/// The functions of load_llama.hpp. They are compiled where they are used. With QLORA_COMPILED they
+/// are compiled once, in the target qlora::compiled, which alone includes this file then.
 ///
 ///     #include <qlora/model/load_llama.hpp>   // brings this
 #pragma once
@@ -12,15 +12,17 @@
 #include <string>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/model/llama_weights.hpp"
 #include "qlora/model/load_llama.hpp"
 #include "qlora/model/open_model.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace model_detail {
 
-/// Throws NumericError that names the first weight of rows [first_row, ...) that is not finite.
+/// Throws a NumericError that names the first weight that is not finite. w: the rows of the weight
+/// from first_row on.
 inline void require_finite_weights(const ModelSource& source, const std::string& name,
                                    const RowMatrixXf& w, Index first_row = 0) {
   const float *begin = w.data(), *end = begin + w.size();
@@ -31,8 +33,8 @@ inline void require_finite_weights(const ModelSource& source, const std::string&
                                ": expected a finite weight, found ", *bad));
 }
 
-/// A weight decoded to [rows, cols] floats. Throws FormatError or ShapeError that names it, and
-/// NumericError for a weight that is not finite.
+/// A weight decoded to floats, [rows, cols]. Throws FormatError where it is missing, ShapeError
+/// where it has another shape, and NumericError where it is not finite.
 inline RowMatrixXf load_weights(const ModelSource& source, const std::string& name, Index rows,
                                 Index cols) {
   RowMatrixXf w = source.dense(name);
@@ -41,8 +43,8 @@ inline RowMatrixXf load_weights(const ModelSource& source, const std::string& na
   return w;
 }
 
-/// A weight in the format that it has in the file, floats where that is none of a product's. Throws
-/// as load_weights does.
+/// A weight in the format that it has in the file, or as floats where the source was not opened
+/// with that format. Throws as load_weights does.
 inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string& name, Index rows,
                                    Index cols, const LoadOptions& options) {
   AnyLinear<float> linear = source.as_is(name, options.warn);
@@ -55,7 +57,7 @@ inline AnyLinear<float> load_as_is(const ModelSource& source, const std::string&
   return linear;
 }
 
-/// A projection in the format asked for. Throws as load_weights does.
+/// A projection in the format asked for. Throws as load_weights and WeightFormats::quantize do.
 inline AnyLinear<float> load_projection(const ModelSource& source, const LlamaConfig& config,
                                         Index layer, Projection which, const LoadOptions& options) {
   const auto [rows, cols] = projection_shape(config, which);
@@ -96,21 +98,23 @@ class DecodedWeights {
   std::set<std::string> types_;
 };
 
-}  // namespace detail
+}  // namespace model_detail
 
+/// Opens a model with every named format; see load_llama.hpp.
 QLORA_INLINE std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path) {
   return open_model<AllFormats>(path);
 }
 
+/// Loads the model of a source; see load_llama.hpp.
 QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOptions& options) {
   Llama<float> model;
   model.config = source.config();
   const bool own_head = require_llama_weights(source, options.warn);
   const LlamaConfig& config = model.config;
   const auto epsilon = static_cast<float>(config.norm_epsilon);
-  detail::DecodedWeights decoded;
+  model_detail::DecodedWeights decoded;
   const auto norm = [&](const std::string& name) {
-    const RowMatrixXf w = detail::load_weights(source, name, 1, config.width);
+    const RowMatrixXf w = model_detail::load_weights(source, name, 1, config.width);
     return RmsNorm<float>{w.row(0).transpose(), epsilon};
   };
   const auto note = [&](const std::string& name, AnyLinear<float> linear) {
@@ -118,7 +122,8 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
     return linear;
   };
   const auto table = [&](const std::string& name) {
-    return note(name, detail::load_as_is(source, name, config.vocabulary, config.width, options));
+    return note(name,
+                model_detail::load_as_is(source, name, config.vocabulary, config.width, options));
   };
   model.embedding = table("model.embed_tokens.weight");
   if (own_head) model.head = table("lm_head.weight");
@@ -133,7 +138,7 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
       const auto which = static_cast<Projection>(p);
       block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(
           note(projection_weight_name(layer, which),
-               detail::load_projection(source, config, layer, which, options)),
+               model_detail::load_projection(source, config, layer, which, options)),
           {.rank = 0});
     }
     source.release_pages();
@@ -143,9 +148,10 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
   return model;
 }
 
+/// Opens and loads a model; see load_llama.hpp.
 QLORA_INLINE Llama<float> load_llama(const std::filesystem::path& path,
                                      const LoadOptions& options) {
   return load_llama(*open_model(path), options);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

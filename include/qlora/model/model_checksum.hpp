@@ -1,5 +1,5 @@
-/// The checksum of a model's weights, which says whether an adapter was trained on these very files.
-/// Needs OpenSSL (link libcrypto).
+/// The checksum of a model's weights, which says whether an adapter was trained on these very
+/// files. Needs OpenSSL (link libcrypto).
 ///
 ///     const auto source = qlora::open_model("SmolLM2-135M-Instruct.Q4_1.gguf");
 ///     std::string digits = qlora::model_checksum(*source);   // as sha256sum prints it
@@ -8,13 +8,15 @@
 #include <span>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/sha256.hpp"
 #include "qlora/model/model_source.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// The SHA-256 of the one file with weights; of several files the SHA-256 of their digits one after
-/// the other, in the source's order. Several threads may call this at once.
+/// The SHA-256 of the file with the weights, in hexadecimal digits. For several files it is the
+/// SHA-256 of the digits of all of them, one after the other in the source's order. Safe to call
+/// from several threads.
 inline std::string model_checksum(const ModelSource& source) {
   const auto files = source.files();
   if (files.size() == 1) return sha256(files.front());
@@ -23,4 +25,4 @@ inline std::string model_checksum(const ModelSource& source) {
   return sha256(std::as_bytes(std::span(all)));
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -12,11 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/warn.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 struct WeightFormats;
 
@@ -26,50 +27,60 @@ struct StoredWeight {
   std::size_t bytes = 0;
 };
 
-/// Weights go by Hugging Face's names and have its order of rows. Reading is thread-safe: nothing
-/// changes after the constructor.
+/// Reads the configuration, the tokenizer and the weights of a model. Weights have Hugging Face's
+/// names and order of rows. Any number of threads may read a source at once: nothing changes after
+/// the constructor.
 class ModelSource {
  public:
-  /// The formats that packed weights may be in and that weights may be quantized to. They must live
-  /// as long as the source.
+  /// formats: those that packed weights may be in and that weights may be quantized to. They must
+  /// outlive the source.
   explicit ModelSource(const WeightFormats& formats) : formats_(&formats) {}
   virtual ~ModelSource() = default;
+  /// The formats that the source was opened with.
   const WeightFormats& formats() const { return *formats_; }
 
   /// The file or folder, for messages.
   virtual const std::string& name() const = 0;
-  /// Throws FormatError for another architecture, sizes that do not fit together, or a key that
-  /// this library does not know.
+  /// The model's configuration. Throws FormatError for another architecture, for sizes that do not
+  /// fit together, and for a key that this library does not know.
   virtual LlamaConfig config() const = 0;
+  /// The model's tokenizer. Throws IoError for a missing file, and FormatError for a tokenizer that
+  /// this library does not support.
   virtual TokenizerData tokenizer() const = 0;
 
-  /// The names of all tensors; the parts of a packed weight are not among them. A tensor that no
-  /// weight of a Llama is has the name that the file gives it.
+  /// The names of all tensors. A packed weight is one of them, and its parts are not. A tensor that
+  /// is no weight of a Llama has the name that the file gives it.
   virtual std::vector<std::string> weights() const = 0;
-  /// Whether the source itself says that the embedding serves as head when there is none.
+  /// Whether the source says that the embedding serves as head if there is none.
   virtual bool ties_embeddings() const = 0;
+  /// Whether there is a weight of that name.
   virtual bool has(const std::string& weight) const = 0;
-  /// What a weight is called in the file.
+  /// The name of a weight in the file.
   virtual std::string own_name(const std::string& weight) const = 0;
-  /// A weight's file and the name it has there, for messages. The weight must be there.
+  /// The file of a weight and its name there, for messages. The weight must be there.
   virtual std::string where(const std::string& weight) const = 0;
+  /// How a weight is stored. Throws FormatError when it is missing.
   virtual StoredWeight stored(const std::string& weight) const = 0;
-  /// A weight decoded to floats; a vector is one row. Throws FormatError when it is missing.
+  /// A weight decoded to floats, [rows, cols]; a vector is one row. Throws FormatError when it is
+  /// missing or can't be decoded.
   virtual RowMatrixXf dense(const std::string& weight) const = 0;
-  /// A weight in the format that it has, packed weights as they are. `warn` hears what is worth
-  /// knowing.
+  /// A weight in the format that it has in the file: a packed weight stays packed, and its values
+  /// do not change. If the source was not opened with its format, a tensor of a GGUF file is
+  /// decoded to floats, and a packed weight of a folder is refused with FormatError. `warn` is told
+  /// what is worth knowing. Throws FormatError as `dense` does, and NumericError for a scale in a
+  /// GGUF file that is not finite.
   virtual AnyLinear<float> as_is(const std::string& weight, const Warn& warn) const = 0;
 
   /// The bytes of all files with weights, for a checksum.
   virtual std::vector<std::span<const std::byte>> files() const = 0;
-  /// Gives mapped pages back to the system.
+  /// Gives the memory of mapped pages back to the system, which reads them again when needed.
   virtual void release_pages() const = 0;
 
  private:
   const WeightFormats* formats_;
 };
 
-namespace detail {
+namespace model_detail {
 
 /// What a function gave, or the exception that it threw, to be thrown each time it is asked for.
 template <class T>
@@ -93,6 +104,6 @@ class Attempt {
   std::exception_ptr failure_;
 };
 
-}  // namespace detail
+}  // namespace model_detail
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

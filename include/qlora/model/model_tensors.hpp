@@ -1,5 +1,5 @@
-/// The tensors of a GGUF file, a safetensors file or a folder in Hugging Face layout, one like the
-/// other, of any architecture: what `quantize` goes through.
+/// The tensors of a GGUF file, a safetensors file, or a folder in Hugging Face's layout, of any
+/// architecture and all in one form. The program `quantize` reads them.
 ///
 ///     const qlora::ModelFile file("SmolLM2-135M-Instruct");
 ///     for (const qlora::ModelTensor& tensor : file.tensors())
@@ -18,13 +18,15 @@
 #include <string>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/model/folder_source.hpp"
 #include "qlora/model/gguf_source.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// A tensor as its file has it. It is valid while its ModelFile is.
+/// A tensor as its file has it. It is valid as long as its ModelFile lives and does not move.
+/// Several threads may read one object.
 struct ModelTensor {
   std::string name;                    ///< as the file has it
   std::vector<Index> shape;            ///< the fastest dimension last
@@ -33,22 +35,23 @@ struct ModelTensor {
   std::span<const std::byte> bytes;    ///< mapped; of a packed weight the codes only
   std::function<RowMatrixXf()> dense;  ///< decodes to floats; empty where is_float() is false
 
-  /// Whether it can be had as floats.
+  /// Whether it can be decoded to floats.
   bool is_float() const { return static_cast<bool>(dense); }
 };
 
-/// Tells the weights of linear layers from other tensors. A weight is a matrix in one of the numbered
-/// layers; tables by vocabulary or position, heads and routers are left out. In a file without
-/// numbered layers every matrix that is not such a table counts. Several threads may ask one object.
+/// Tells the weights of linear layers from other tensors. A weight is a matrix that can be decoded
+/// to floats, lies in one of the numbered layers, and has a name that ends in "weight". Tables by
+/// vocabulary or position, heads and routers are left out. In a file without numbered layers, every
+/// other matrix counts. Several threads may ask one object.
 class LinearWeights {
  public:
-  /// tensors: all of one file.
+  /// tensors: all tensors of one file.
   explicit LinearWeights(const std::vector<ModelTensor>& tensors)
       : has_layers_(std::any_of(tensors.begin(), tensors.end(), [](const ModelTensor& tensor) {
           return is_in_layer(parts_of(tensor.name));
         })) {}
 
-  /// Whether a tensor of the same file is the weight of a linear layer.
+  /// Whether a tensor of that file is the weight of a linear layer.
   bool contains(const ModelTensor& tensor) const {
     if (tensor.shape.size() != 2 || !tensor.is_float()) return false;
     const std::vector<std::string> parts = parts_of(tensor.name);
@@ -83,14 +86,15 @@ class LinearWeights {
   bool has_layers_;
 };
 
-/// A file or folder, open while its tensors are used; of the three one is set. Reading is
-/// thread-safe.
+/// A file or folder, which must stay open while its tensors are used. One of the three pointers is
+/// set. Any number of threads may read it at once.
 struct ModelFile {
   std::unique_ptr<GgufSource> gguf;
   std::unique_ptr<FolderSource> folder;
   std::unique_ptr<Checkpoint> file;
 
-  /// Throws IoError for what can't be read, FormatError for a broken file.
+  /// Opens a folder, a file whose name ends in .gguf, or a safetensors file. Throws IoError for one
+  /// that can't be read and FormatError for a malformed one.
   explicit ModelFile(const std::filesystem::path& path) {
     if (std::filesystem::is_directory(path)) {
       folder = std::make_unique<FolderSource>(path);
@@ -101,9 +105,9 @@ struct ModelFile {
     }
   }
 
-  /// The safetensors of a folder or of the one file; not for GGUF.
+  /// The safetensors of the folder or of the file. A GGUF file has none: do not call it for one.
   const Checkpoint& checkpoint() const { return folder ? folder->checkpoint() : *file; }
-  /// Gives mapped pages back to the system.
+  /// Gives the memory of mapped pages back to the system, which reads them again when needed.
   void release_pages() const {
     if (gguf) {
       gguf->release_pages();
@@ -112,7 +116,8 @@ struct ModelFile {
     }
   }
 
-  /// All tensors in the file's order; a packed weight is one.
+  /// All tensors, in the order of their names. A packed weight is one tensor. Throws FormatError
+  /// for a packed weight whose description is malformed.
   std::vector<ModelTensor> tensors() const { return gguf ? gguf_tensors() : checkpoint_tensors(); }
 
  private:
@@ -122,7 +127,9 @@ struct ModelFile {
       all.push_back(
           {name, tensor.shape, gguf_type_name(tensor.type), tensor.bytes.size(), tensor.bytes, {}});
       if (find_gguf_type(tensor.type))
-        all.back().dense = [this, name = name] { return gguf->file().dense(name); };
+        all.back().dense = [source = gguf.get(), name = name] {
+          return source->file().dense(name);
+        };
     }
     return all;
   }
@@ -154,4 +161,4 @@ struct ModelFile {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,13 +1,15 @@
-/// What loading does with a weight's format, which is known at run time only: a list of formats as
-/// three functions. So sources and loaders are compiled once, and formats are instantiated where a
-/// list is named and nowhere else.
+/// The formats that weights may be loaded in, as three functions of a format's name or type at run
+/// time. So sources and loaders are compiled once, and formats are instantiated only where a list
+/// of formats is named.
 ///
 ///     constexpr const qlora::WeightFormats& few =
-///         qlora::weight_formats<qlora::FormatList<qlora::Nf4Dq, qlora::Q4_1>>;
+///         qlora::weight_formats<qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q4_1>>;
 ///     qlora::GgufSource source("model.gguf", few);
 ///
 /// With QLORA_COMPILED (the CMake target qlora::compiled defines it) the library's own formats are
-/// not instantiated here either: they come from that target.
+/// not instantiated in such a place either, but come from that target.
+///
+/// Several threads may call all functions at once.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/bitsandbytes.hpp"
 #include "qlora/io/gguf_blocks.hpp"
 #include "qlora/io/packed_file.hpp"
@@ -28,25 +31,29 @@
 #include "qlora/quant/quantize.hpp"
 #include "qlora/quant/visit_format.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// The row of a tensor in a file that becomes row `row` of the weight.
+/// Says which row of a tensor in a file becomes row `row` of the weight.
 using RowSource = std::function<Index(Index row)>;
 
-/// One format's part of loading. Each is a function of its own, so that it can be compiled apart.
-/// Throw as quantize, read_packed and from_gguf_blocks do.
+/// A dense weight, [out, in], quantized to format F. This and the three functions below are what
+/// loading needs of one format; each can be compiled apart. Throws as quantize does.
 template <class F>
 AnyLinear<float> quantized_linear(const RowMatrixXf& dense, Index block_size) {
   return AnyLinear<float>(quantize<F>(dense, {.block_size = block_size}));
 }
+/// A packed weight of format F behind AnyLinear.
 template <class F>
 AnyLinear<float> packed_linear(QuantizedMatrix<F>&& w) {
   return AnyLinear<float>(std::move(w));
 }
+/// A packed weight of a folder, whose format is F. Throws as read_packed does.
 template <class F>
 AnyLinear<float> read_packed_linear(const Checkpoint& file, const PackedState& state) {
   return packed_linear<F>(read_packed<F>(file, state));
 }
+/// A tensor [rows, cols] of a GGUF file, whose type is F. `source` says where its rows come from.
+/// Throws as from_gguf_blocks does.
 template <class F>
 AnyLinear<float> gguf_linear(std::span<const std::byte> bytes, Index rows, Index cols,
                              const RowSource& source) {
@@ -67,21 +74,23 @@ AnyLinear<float> gguf_linear(std::span<const std::byte> bytes, Index rows, Index
 #undef QLORA_EXTERN_GGUF_FORMAT
 #endif
 
-/// The functions for a list of formats.
+/// The three functions for one list of formats.
 struct WeightFormats {
-  /// A dense weight [out, in] in the format of this name. Throws as visit_format and quantize do.
+  /// Quantizes a dense weight, [out, in], to the format of this name. Throws as visit_format and
+  /// `quantize` do.
   AnyLinear<float> (*quantize)(std::string_view name, Index block_size, const RowMatrixXf& dense);
-  /// A packed weight of a folder in the format that it has. Throws FormatError that names file and
-  /// tensor, also for a format that is not in the list.
+  /// Reads a packed weight of a folder in the format that it has. Throws a FormatError that names
+  /// file and tensor for a part that is missing or does not fit, and for a format or a block size
+  /// that is not in the list.
   AnyLinear<float> (*read_packed)(const Checkpoint& file, const PackedState& state,
                                   const Warn& warn);
-  /// A tensor of a GGUF file; nothing for a type that is not in the list. Throws as from_gguf_blocks
-  /// does.
+  /// Reads a tensor of a GGUF file in the format that it has, or returns nothing for a type that is
+  /// not in the list. Throws as from_gguf_blocks does.
   std::optional<AnyLinear<float>> (*read_gguf)(GgufTypeId type, std::span<const std::byte> bytes,
                                                Index rows, Index cols, const RowSource& source);
 };
 
-namespace detail {
+namespace model_detail {
 
 template <class Formats>
 AnyLinear<float> quantize_by_name(std::string_view name, Index block_size,
@@ -114,8 +123,12 @@ AnyLinear<float> read_packed_by_name(const Checkpoint& file, const PackedState& 
     require<FormatError>(std::find(names.begin(), names.end(), state.format) != names.end(),
                          file.where(state.weight), ": format '", state.format,
                          "': expected one of ", joined_format_names<Formats>());
-    visit_format<Formats>(state.format, state.block_size,
-                          [&]<class F>() { linear = read_packed_linear<F>(file, state); });
+    try {
+      visit_format<Formats>(state.format, state.block_size,
+                            [&]<class F>() { linear = read_packed_linear<F>(file, state); });
+    } catch (const OptionError& failure) {  // a block size that the format has not
+      throw FormatError(message(file.where(state.weight), ": ", failure.what()));
+    }
   }
   return linear;
 }
@@ -125,7 +138,7 @@ std::optional<AnyLinear<float>> read_gguf_by_type(GgufTypeId type, std::span<con
                                                   Index rows, Index cols, const RowSource& source) {
   std::optional<AnyLinear<float>> linear;
   Formats::any([&]<class Entry>() {
-    using F = typename listed<Entry>::type;
+    using F = typename FormatEntry<Entry>::type;
     if constexpr (GgufFormat<F>) {
       if (GgufTypeOf<F>::id == type) linear = gguf_linear<F>(bytes, rows, cols, source);
     }
@@ -134,12 +147,12 @@ std::optional<AnyLinear<float>> read_gguf_by_type(GgufTypeId type, std::span<con
   return linear;
 }
 
-}  // namespace detail
+}  // namespace model_detail
 
 /// The functions for the formats of a FormatList.
 template <class Formats>
-inline constexpr WeightFormats weight_formats{&detail::quantize_by_name<Formats>,
-                                              &detail::read_packed_by_name<Formats>,
-                                              &detail::read_gguf_by_type<Formats>};
+inline constexpr WeightFormats weight_formats{&model_detail::quantize_by_name<Formats>,
+                                              &model_detail::read_packed_by_name<Formats>,
+                                              &model_detail::read_gguf_by_type<Formats>};
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

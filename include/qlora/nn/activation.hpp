@@ -12,17 +12,20 @@
 #include <concepts>
 #include <numbers>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/nn/layer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// max(z, 0); its slope at 0 is 0.
 struct ReluFunction {
+  /// The function at z.
   template <Scalar T>
   static T value(T z) {
     return z < 0 ? T(0) : z;
   }
+  /// Its derivative at z.
   template <Scalar T>
   static T slope(T z) {
     return z <= 0 ? T(0) : T(1);
@@ -31,10 +34,12 @@ struct ReluFunction {
 
 /// z Φ(z), with Φ the normal distribution's share below z.
 struct GeluFunction {
+  /// The function at z.
   template <Scalar T>
   static T value(T z) {
     return z * below(z);
   }
+  /// Its derivative at z.
   template <Scalar T>
   static T slope(T z) {
     const T density = std::exp(T(-0.5) * z * z) / std::sqrt(T(2) * std::numbers::pi_v<T>);
@@ -50,10 +55,12 @@ struct GeluFunction {
 
 /// z (1 + tanh(u)) / 2 with u = sqrt(2 / π) (z + 0.044715 z³), as GPT-2 has it.
 struct GeluTanhFunction {
+  /// The function at z.
   template <Scalar T>
   static T value(T z) {
     return T(0.5) * z * (T(1) + bend(z));
   }
+  /// Its derivative at z.
   template <Scalar T>
   static T slope(T z) {
     const T t = bend(z), rest = T(1) - t * t;
@@ -78,10 +85,12 @@ struct GeluTanhFunction {
 
 /// z / (1 + exp(-z)).
 struct SiluFunction {
+  /// The function at z.
   template <Scalar T>
   static T value(T z) {
     return z / (T(1) + std::exp(-z));
   }
+  /// Its derivative at z.
   template <Scalar T>
   static T slope(T z) {
     const T s = T(1) / (T(1) + std::exp(-z));
@@ -152,13 +161,17 @@ class Activation {
   }
 };
 
+/// max(x, 0).
 template <Scalar T = float>
 using Relu = Activation<ReluFunction, T>;
+/// GELU by the error function.
 template <Scalar T = float>
 using Gelu = Activation<GeluFunction, T>;
+/// GELU approximated by tanh.
 template <Scalar T = float>
 using GeluTanh = Activation<GeluTanhFunction, T>;
+/// SiLU, which is also called swish.
 template <Scalar T = float>
 using Silu = Activation<SiluFunction, T>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -16,14 +16,15 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/nn/attention_shape.hpp"
 #include "qlora/nn/batch_layout.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace nn_detail {
 
 inline constexpr Index query_block = 64;
 
@@ -70,7 +71,7 @@ void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q,
     scores.row(i).tail(rows - 1 - i).setConstant(-std::numeric_limits<T>::infinity());
 }
 
-}  // namespace detail
+}  // namespace nn_detail
 
 /// out and log_sums from q, k and v, overwritten. The sequences' queries are all rows of q in order; keys of
 /// several sequences may overlap. Throws ShapeError where shapes or spans do not fit.
@@ -79,7 +80,7 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                        const ConstMatrixRef<T>& k, const ConstMatrixRef<T>& v,
                        std::span<const SequenceSpan> sequences, MatrixRef<T> out,
                        RowMatrix<T>& log_sums) {
-  detail::require_attention<T>(shape, q, k, v, sequences);
+  nn_detail::require_attention<T>(shape, q, k, v, sequences);
   require_shape("attention: out", out, q.rows(), q.cols());
   require_shape("attention: log_sums", log_sums, q.rows(), shape.heads);
   const Index d = shape.head_width;
@@ -87,9 +88,9 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
     const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
     const Index head = task % shape.heads;
     RowMatrix<T> scores;
-    for (Index query = 0; query < sequence.queries; query += detail::query_block) {
-      const Index rows = std::min(detail::query_block, sequence.queries - query);
-      detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, scores);
+    for (Index query = 0; query < sequence.queries; query += nn_detail::query_block) {
+      const Index rows = std::min(nn_detail::query_block, sequence.queries - query);
+      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, scores);
       for (Index i = 0; i < rows; ++i) {
         const T largest = scores.row(i).maxCoeff();
         scores.row(i).array() = (scores.row(i).array() - largest).exp();
@@ -112,7 +113,7 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                         const ConstMatrixRef<T>& out, const RowMatrix<T>& log_sums,
                         const ConstMatrixRef<T>& dout, std::span<const SequenceSpan> sequences,
                         RowMatrix<T>& dq, RowMatrix<T>& dk, RowMatrix<T>& dv) {
-  detail::require_attention<T>(shape, q, k, v, sequences);
+  nn_detail::require_attention<T>(shape, q, k, v, sequences);
   require_shape("attention: out", out, q.rows(), q.cols());
   require_shape("attention: dout", dout, q.rows(), q.cols());
   require_shape("attention: log_sums", log_sums, q.rows(), shape.heads);
@@ -136,10 +137,10 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
     const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
     const Index head = task % shape.heads, kv = head / shape.group() * d;
     RowMatrix<T> p, dp;
-    for (Index query = 0; query < sequence.queries; query += detail::query_block) {
-      const Index rows = std::min(detail::query_block, sequence.queries - query);
+    for (Index query = 0; query < sequence.queries; query += nn_detail::query_block) {
+      const Index rows = std::min(nn_detail::query_block, sequence.queries - query);
       const Index row = sequence.first_query + query;
-      detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, p);
+      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, p);
       for (Index i = 0; i < rows; ++i) {
         p.row(i).array() = (p.row(i).array() - log_sums(row + i, head)).exp();
         p.row(i).tail(rows - 1 - i).setZero();
@@ -166,4 +167,4 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -5,7 +5,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Heads of queries, heads of keys and values that groups of them share, and the width of each.
 struct AttentionShape {
@@ -14,4 +14,4 @@ struct AttentionShape {
   QLORA_HD Index group() const { return heads / kv_heads; }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

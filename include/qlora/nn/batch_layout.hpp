@@ -9,7 +9,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// One sequence in a batch: its query rows, its key rows, and how many keys lie before its first
 /// query (a cache's).
@@ -37,4 +37,4 @@ inline BatchLayout uniform_layout(Index rows, Index length, Index past = 0) {
   return layout;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -19,12 +19,13 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/nn/dense_linear.hpp"
 #include "qlora/nn/linear.hpp"
 #include "qlora/nn/token_loss.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The loss of logits, with the gradient of its mean.
 template <Scalar T>
@@ -33,7 +34,7 @@ struct LogitsLoss : CrossEntropy {
   Index correct = 0;      ///< counted rows whose largest logit is that of the target
 };
 
-namespace detail {
+namespace nn_detail {
 
 /// The rows that have a target. Throws ShapeError for targets of another number or outside of the
 /// `classes`.
@@ -106,7 +107,7 @@ CrossEntropy chunked_cross_entropy(const RowMatrix<T>& hidden, Index classes,
   return result;
 }
 
-}  // namespace detail
+}  // namespace nn_detail
 
 /// The summed loss; with `dhidden` not null also its gradient times `scale` ([tokens, width],
 /// overwritten, rows that do not count are 0). Throws ShapeError for targets outside of the head or
@@ -119,7 +120,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
       LinearBase<Head, T>,
       "cross_entropy: the head must be a QuantizedMatrix, a RowMatrix or an AnyLinear, or "
       "a DenseLinear that is not const, for it is trained");
-  return detail::chunked_cross_entropy<T>(
+  return nn_detail::chunked_cross_entropy<T>(
       hidden, head.rows(), targets, scale, dhidden,
       [&](const RowMatrix<T>& x, RowMatrix<T>& logits) {
         linear_forward<T>(x, head, logits, {.compute = compute});
@@ -134,7 +135,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
 template <Scalar T>
 CrossEntropy cross_entropy(const RowMatrix<T>& hidden, DenseLinear<T>& head,
                            std::span<const Token> targets, T scale, RowMatrix<T>* dhidden) {
-  return detail::chunked_cross_entropy<T>(
+  return nn_detail::chunked_cross_entropy<T>(
       hidden, head.rows(), targets, scale, dhidden,
       [&](const RowMatrix<T>& x, RowMatrix<T>& logits) { head.forward(x, logits); },
       [&](const RowMatrix<T>& x, const RowMatrix<T>& dlogits, RowMatrix<T>& dx) {
@@ -147,7 +148,7 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, DenseLinear<T>& head,
 /// than rows.
 template <Scalar T>
 LogitsLoss<T> logits_cross_entropy(const RowMatrix<T>& logits, std::span<const Token> targets) {
-  const std::vector<Index> rows = detail::counted_rows(targets, logits.rows(), logits.cols());
+  const std::vector<Index> rows = nn_detail::counted_rows(targets, logits.rows(), logits.cols());
   LogitsLoss<T> result;
   result.counted = static_cast<Index>(rows.size());
   RowMatrix<T> chosen(result.counted, logits.cols());
@@ -159,12 +160,12 @@ LogitsLoss<T> logits_cross_entropy(const RowMatrix<T>& logits, std::span<const T
     result.correct += best == targets[static_cast<std::size_t>(row)] ? 1 : 0;
   }
   const T scale = T(1) / static_cast<T>(std::max<Index>(1, result.counted));
-  detail::add_softmax_loss<T>(chosen, targets, rows.data(), result.counted, scale, true,
-                              result.sum);
+  nn_detail::add_softmax_loss<T>(chosen, targets, rows.data(), result.counted, scale, true,
+                                 result.sum);
   result.gradient = RowMatrix<T>::Zero(logits.rows(), logits.cols());
   for (Index i = 0; i < result.counted; ++i)
     result.gradient.row(rows[static_cast<std::size_t>(i)]) = chosen.row(i);
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

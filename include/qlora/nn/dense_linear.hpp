@@ -12,15 +12,17 @@
 #include <optional>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/nn/layer.hpp"
 #include "qlora/nn/linear.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// How a DenseLinear starts.
 struct DenseOptions {
-  bool bias = true;
-  /// Of the start. Without one it follows from the shape and from the layer's place in a Sequential.
+  bool bias = true;  ///< whether it has one
+  /// Of the first numbers. Without one it follows from the shape and from the layer's place in a Sequential.
   std::optional<std::uint64_t> seed = {};
 };
 
@@ -49,8 +51,11 @@ class DenseLinear {
     start(seed_ ? *seed_ : own_seed(0));
   }
 
+  /// The number of outputs.
   Index rows() const { return weight.value.rows(); }
+  /// The number of inputs.
   Index cols() const { return weight.value.cols(); }
+  /// Whether it adds a bias.
   bool has_bias() const { return bias.value.size() > 0; }
 
   /// Starts anew as the layer at this place of a network, unless it was given a seed: layers of one
@@ -61,7 +66,7 @@ class DenseLinear {
 
   /// y = x Wᵀ + bias, overwritten. x: [tokens, in], y: [tokens, out]. Throws ShapeError for others.
   void forward(const ConstMatrixRef<T>& x, MatrixRef<T> y) const {
-    Vector<T> added;
+    ColumnVector<T> added;
     if (has_bias()) added = bias.value.transpose();
     linear_forward<T>(x, weight.value, y, {.bias = has_bias() ? &added : nullptr});
   }
@@ -117,4 +122,4 @@ class DenseLinear {
   std::optional<std::uint64_t> seed_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

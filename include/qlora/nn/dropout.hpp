@@ -8,11 +8,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/dropout.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// x with each element dropped with probability p and the others divided by 1 - p; the choice at
 /// (row, column) depends on `key` only, so the backward pass makes it again instead of storing it.
@@ -34,4 +35,4 @@ void apply_dropout(const ConstMatrixRef<T>& x, float p, std::uint64_t key, RowMa
   });
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -20,11 +20,12 @@
 
 #include <concepts>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parameter.hpp"
 #include "qlora/nn/dropout.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What forward returns: the output [tokens, out], and what backward needs.
 template <Scalar T, class SavedType>
@@ -66,4 +67,4 @@ concept LayerParameters = LayerTypes<L> && requires(L& layer) {
 template <class L>
 concept Layer = LayerForward<L> && LayerBackward<L> && LayerParameters<L>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

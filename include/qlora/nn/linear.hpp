@@ -1,7 +1,7 @@
 /// The frozen linear layer y = x Wᵀ. Its weight may be packed or dense; `AnyLinear` hides which
 /// behind one virtual call.
 ///
-///     qlora::AnyLinear<> base(qlora::quantize<Nf4Dq>(dense));
+///     qlora::AnyLinear<> base(qlora::quantize<formats::nf4_dq>(dense));
 ///     base.forward(x, y);              // x: [tokens, in], y: [tokens, out]
 ///     base.backward(dy, dx);           // dx = dy W; the weight has no gradient
 #pragma once
@@ -10,49 +10,61 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/dense.hpp"
 #include "qlora/linalg/gemm.hpp"
 #include "qlora/quant/any_view.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// y = x Wᵀ, and what `options` adds. x: [tokens, in], w: [out, in], y: [tokens, out]. Throws
+/// ShapeError for other shapes. The same for every kind of weight; safe to call from several threads.
 template <Scalar T, class F>
 void linear_forward(const ConstMatrixRef<T>& x, const QuantizedMatrix<F>& w, MatrixRef<T> y,
                     const ProductOptions<T>& options = {}) {
   const auto view = w.view();
   forward_product<T>(x, view, y, options);
 }
+/// The same for a dense weight.
 template <Scalar T>
 void linear_forward(const ConstMatrixRef<T>& x, const RowMatrix<T>& w, MatrixRef<T> y,
                     const ProductOptions<T>& options = {}) {
   forward_product<T>(x, w, y, options);
 }
+/// dx = dy W, and what `options` adds. dy: [tokens, out], w: [out, in], dx: [tokens, in]. Throws
+/// ShapeError for other shapes. Safe to call from several threads.
 template <Scalar T, class F>
 void linear_backward(const ConstMatrixRef<T>& dy, const QuantizedMatrix<F>& w, MatrixRef<T> dx,
                      const ProductOptions<T>& options = {}) {
   const auto view = w.view();
   backward_product<T>(dy, view, dx, options);
 }
+/// The same for a dense weight.
 template <Scalar T>
 void linear_backward(const ConstMatrixRef<T>& dy, const RowMatrix<T>& w, MatrixRef<T> dx,
                      const ProductOptions<T>& options = {}) {
   backward_product<T>(dy, w, dx, options);
 }
+/// Rows [first, first + rows) of a weight in dense form; they must exist. Safe to call from several
+/// threads.
 template <Scalar T, class F>
 RowMatrix<T> decode_rows(const QuantizedMatrix<F>& w, Index first, Index rows) {
   RowMatrix<T> decoded(rows, w.cols());
   w.view().decode_range(first * w.cols(), rows * w.cols(), decoded.data());
   return decoded;
 }
+/// The same of a dense weight.
 template <Scalar T>
 RowMatrix<T> decode_rows(const RowMatrix<T>& w, Index first, Index rows) {
   return w.middleRows(first, rows);
 }
+/// The bytes that a weight takes, scales included. Safe to call from several threads.
 template <class F>
 Index weight_bytes(const QuantizedMatrix<F>& w) {
   return w.bytes();
 }
+/// The same of a dense weight.
 template <Scalar T>
 Index weight_bytes(const RowMatrix<T>& w) {
   return w.size() * static_cast<Index>(sizeof(T));
@@ -77,8 +89,11 @@ class AnyLinear {
   requires(!std::is_same_v<Weight, AnyLinear>) explicit AnyLinear(Weight weight)
       : weight_(std::make_unique<Model<Weight>>(std::move(weight))) {}
 
+  /// The number of outputs. This and what follows need a weight, which a default AnyLinear has not.
   Index rows() const { return weight_->rows(); }
+  /// The number of inputs.
   Index cols() const { return weight_->cols(); }
+  /// The bytes that the weight takes, scales included.
   Index bytes() const { return weight_->bytes(); }
 
   /// Whether it holds a weight.
@@ -148,16 +163,19 @@ class AnyLinear {
   std::unique_ptr<const Concept> weight_;
 };
 
+/// The same for a weight of a kind that is known at run time.
 template <Scalar T>
 void linear_forward(const ConstMatrixRef<T>& x, const AnyLinear<T>& w, MatrixRef<T> y,
                     const ProductOptions<T>& options = {}) {
   w.forward(x, y, options);
 }
+/// The same for a weight of a kind that is known at run time.
 template <Scalar T>
 void linear_backward(const ConstMatrixRef<T>& dy, const AnyLinear<T>& w, MatrixRef<T> dx,
                      const ProductOptions<T>& options = {}) {
   w.backward(dy, dx, options);
 }
+/// The same of a weight of a kind that is known at run time.
 template <Scalar T>
 RowMatrix<T> decode_rows(const AnyLinear<T>& w, Index first, Index rows) {
   return w.rows_of(first, rows);
@@ -186,4 +204,4 @@ concept LinearBackward = requires(const B& base, const ConstMatrixRef<T>& dy, Ma
 template <class B, class T>
 concept LinearBase = LinearSizes<B> && LinearForward<B, T> && LinearBackward<B, T>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -2,7 +2,7 @@
 /// rank, or alpha / sqrt(rank) when rank-stabilized, and a bias where there is one. Hu et al. 2021;
 /// on a 4-bit base: Dettmers et al. 2023, equation 5.
 ///
-///     qlora::LoraLinear layer(qlora::quantize<Nf4Dq>(dense), {.rank = 16, .dropout = 0.05f});
+///     qlora::LoraLinear layer(qlora::quantize<formats::nf4_dq>(dense), {.rank = 16, .dropout = 0.05f});
 ///     auto [out, saved] = layer.forward(x, {.training = true, .key = step});
 ///     auto grad_x = layer.backward(grad_out, saved);
 ///
@@ -18,6 +18,7 @@
 #include <optional>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parameter.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/nn/dropout.hpp"
@@ -25,9 +26,9 @@
 #include "qlora/nn/linear.hpp"
 #include "qlora/nn/lora_options.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace nn_detail {
 
 /// A number that differs between layers of different weights, and is the same wherever a layer is
 /// made: from the shape and some rows.
@@ -47,7 +48,7 @@ std::uint64_t number_of_base(const Base& base) {
   return number;
 }
 
-}  // namespace detail
+}  // namespace nn_detail
 
 /// A linear layer with an adapter. One thread may call it at a time, except for const calls, which
 /// any number of threads may make together.
@@ -78,29 +79,38 @@ class LoraLinear {
   };
   using Forward = LayerOutput<T, Saved>;
 
-  Parameter<T> a, b;
+  Parameter<T> a;  ///< [rank, in]
+  Parameter<T> b;  ///< [out, rank]
   /// [1, out], or empty: none. It is frozen unless LoraOptions::train_bias says otherwise.
   Parameter<T> bias;
   Compute compute = Compute::float32;  ///< of the base's products
 
   LoraLinear() = default;
-  /// base: [out, in]. Throws FormatError for a negative rank or a dropout outside [0, 1).
+  /// base: [out, in]. Throws OptionError for a negative rank or a dropout outside [0, 1).
   explicit LoraLinear(Base base, const LoraOptions& options = {}) : base_(std::move(base)) {
     adapt(options);
   }
 
+  /// The number of outputs.
   Index rows() const { return base_.rows(); }
+  /// The number of inputs.
   Index cols() const { return base_.cols(); }
+  /// The adapter's rank; 0 without an adapter.
   Index rank() const { return a.value.rows(); }
+  /// Whether it has an adapter.
   bool adapted() const { return rank() > 0; }
+  /// The factor s of s B A: alpha / rank, or alpha / sqrt(rank) for rank-stabilized LoRA.
   T scaling() const { return scaling_; }
+  /// The probability with which a number of x is left out of the adapter's input.
   float dropout() const { return dropout_; }
+  /// Whether it adds a bias.
   bool has_bias() const { return bias.value.size() > 0; }
+  /// The frozen layer below the adapter.
   const Base& base() const& { return base_; }
   const Base& base() const&& = delete;  // it would be gone
 
   /// Sets the base's bias, [out]. Throws ShapeError for another size.
-  void set_bias(const Vector<T>& numbers) {
+  void set_bias(const ColumnVector<T>& numbers) {
     require_shape("LoRA: bias", numbers, rows(), 1);
     bias = Parameter<T>(bias.name, 1, rows());
     bias.value = numbers.transpose();
@@ -108,9 +118,9 @@ class LoraLinear {
 
   /// Gives the layer a fresh adapter. Its bias stays. Throws as the constructor does.
   void adapt(const LoraOptions& options) {
-    require<FormatError>(options.rank >= 0, "LoRA: expected a rank of 0 or more, found ",
+    require<OptionError>(options.rank >= 0, "LoRA: expected a rank of 0 or more, found ",
                          options.rank);
-    require<FormatError>(options.dropout >= 0 && options.dropout < 1,
+    require<OptionError>(options.dropout >= 0 && options.dropout < 1,
                          "LoRA: expected a dropout in [0, 1), found ", options.dropout);
     dropout_ = options.dropout;
     scaling_ = options.scaling<T>();
@@ -119,7 +129,7 @@ class LoraLinear {
     train_bias_ = options.train_bias;
     if (train_bias_ && !has_bias()) bias = Parameter<T>(bias.name, 1, rows());
     own_ = {};
-    if (!options.seed && adapted()) own_ = detail::number_of_base<T>(base_);
+    if (!options.seed && adapted()) own_ = nn_detail::number_of_base<T>(base_);
     start(options.seed ? *options.seed : own_.value_or(0));
   }
 
@@ -127,7 +137,7 @@ class LoraLinear {
   /// seed.
   void take_place(std::uint64_t place) {
     if (!own_) return;
-    own_ = derive_key(detail::number_of_base<T>(base_), place);
+    own_ = derive_key(nn_detail::number_of_base<T>(base_), place);
     start(*own_);
   }
 
@@ -161,7 +171,7 @@ class LoraLinear {
         forward_product<T>(x, a.value, kept.low);
       }
     }
-    Vector<T> added;
+    ColumnVector<T> added;
     if (has_bias()) added = bias.value.transpose();
     linear_forward<T>(x, base_, out,
                       {.bias = has_bias() ? &added : nullptr,
@@ -227,4 +237,4 @@ LoraLinear(QuantizedMatrix<F>, LoraOptions) -> LoraLinear<QuantizedMatrix<F>, fl
 template <Scalar T>
 LoraLinear(RowMatrix<T>, LoraOptions) -> LoraLinear<RowMatrix<T>, T>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

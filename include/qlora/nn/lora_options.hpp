@@ -10,7 +10,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Plain values. A layer checks them where it takes them.
 struct LoraOptions {
@@ -37,4 +37,4 @@ struct LoraOptions {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

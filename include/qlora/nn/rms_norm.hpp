@@ -9,15 +9,16 @@
 
 #include <cmath>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The norm with its weight. Any number of threads may call it at a time.
 template <Scalar T = float>
 struct RmsNorm {
-  Vector<T> weight;  ///< [width]
+  ColumnVector<T> weight;  ///< [width]
   T epsilon = T(1e-5);
 
   /// y, overwritten. Throws ShapeError where x or y is not [tokens, width].
@@ -62,4 +63,4 @@ struct RmsNorm {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -12,11 +12,12 @@
 #include <mutex>
 #include <span>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/nn/rope_table.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The rotation for positions [0, length). Its tables grow with the largest position that was asked
 /// for, so that a model's long context costs nothing before it is used. Copies share the tables.
@@ -26,16 +27,17 @@ class Rope {
  public:
   Rope() = default;
   /// Angles are taken in double. Throws ShapeError for an odd head width or a negative length,
-  /// FormatError for a base that is no positive number.
+  /// OptionError for a base that is no positive number.
   Rope(Index head_width, double base, Index length)
       : half_(head_width / 2), length_(length), base_(base), shared_(std::make_shared<Shared>()) {
     require<ShapeError>(head_width > 0 && head_width % 2 == 0,
                         "Rope: expected an even head width, found ", head_width);
     require<ShapeError>(length >= 0, "Rope: expected a length of 0 or more, found ", length);
-    require<FormatError>(base > 0 && std::isfinite(base), "Rope: expected a base above 0, found ",
+    require<OptionError>(base > 0 && std::isfinite(base), "Rope: expected a base above 0, found ",
                          base);
   }
 
+  /// The number of positions that it knows.
   Index length() const { return length_; }
   /// The whole tables, [length, head_width / 2]. They live as long as this Rope or a copy.
   const RowMatrix<T>& cosine() const { return tables(length_)->cosine; }
@@ -113,4 +115,4 @@ class Rope {
   std::shared_ptr<Shared> shared_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -10,7 +10,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Writes cosine and sine of the angles of positions [first, last), each [last - first, head_width
 /// / 2] row-major. Angles are taken in double and rounded to T.
@@ -29,4 +29,4 @@ void fill_rotations(Index head_width, double base, Index first, Index last, T* c
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

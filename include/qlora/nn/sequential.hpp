@@ -1,6 +1,6 @@
 /// Layers one after the other as one layer: forward, backward and parameters without plumbing.
 ///
-///     qlora::Sequential net(qlora::LoraLinear(qlora::quantize<qlora::Nf4Dq>(dense), {.rank = 8}),
+///     qlora::Sequential net(qlora::LoraLinear(qlora::quantize<qlora::formats::nf4_dq>(dense), {.rank = 8}),
 ///                           qlora::Gelu<>(), qlora::DenseLinear<>(dense.rows(), 4));
 ///     const auto [logits, saved] = net.forward(x, {.training = true, .key = i});
 ///     const auto loss = qlora::logits_cross_entropy(logits, targets);
@@ -18,12 +18,13 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/nn/layer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace nn_detail {
 
 template <class L>
 struct RequireLayer {
@@ -41,13 +42,14 @@ struct RequireLayer {
   static constexpr bool value = Layer<L>;
 };
 
-}  // namespace detail
+}  // namespace nn_detail
 
 /// A network of layers that all compute in the numbers of the first. One thread may call it at a
 /// time, except for const calls, which any number of threads may make together.
 template <class First, class... Rest>
 class Sequential {
-  static_assert((detail::RequireLayer<First>::value && ... && detail::RequireLayer<Rest>::value));
+  static_assert((nn_detail::RequireLayer<First>::value && ... &&
+                 nn_detail::RequireLayer<Rest>::value));
   static_assert((std::is_same_v<typename First::Number, typename Rest::Number> && ...),
                 "Sequential: all layers must compute in the same numbers, float or double");
   using T = typename First::Number;
@@ -137,4 +139,4 @@ class Sequential {
   std::tuple<First, Rest...> layers_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -4,10 +4,11 @@
 
 #include <cmath>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// out = silu(gate) * up, element by element; all [tokens, hidden]. Throws ShapeError for others.
 template <Scalar T>
@@ -42,4 +43,4 @@ void swiglu_backward(const RowMatrix<T>& gate, const RowMatrix<T>& up, const Row
   });
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -3,7 +3,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A summed loss and how many positions count in it.
 struct CrossEntropy {
@@ -14,4 +14,4 @@ struct CrossEntropy {
   double mean() const { return sum / static_cast<double>(counted); }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,10 +1,11 @@
-/// An optimizer behind one interface, for a trainer that does not care which.
+/// Any optimizer behind one interface, for a trainer that works with all of them.
 ///
 ///     qlora::AnyOptimizer<> optimizer{qlora::AdamW<>({.learning_rate = 2e-4})};
 ///     optimizer.set_learning_rate(1e-4);
 ///     optimizer.step(parameters);
 ///
-/// Every member does what that of Optimizer does.
+/// Each member does what the member of Optimizer with the same name does, and throws what that one
+/// throws.
 #pragma once
 
 #include <concepts>
@@ -15,23 +16,24 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parameter.hpp"
 #include "qlora/memory/pager.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// `step(parameters)` makes one update and returns whether it did.
+/// The optimizer has `step(parameters)`, which makes one update and returns whether it did.
 template <class O, class T>
 concept OptimizerSteps = requires(O& optimizer, const ParameterList<T>& parameters) {
   { optimizer.step(parameters) } -> std::convertible_to<bool>;
 };
-/// `options().learning_rate` can be read and set.
+/// The optimizer has an `options().learning_rate` that can be read and set.
 template <class O>
 concept OptimizerRate = requires(O& optimizer, const O& constant) {
   optimizer.options().learning_rate = double();
   { constant.options().learning_rate } -> std::convertible_to<double>;
 };
-/// State that is counted, saved and loaded.
+/// The optimizer has state that is counted, saved and loaded.
 template <class O, class T>
 concept OptimizerState = requires(O& optimizer, const O& constant, std::ostream& out,
                                   std::istream& in, const ParameterList<T>& parameters) {
@@ -44,7 +46,8 @@ concept OptimizerState = requires(O& optimizer, const O& constant, std::ostream&
   { constant.state_bytes() } -> std::convertible_to<Index>;
   { constant.pager().counters() } -> std::convertible_to<PagerCounters>;
 };
-/// What rules that average their iterates need; the others answer it too.
+/// The optimizer has the members for the average of its iterates. An optimizer that averages
+/// nothing has them too.
 template <class O, class T>
 concept OptimizerAverage = requires(O& optimizer, const O& constant,
                                     const ParameterList<T>& parameters) {
@@ -55,19 +58,22 @@ concept OptimizerAverage = requires(O& optimizer, const O& constant,
   { optimizer.average(parameters) } -> std::convertible_to<std::vector<RowMatrix<T>>>;
 };
 
-/// One thread may call it at a time.
+/// Owns an optimizer of any type. One thread may call it at a time.
 template <Scalar T = float>
 class AnyOptimizer {
  public:
-  /// Takes an Optimizer, or whatever has its members.
+  /// Takes an Optimizer, or another type with the members that the four concepts above ask for.
   template <class Optimizer>
   requires(!std::is_same_v<Optimizer, AnyOptimizer>) explicit AnyOptimizer(Optimizer optimizer)
       : optimizer_(std::make_unique<Model<Optimizer>>(std::move(optimizer))) {}
 
+  /// Makes one update. Returns false and changes no parameter if a gradient is not finite.
   bool step(const ParameterList<T>& parameters) { return optimizer_->step(parameters); }
-  /// That of its options.
+  /// The learning rate in the optimizer's options.
   double learning_rate() const { return optimizer_->learning_rate(); }
+  /// Sets the learning rate of the steps that follow.
   void set_learning_rate(double rate) { optimizer_->set_learning_rate(rate); }
+  /// These members call those of the optimizer; `counters` are its pager's.
   Index steps() const { return optimizer_->steps(); }
   Index skipped() const { return optimizer_->skipped(); }
   bool torn() const { return optimizer_->torn(); }
@@ -152,4 +158,4 @@ class AnyOptimizer {
   std::unique_ptr<Concept> optimizer_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,14 +1,15 @@
-/// Clipping of gradients by their global norm or number by number, as torch does it.
+/// Gradient clipping by the global norm or elementwise, as in torch.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parameter.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// The Euclidean norm of all gradients together.
+/// The Euclidean norm of all gradients together, computed in double.
 template <Scalar T>
 double gradient_norm(const ParameterList<T>& parameters) {
   double sum = 0;
@@ -16,8 +17,8 @@ double gradient_norm(const ParameterList<T>& parameters) {
   return std::sqrt(sum);
 }
 
-/// Multiplies all gradients by min(1, largest / (norm + 1e-6)); `largest` <= 0 leaves them. Returns
-/// the norm before.
+/// Multiplies all gradients by min(1, largest / (norm + 1e-6)), where norm is their global norm. A
+/// `largest` of 0 or less leaves them as they are. Returns the norm before clipping.
 template <Scalar T>
 double clip_gradients(const ParameterList<T>& parameters, double largest) {
   const double norm = gradient_norm(parameters);
@@ -27,8 +28,8 @@ double clip_gradients(const ParameterList<T>& parameters, double largest) {
   return norm;
 }
 
-/// Moves every number of the gradients into [-largest, largest]; NaN stays NaN, and `largest` <= 0
-/// leaves all as they are.
+/// Clips every number of the gradients to [-largest, largest]. NaN stays NaN. A `largest` of 0 or
+/// less leaves the gradients as they are.
 template <Scalar T>
 void clip_gradient_values(const ParameterList<T>& parameters, double largest) {
   if (!(largest > 0)) return;
@@ -39,4 +40,4 @@ void clip_gradient_values(const ParameterList<T>& parameters, double largest) {
     });
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,7 +1,9 @@
 /// Optimizers by name, in plain or in paged memory.
 ///
 ///     auto optimizer = qlora::make_optimizer<float>(
-///         {.name = "adamw8bit", .learning_rate = 2e-4, .paged = qlora::FilePagerOptions{"/scratch"}});
+///         {.name = "adamw8bit",
+///          .learning_rate = 2e-4,
+///          .paged = qlora::FilePagerOptions{"/scratch"}});
 #pragma once
 
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/memory/file_pager.hpp"
 #include "qlora/optim/adam.hpp"
 #include "qlora/optim/ademamix.hpp"
@@ -19,22 +22,22 @@
 #include "qlora/optim/schedule_free.hpp"
 #include "qlora/optim/sgd.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// What make_optimizer is asked for. The learning rate and the weight decay replace the defaults of
+/// the rule; its other options keep theirs.
 struct OptimizerSettings {
-  std::string name = "adamw";  ///< a rule, with "8bit" or "-bf16" behind for how state is kept
+  /// The name of a rule. A suffix "8bit" asks for state in 8-bit codes, "-bf16" for state in
+  /// bfloat16. Without a suffix the state has the type of the parameters.
+  std::string name = "adamw";
   double learning_rate = 2e-4;
   double weight_decay = 0;
-  std::optional<FilePagerOptions> paged = {};  ///< state in files, if given
-  std::uint64_t seed = 0;                      ///< of state that is rounded by chance, as -bf16 is
+  std::optional<FilePagerOptions> paged = {};  ///< where given, a FilePager holds the state
+  std::uint64_t seed = 0;                      ///< of the stochastic rounding of bfloat16 state
 };
 
-namespace detail {
-
-/// What stands behind a rule's name for how state is kept.
-inline constexpr std::string_view in_8_bits = "8bit", in_bfloat16 = "-bf16";
-
-/// Calls `visit.operator()<Rule>()` for every rule.
+/// Calls `visit.operator()<Rule>()` for every rule of the library. Safe to call from several
+/// threads.
 template <class Visit>
 void for_each_rule(Visit&& visit) {
   visit.template operator()<AdamRule<Decay::decoupled>>();
@@ -44,6 +47,11 @@ void for_each_rule(Visit&& visit) {
   visit.template operator()<AdemamixRule>();
   visit.template operator()<ScheduleFreeAdamWRule>();
 }
+
+namespace optim_detail {
+
+/// The suffixes of a rule's name that say how state is kept.
+inline constexpr std::string_view in_8_bits = "8bit", in_bfloat16 = "-bf16";
 
 template <Scalar T, class Rule, class State>
 AnyOptimizer<T> make_optimizer_of(const OptimizerSettings& settings) {
@@ -62,39 +70,41 @@ AnyOptimizer<T> make_optimizer_of(const OptimizerSettings& settings) {
 template <Scalar T, class Rule>
 AnyOptimizer<T> make_optimizer_of_rule(const OptimizerSettings& settings, std::string_view state) {
   if (state == in_8_bits) return make_optimizer_of<T, Rule, Blockwise8bit>(settings);
-  if (state == in_bfloat16) return make_optimizer_of<T, Rule, StateOf<bfloat16>>(settings);
-  return make_optimizer_of<T, Rule, StateOf<T>>(settings);
+  if (state == in_bfloat16) return make_optimizer_of<T, Rule, NumberState<bfloat16>>(settings);
+  return make_optimizer_of<T, Rule, NumberState<T>>(settings);
 }
 
-}  // namespace detail
+}  // namespace optim_detail
 
-/// Every name that make_optimizer knows.
+/// Every name that make_optimizer knows. Safe to call from several threads.
 inline std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;
-  detail::for_each_rule([&]<class Rule>() {
+  for_each_rule([&]<class Rule>() {
     for (const std::string_view state :
-         {std::string_view(), detail::in_8_bits, detail::in_bfloat16})
+         {std::string_view(), optim_detail::in_8_bits, optim_detail::in_bfloat16})
       names.push_back(Rule::name + std::string(state));
   });
   return names;
 }
 
-/// Throws FormatError for a name that is none, IoError for a folder that can't be written.
+/// Makes the optimizer of that name for parameters of type T. Throws OptionError for an unknown
+/// name and, with `paged`, what FilePager's constructor throws: IoError for a folder that can't be
+/// written. Safe to call from several threads.
 template <Scalar T = float>
 AnyOptimizer<T> make_optimizer(const OptimizerSettings& settings) {
   std::string_view name = settings.name, state;
-  for (const std::string_view each : {detail::in_8_bits, detail::in_bfloat16})
+  for (const std::string_view each : {optim_detail::in_8_bits, optim_detail::in_bfloat16})
     if (name.ends_with(each)) {
       state = each;
       name.remove_suffix(each.size());
     }
   std::optional<AnyOptimizer<T>> made;
   std::string known;
-  detail::for_each_rule([&]<class Rule>() {
-    if (name == Rule::name) made = detail::make_optimizer_of_rule<T, Rule>(settings, state);
+  for_each_rule([&]<class Rule>() {
+    if (name == Rule::name) made = optim_detail::make_optimizer_of_rule<T, Rule>(settings, state);
     known += (known.empty() ? "" : ", ") + std::string(Rule::name);
   });
-  require<FormatError>(made.has_value(), "optimizer '", settings.name, "': expected one of ", known,
+  require<OptionError>(made.has_value(), "optimizer '", settings.name, "': expected one of ", known,
                        ", perhaps with 8bit or -bf16 behind");
   return std::move(*made);
 }
@@ -103,4 +113,4 @@ AnyOptimizer<T> make_optimizer(const OptimizerSettings& settings) {
 extern template AnyOptimizer<float> make_optimizer<float>(const OptimizerSettings& settings);
 #endif
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

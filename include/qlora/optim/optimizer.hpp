@@ -1,5 +1,6 @@
-/// What every optimizer does around its rule: state for each parameter, kept as numbers or 8-bit
-/// codes in plain or in paged memory, one pass over parameters, gradients and state together.
+/// What every optimizer does around its update rule. It keeps state for each parameter, as numbers
+/// or as 8-bit codes, in plain or in paged memory. A step is one pass over parameters, gradients
+/// and state together.
 ///
 ///     qlora::AdamW<qlora::Blockwise8bit, qlora::Paged<qlora::FilePager>> optimizer(
 ///         {.learning_rate = 2e-4}, qlora::FilePager({.directory = "/scratch"}));
@@ -8,7 +9,7 @@
 /// Results do not depend on the memory, the budget or the number of threads.
 ///
 /// Groups of parameters have options of their own. A rule that remembers something, such as the sum
-/// of its rates, does so for each group:
+/// of the weights of its average, remembers it for each group:
 ///
 ///     using Group = qlora::ParameterGroup<qlora::AdamWOptions>;
 ///     std::vector<Group> groups(2);
@@ -28,26 +29,29 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/parameter.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/optim/rule.hpp"
-#include "qlora/optim/state.hpp"
+#include "qlora/optim/state_storage.hpp"
 #include "qlora/optim/state_stream.hpp"
 #include "qlora/optim/tiled_state.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// Parameters with options of their own.
+/// Parameters with options of their own. A plain value, which several threads may read together.
 template <class Options, Scalar T = float>
 struct ParameterGroup {
   ParameterList<T> parameters;
   Options options;
 };
 
-/// An optimizer uses all threads by itself; one thread may call it at a time.
-template <class Rule, class State = StateOf<float>, class Memory = InHeap>
+/// Updates parameters by an update rule. `State` says how the states of the rule are kept
+/// (optim/state_storage.hpp), and `Memory` says which pager holds them. One thread may call an
+/// optimizer at a time; it uses all threads by itself.
+template <class Rule, class State = NumberState<float>, class Memory = InHeap>
 class Optimizer {
   static_assert(UpdateRule<Rule>, "Optimizer: the first argument must be an update rule");
   static_assert(std::is_trivially_copyable_v<Rule>, "Optimizer: a rule must be trivially copyable");
@@ -57,36 +61,44 @@ class Optimizer {
  public:
   using Options = typename Rule::Options;
 
+  /// Takes no memory before the first step.
   explicit Optimizer(const Options& options = {}) requires std::default_initializable<PagerType>
       : Optimizer(options, PagerType()) {}
   Optimizer(const Options& options, PagerType pager)
       : options_(options), state_(std::move(pager)) {}
 
+  /// The options of steps without groups. They may change between steps.
   Options& options() { return options_; }
   const Options& options() const { return options_; }
+  /// The pager that holds the state.
   const PagerType& pager() const { return state_.pager(); }
-  /// Updates done.
+  /// The number of updates so far.
   Index steps() const { return steps_; }
-  /// Calls of `step` that did nothing because a gradient was not finite.
+  /// The number of calls of `step` that did nothing because a gradient was not finite.
   Index skipped() const { return skipped_; }
-  /// Whether a step failed half-way: some parameters have moved and others have not.
+  /// Whether a call failed half-way, so that some parameters have changed and others have not.
   bool torn() const { return torn_; }
+  /// Bytes of state; 0 until the first step or `load`.
   Index state_bytes() const { return state_.bytes(); }
-  /// Of the choices of state that is rounded by chance (StateOf<bfloat16>); 0 at first.
+  /// Sets the seed of the stochastic rounding of state (NumberState<bfloat16>). It is 0 at first.
   void set_seed(std::uint64_t seed) { seed_ = seed; }
 
-  /// One update from the parameters' gradients; false, and nothing changed, if one of those is not
-  /// finite. The list must be the same in every call; throws ShapeError otherwise and where a
-  /// gradient has another size than its parameter, and Error when the memory fails or the
-  /// parameters hold their average. Before the first change everything is as it was, after it the
-  /// optimizer is torn and refuses further steps.
+  /// Makes one update from the parameters' gradients. Returns false and changes no parameter if a
+  /// gradient is not finite. Every call must give the same list.
+  ///
+  /// Throws ShapeError for parameters of other sizes than in the first step, for one that is in the
+  /// list twice, and for a gradient of another size than its parameter. Throws Error where the
+  /// optimizer is torn and where the parameters hold their average. What the pager or the rule
+  /// throws goes on to the caller. A step that throws before its first change leaves parameters and
+  /// state as they were. After the first change the optimizer is torn: it refuses further steps.
   template <Scalar T>
   bool step(const ParameterList<T>& parameters) {
     return step(std::vector<ParameterGroup<Options, T>>{{parameters, options_}});
   }
 
-  /// The same for groups of parameters, each with its own options. Groups of equal options are one
-  /// group, to the bit.
+  /// The same for groups of parameters, each with its own options. Groups with equal options give
+  /// the same bits as one group of all their parameters. A rule that remembers something needs
+  /// groups of the same sizes in every step; ShapeError is thrown otherwise.
   template <Scalar T>
   bool step(const std::vector<ParameterGroup<Options, T>>& groups) {
     ParameterList<T> parameters;
@@ -125,23 +137,26 @@ class Optimizer {
     return true;
   }
 
-  /// Whether the parameters that are trained are not those to evaluate and to save.
+  /// Whether the rule averages its iterates: then the parameters to evaluate and to save are not
+  /// those that training goes on from.
   static constexpr bool averages = AveragingRule<Rule>;
   /// Whether the parameters hold their average now.
   bool averaged() const { return averaged_; }
 
-  /// Makes the parameters what to evaluate and to save: the average of the iterates, where the rule
-  /// has one. Does nothing where they are that already. Throws as `step` does.
+  /// Replaces the parameters by the average of the iterates, which is what to evaluate and to save.
+  /// Does nothing where the rule has no average, before the first step, and where the parameters
+  /// hold their average already. Throws as `step` does, but gradients do not matter.
   template <Scalar T>
   void use_average(const ParameterList<T>& parameters) {
     move_parameters(parameters, true);
   }
-  /// Makes them what training goes on from, to within rounding.
+  /// Replaces the average by the parameters that training goes on from, up to rounding. Throws as
+  /// use_average does.
   template <Scalar T>
   void use_iterate(const ParameterList<T>& parameters) {
     move_parameters(parameters, false);
   }
-  /// What use_average would make of the parameters, which stay as they are.
+  /// The values that use_average would give the parameters, which stay as they are.
   template <Scalar T>
   std::vector<RowMatrix<T>> average(const ParameterList<T>& parameters) {
     std::vector<RowMatrix<T>> values;
@@ -157,8 +172,9 @@ class Optimizer {
     return values;
   }
 
-  /// Calls `body(parameter, begin, p, s)` for runs of a parameter's elements and copies of their
-  /// states, s[0] to s[states - 1], from several threads at a time.
+  /// Calls `body(parameter, begin, p, s)` for all elements, run by run and from several threads at
+  /// a time. p holds the elements from `begin` on of the parameter with that index in the list.
+  /// s[0] to s[states - 1] are copies of their states. Throws as `step` does.
   template <Scalar T, class Body>
   void visit(const ParameterList<T>& parameters, Body&& body) {
     prepare(parameters);
@@ -171,11 +187,12 @@ class Optimizer {
     });
   }
 
-  /// Writes steps and state, the same bytes for plain and paged memory. Throws IoError where the
-  /// stream fails, Error where the optimizer is torn.
+  /// Writes the number of steps and the state: the same bytes for plain and for paged memory.
+  /// Throws IoError where the stream fails, Error where the optimizer is torn, and what the pager
+  /// throws.
   void save(std::ostream& out) const {
     require_whole();
-    detail::write_state_header(out, header());
+    optim_detail::write_state_header(out, header());
     for (const Rule& rule : rules_)
       if constexpr (!std::is_empty_v<Rule>)
         out.write(reinterpret_cast<const char*>(&rule), sizeof(rule));
@@ -189,10 +206,13 @@ class Optimizer {
   }
 
   /// Reads what `save` wrote, for the same parameters, rule and kind of state. Throws FormatError
-  /// or IoError; then the optimizer is as it was. An optimizer without a step takes the parameters'
-  /// sizes from the stream, which must then tell its length, as files do.
+  /// for state of other ones, IoError where the stream ends too early, and what the pager throws.
+  /// Then the optimizer is as it was. Before the first step the optimizer takes the parameters'
+  /// sizes from the stream. Such a stream must know its length, as a file does, or FormatError is
+  /// thrown.
   void load(std::istream& in) { load_sizes(in, state_.sizes()); }
-  /// The same for these parameters, from any stream.
+  /// The same for these parameters, from any stream. Throws ShapeError too, where they have other
+  /// sizes than in the first step.
   template <Scalar T>
   void load(std::istream& in, const ParameterList<T>& parameters) {
     const std::vector<Index> sizes = sizes_of(parameters);
@@ -202,20 +222,20 @@ class Optimizer {
   }
 
  private:
-  detail::StateHeader header() const {
+  optim_detail::StateHeader header() const {
     return {Rule::name, State::name(), steps_, averaged_, seed_, group_sizes_, state_.sizes()};
   }
 
   void load_sizes(std::istream& in, const std::vector<Index>& expected) {
-    const detail::StateHeader read = detail::read_state_header(in, header(), expected);
+    const optim_detail::StateHeader read = optim_detail::read_state_header(in, header(), expected);
     std::vector<Rule> rules(read.group_sizes.size());
     for (Rule& rule : rules)
       if constexpr (!std::is_empty_v<Rule>)
-        detail::read_state(in, reinterpret_cast<std::byte*>(&rule), sizeof(rule));
+        optim_detail::read_state(in, reinterpret_cast<std::byte*>(&rule), sizeof(rule));
     Tiles fresh(pager());
     fresh.lay_out(read.sizes);
     const auto get = [&](std::byte* bytes, Index count) {
-      detail::read_state(in, bytes, static_cast<std::size_t>(count));
+      optim_detail::read_state(in, bytes, static_cast<std::size_t>(count));
     };
     fresh.walk(
         Access::write, [&](const StateTile& tile) { fresh.for_parts(tile, get); }, false);
@@ -278,8 +298,8 @@ class Optimizer {
                           p.grad().size());
   }
 
-  /// Copies of the groups' rules for a step of groups of these sizes. What remembers nothing may be
-  /// in another group each time.
+  /// Copies of the groups' rules for a step of groups of these sizes. A rule that remembers nothing
+  /// allows other groups in every step.
   std::vector<Rule> rules_of(const std::vector<Index>& group_sizes) const {
     if constexpr (!std::is_empty_v<Rule>)
       require<ShapeError>(steps_ == 0 || group_sizes == group_sizes_,
@@ -300,7 +320,8 @@ class Optimizer {
     return finite;
   }
 
-  /// `walk` for what changes parameters: what fails after the first change tears the optimizer.
+  /// `walk` for a body that changes parameters. A failure after the first change leaves the
+  /// optimizer torn.
   template <class Body>
   void change(Access access, Body&& body) {
     std::atomic<bool> changed = false;
@@ -358,12 +379,12 @@ class Optimizer {
   }
 
   Options options_;
-  std::vector<Rule> rules_;         // a group
-  std::vector<Index> group_sizes_;  // parameters of each
+  std::vector<Rule> rules_;         // one per group
+  std::vector<Index> group_sizes_;  // parameters of each group
   Tiles state_;
   std::uint64_t seed_ = 0;
   Index steps_ = 0, skipped_ = 0;
   bool torn_ = false, averaged_ = false;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

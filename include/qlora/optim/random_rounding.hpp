@@ -1,29 +1,32 @@
-/// Rounding up or down by chance, so that the mean of what is stored is the number itself. State
-/// that moves by less than half the distance of two numbers of its type would never move if it were
-/// rounded to the nearest.
+/// Stochastic rounding: a number is rounded up or down at random, so that the expected value of the
+/// result is the number itself. State that changes by less than half the distance between two
+/// numbers of its type would never change if it were rounded to the nearest.
 ///
 ///     qlora::bfloat16 b = qlora::round_by_chance(s, 0x1234);   // 16 random bits
 ///
-/// Gupta et al. 2015; for bfloat16, Zamirai et al. 2020.
+/// Gupta et al. 2015; for bfloat16, Zamirai et al. 2020. All functions are pure: any number of
+/// threads may call them.
 #pragma once
 
 #include <cstdint>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/core/random.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// Where a run of numbers draws from: element `first` + i takes the i-th draw of the stream `key`,
-/// whoever computes it.
+/// The random draws of a run of numbers. Number i of the run takes draw `first` + i of the stream
+/// `key`, so that the result does not depend on how a tensor is cut into runs.
 struct RandomRounding {
   std::uint64_t key = 0;
-  Index first = 0;  ///< a multiple of RandomRounding::together
-  static constexpr Index together = 8;
+  Index first = 0;                      ///< a multiple of RandomRounding::together
+  static constexpr Index together = 8;  ///< draws of 16 bits that one random block has
 };
 
-/// One of the two bfloat16 around `value`; the nearer it is, the likelier, with `draw` uniform in
-/// 16 bits. A number that bfloat16 holds stays as it is, and no finite number becomes infinite.
+/// One of the two bfloat16 numbers around `value`. With a `draw` that is uniform in 16 bits, the
+/// expected value of the result is `value`. A number that bfloat16 can hold stays as it is, and no
+/// finite number becomes infinite.
 constexpr bfloat16 round_by_chance(float value, std::uint16_t draw) {
   if (!is_finite(value)) return bfloat16(value);
   const auto bits = __builtin_bit_cast(std::uint32_t, value);
@@ -32,7 +35,7 @@ constexpr bfloat16 round_by_chance(float value, std::uint16_t draw) {
   return bfloat16::from_bits(static_cast<std::uint16_t>((overflows ? bits : moved) >> 16));
 }
 
-/// `count` numbers rounded so.
+/// Rounds `count` numbers in that way, with the draws that `rounding` names.
 template <class U>
 void round_by_chance(const U* from, Index count, const RandomRounding& rounding, bfloat16* to) {
   constexpr Index together = RandomRounding::together;
@@ -45,4 +48,4 @@ void round_by_chance(const U* from, Index count, const RandomRounding& rounding,
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,18 +1,21 @@
-/// A rule names its `Options` (with learning_rate and weight_decay), how many numbers of state an
-/// element has and which of them may be negative, and makes a `Step` for the t-th update. What a
-/// rule remembers besides is a member of it and changes in `step`. Each group of parameters has a
-/// rule of its own, which is asked for one step an update.
+/// What an update rule is: the formula of an optimizer, without memory, groups or threads.
 ///
-/// A step is called with parameters p, gradients g (a copy that it may change) and states s[...],
-/// and writes p and s. They are single numbers, or Eigen arrays of them, which the CPU updates by
-/// vectors: a formula is written once, as in `p -= rate * s[0] / (square_root(s[1]) + epsilon)`, and
-/// serves the CPU's optimizers (optim/optimizer.hpp) and kernels (cuda/optimizer.hpp). The rules
-/// here ask to be inlined: otherwise compilers read the places of the arrays again after every
-/// store, which took a third of AdamW's instructions.
+/// A rule has a type `Options` (with learning_rate and weight_decay). It says how many states an
+/// element has (`states`) and which of them may be negative (`is_signed`). Its function `step`
+/// makes a `Step` for the t-th update. If a rule remembers more than states, that is a data member
+/// of it, which `step` changes. Each group of parameters has a rule of its own, and `step` is
+/// called once per update.
 ///
-/// A rule may say by `is_exact` which states are kept in full precision whatever the others are in,
-/// and by `iterate`, `share_to_average` and `share_to_iterate` that it trains at another point than
-/// the one to evaluate: see AveragingRule.
+/// A Step is called with parameters p, gradients g (a copy that it may change) and states s[...],
+/// and writes p and s. They are single numbers on a device, and Eigen arrays of numbers on the CPU.
+/// So a formula is written once, as in `p -= rate * s[0] / (square_root(s[1]) + epsilon)`, for the
+/// CPU's optimizers (optim/optimizer.hpp) and for kernels (cuda/optimizer.hpp). The steps here are
+/// always inlined: otherwise compilers load the addresses of the arrays again after every store,
+/// which took a third of AdamW's instructions.
+///
+/// A rule may have an array `is_exact`, which says which states are kept in full precision whatever
+/// type the others have. A rule that trains at another point than the one to evaluate has
+/// `iterate`, `share_to_average` and `share_to_iterate`: see AveragingRule.
 #pragma once
 
 #include <cmath>
@@ -22,10 +25,10 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// A type with what is listed above. `step` is asked for float here, and for the parameters' type
-/// where it is used.
+/// A type with the members that are listed above. The concept asks for steps of float; an optimizer
+/// of other numbers needs steps of those.
 template <class R>
 concept UpdateRule = requires(R& rule, const typename R::Options& options, Index t) {
   { R::states } -> std::convertible_to<int>;
@@ -35,8 +38,9 @@ concept UpdateRule = requires(R& rule, const typename R::Options& options, Index
   rule.template step<float>(options, t);
 };
 
-/// A rule whose parameters are one point while training and another, an average, to evaluate and to
-/// save. Either is p + share (s[iterate] - p) of the other.
+/// A rule that trains at one point and evaluates and saves another one, an average. Each of the two
+/// points is p + share (s[iterate] - p), where p is the other one: the share is share_to_average()
+/// on the way to the average, and share_to_iterate() on the way back.
 template <class R>
 concept AveragingRule = UpdateRule<R> && requires(const R& rule) {
   { R::iterate } -> std::convertible_to<int>;
@@ -44,15 +48,16 @@ concept AveragingRule = UpdateRule<R> && requires(const R& rule) {
   { rule.share_to_iterate() } -> std::convertible_to<double>;
 };
 
-/// What a rule makes for one update of parameters of type T.
+/// The type of the Step that a rule makes for parameters of type T.
 template <UpdateRule Rule, class T>
 using StepOf = decltype(std::declval<Rule&>().template step<T>(
     std::declval<const typename Rule::Options&>(), Index{1}));
 
-/// Whether weight decay acts on the parameters (as in AdamW) or is added to the gradient.
+/// How weight decay acts: `decoupled` shrinks the parameters (as in AdamW), `coupled` adds to the
+/// gradient (as in Adam).
 enum class Decay { decoupled, coupled };
 
-namespace detail {
+namespace optim_detail {
 
 /// Whether a rule wants state `s` in full precision.
 template <UpdateRule Rule>
@@ -64,8 +69,8 @@ constexpr bool is_exact([[maybe_unused]] int s) {
   }
 }
 
-// Of numbers and arrays: the members of Eigen's arrays are there for devices too, its functions of
-// these names are not.
+// These functions take numbers and arrays. They call members of Eigen's arrays, which device code
+// has; it does not have Eigen's free functions of these names.
 template <class Numbers>
 QLORA_HD auto square_root(const Numbers& x) {
   if constexpr (std::is_floating_point_v<Numbers>) {
@@ -93,5 +98,5 @@ QLORA_HD void decay_parameters(Numbers& p, T learning_rate, T weight_decay) {
   if (weight_decay != T(0)) p *= T(1) - learning_rate * weight_decay;
 }
 
-}  // namespace detail
-}  // namespace qlora
+}  // namespace optim_detail
+}  // namespace qlora::inline QLORA_ABI

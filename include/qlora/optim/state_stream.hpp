@@ -1,10 +1,11 @@
-/// The beginning of an optimizer's saved state: what it is of, and the sizes that follow. A line of
-/// text, then sizes in the machine's own integers.
+/// The header of an optimizer's saved state. It says what optimizer the state belongs to, and which
+/// sizes it has. It is a line of text, followed by the sizes as integers in the machine's own byte
+/// order.
 ///
 ///   qlora optimizer 2 adamw numbers-4 100 0 0 1 28
 ///
-/// stands for the version, the rule, how state is kept, the steps, whether the parameters hold
-/// their average, the seed, how many groups and how many parameters.
+/// gives the version, the rule, how state is kept, the number of steps, whether the parameters hold
+/// their average, the seed, the number of groups and the number of parameters.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::optim_detail {
 
 struct StateHeader {
   std::string rule, state;
@@ -43,7 +44,7 @@ inline void read_state(std::istream& in, std::byte* bytes, std::size_t count) {
   require<IoError>(in.good(), "optimizer state: ends too early");
 }
 
-/// Bytes that are left in a stream, where it can tell.
+/// The number of bytes that are left in a stream; nothing where the stream can't tell.
 inline std::optional<Index> bytes_left(std::istream& in) {
   const std::istream::pos_type here = in.tellg();
   if (here == std::istream::pos_type(-1)) return std::nullopt;
@@ -54,7 +55,8 @@ inline std::optional<Index> bytes_left(std::istream& in) {
   return static_cast<Index>(end - here);
 }
 
-/// Some sizes, which come as they are read, so that a number that is wrong asks for no memory.
+/// Reads `count` sizes one by one. A wrong count in the file does not reserve memory: the stream
+/// ends first.
 inline std::vector<Index> read_sizes(std::istream& in, std::uint64_t count, const char* what) {
   std::vector<Index> sizes;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -67,9 +69,10 @@ inline std::vector<Index> read_sizes(std::istream& in, std::uint64_t count, cons
   return sizes;
 }
 
-/// Throws FormatError for what is not of `own`'s rule and state and of parameters of the expected
-/// sizes, IoError where the stream ends. No expected sizes: any, as far as the stream can hold
-/// them.
+/// Reads a header. Throws FormatError unless it has the rule and the kind of state of `own` and the
+/// expected sizes, and IoError where the stream ends too early. Without expected sizes it takes all
+/// that the rest of the stream can hold, and throws FormatError where the stream can't tell its
+/// length.
 inline StateHeader read_state_header(std::istream& in, const StateHeader& own,
                                      const std::vector<Index>& expected) {
   std::string word, kind;
@@ -119,4 +122,4 @@ inline StateHeader read_state_header(std::istream& in, const StateHeader& own,
   return header;
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::optim_detail

@@ -1,9 +1,10 @@
-/// The state of an optimizer's parameters in one run of bytes that a pager hands out: tiles that
-/// are walked over in windows of extents, loaded as numbers and stored again.
+/// The state of an optimizer's parameters, in one run of bytes that a pager hands out. The run is
+/// cut into tiles. A walk goes over them in windows of some extents, loads tiles as numbers and
+/// stores them again.
 ///
-///     qlora::TiledState<qlora::AdamWRule, qlora::StateOf<float>, qlora::InHeap> state{
+///     qlora::TiledState<qlora::AdamWRule, qlora::NumberState<float>, qlora::InHeap> state{
 ///         qlora::HeapPager()};
-///     state.lay_out({4096, 700});                     // numbers of each parameter
+///     state.lay_out({4096, 700});                     // elements of each parameter
 ///     state.walk(qlora::Access::read, [&](const qlora::StateTile& tile) { ... });
 ///
 /// Where a tile lies does not depend on the number of threads.
@@ -18,57 +19,63 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/memory/paged_allocator.hpp"
 #include "qlora/optim/rule.hpp"
-#include "qlora/optim/state.hpp"
 #include "qlora/optim/state_layout.hpp"
+#include "qlora/optim/state_storage.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// A run of numbers as an Eigen array.
+/// Numbers in memory that something else owns, as an Eigen array.
 template <class T>
 using Run = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
 
-/// State in memory that a pager hands out.
+/// Says that a pager of type P holds an optimizer's state.
 template <Pager P>
 struct Paged {
   using PagerType = P;
   template <class T>
   using allocator = PagedAllocator<T, P>;
 };
+/// Says that plain memory holds an optimizer's state.
 using InHeap = Paged<HeapPager>;
 
-/// Rule: how many states an element has, and what they are. State: how they are kept. Memory: a
-/// Paged. One thread may call it at a time; `walk` uses all threads by itself. What reads the
-/// memory throws as the pager does.
+/// The state of all parameters of one optimizer. `Rule` says how many states an element has and
+/// which may be negative. `State` says how they are kept, and `Memory` is a Paged. One thread may
+/// call it at a time; `walk` uses all threads by itself. Members that read or write state throw
+/// what the pager throws.
 template <class Rule, class State, class Memory>
 class TiledState {
   using PagerType = typename Memory::PagerType;
   using Bytes = std::vector<std::byte, typename Memory::template allocator<std::byte>>;
-  // Parameters that are too small for codes keep floats.
-  using Small = StateOf<float>;
-  // What a rule wants in full precision.
-  using Exact = std::conditional_t<std::is_same_v<State, StateOf<double>>, State, StateOf<float>>;
+  // How the state of parameters is kept that are too small for State.
+  using Small = NumberState<float>;
+  // How a state is kept that the rule wants in full precision.
+  using Exact =
+      std::conditional_t<std::is_same_v<State, NumberState<double>>, State, NumberState<float>>;
   template <class Kept, int s>
-  using KeptState = std::conditional_t<detail::is_exact<Rule>(s), Exact, Kept>;
+  using KeptState = std::conditional_t<optim_detail::is_exact<Rule>(s), Exact, Kept>;
 
  public:
-  /// A tile's states as numbers.
+  /// The states of a tile as numbers, one vector per state.
   template <class T>
   using Buffers = std::array<std::vector<T>, Rule::states>;
 
   explicit TiledState(PagerType pager)
       : pager_(std::move(pager)), bytes_(typename Memory::template allocator<std::byte>(pager_)) {}
 
+  /// The pager that holds the state.
   const PagerType& pager() const { return pager_; }
+  /// Bytes of state; 0 before lay_out.
   Index bytes() const { return static_cast<Index>(bytes_.size()); }
-  /// Numbers of each parameter; none before lay_out.
+  /// The number of elements of each parameter; empty before lay_out.
   const std::vector<Index>& sizes() const { return sizes_; }
 
-  /// Takes memory for parameters of these sizes, filled with zeros. Throws FormatError for a pager
-  /// whose extents hold no block.
+  /// Takes memory for parameters of these sizes, filled with zeros. Call it once. Throws
+  /// OptionError for a pager whose extents can't hold a block, and what the pager throws.
   void lay_out(const std::vector<Index>& sizes) {
     StateLayout layout = StateLayout::make(sizes, static_cast<Index>(pager_.extent_bytes()),
                                            {State::block, bytes_of_states<State>},
@@ -78,21 +85,21 @@ class TiledState {
     sizes_ = sizes;
   }
 
-  /// Takes what another state of the same pager holds, and gives it this one's.
+  /// Exchanges what this and another state of the same pager hold.
   void swap(TiledState& other) {
     bytes_.swap(other.bytes_);
     std::swap(layout_, other.layout_);
     std::swap(sizes_, other.sizes_);
   }
 
-  /// Throws where the memory can't be used here, as after fork.
+  /// Throws Error where the memory can't be used in this process, as a FilePager's after fork.
   void require_usable() const {
     if (!bytes_.empty()) [[maybe_unused]]
       const auto nothing = pager_.pin(bytes_.data(), 0, Access::read);
   }
 
-  /// Calls `body(tile)` for all tiles, in windows of extents that are pinned together; the next
-  /// window comes in meanwhile. In parallel the order of tiles is not known.
+  /// Calls `body(tile)` for all tiles. It pins one window of extents at a time and prefetches the
+  /// next one meanwhile. In parallel, several threads call `body`, in no fixed order.
   template <class Body>
   void walk(Access access, Body&& body, bool in_parallel = true) const {
     const auto extent = static_cast<Index>(pager_.extent_bytes());
@@ -115,7 +122,7 @@ class TiledState {
     }
   }
 
-  /// The states of a tile as numbers, which are resized to its count.
+  /// Decodes the states of a tile into the buffers, which are resized to its number of elements.
   template <class T>
   void load(const StateTile& tile, Buffers<T>& buffers) const {
     with_kept(tile, [&]<class Kept>() {
@@ -128,8 +135,8 @@ class TiledState {
     });
   }
 
-  /// Calls `body(bytes, size)` for the states of a tile, block by block, so that the order does not
-  /// depend on the tiles.
+  /// Calls `body(bytes, size)` for the states of a tile, block by block. So the order of the bytes
+  /// does not depend on how parameters are cut into tiles.
   template <class Body>
   void for_parts(const StateTile& tile, Body&& body) const {
     for_parts_at(place(tile), tile, body);
@@ -140,9 +147,10 @@ class TiledState {
     for_parts_at(place(tile), tile, body);
   }
 
-  /// A tile's update by a rule's step, some hundred elements at a time: they stay in the
-  /// first-level cache. values, gradient: the parameter's. What state draws by chance depends on
-  /// step_key (of seed and step), the parameter, the state and the element.
+  /// Updates the elements of a tile by a rule's step, some hundred at a time, so that they stay in
+  /// the first-level cache. `values` and `gradient` are those of the whole parameter. The draws of
+  /// stochastic rounding depend on step_key (which comes from seed and step), the parameter, the
+  /// state and the element, and on nothing else.
   template <class Step, class T>
   void update(const Step& step, T* values, const T* gradient, const StateTile& tile,
               std::uint64_t step_key) {
@@ -242,4 +250,4 @@ class TiledState {
   std::vector<Index> sizes_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -6,9 +6,10 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// For codebooks that begin at 0, such as UInt<4>; T stores both numbers, rounded after coding.
 /// `store` throws NumericError for a step or a minimum beyond T's largest number.
@@ -16,7 +17,7 @@ template <class T = float>
 struct AffineScale {
   using NormalizationType = MinimumMaximum;
   static constexpr double bits_per_scale = 16.0 * sizeof(T);
-  static constexpr float largest_scale = detail::largest_stored<T>;
+  static constexpr float largest_scale = quant_detail::largest_stored<T>;
 
   /// The scale and the minimum of a block.
   struct Step {
@@ -25,11 +26,11 @@ struct AffineScale {
 
   struct View {
     const Step* steps = nullptr;
-    QLORA_HD Affine operator()(Index block) const {
+    QLORA_HD ScaleAndOffset operator()(Index block) const {
       return {static_cast<float>(steps[block].scale), static_cast<float>(steps[block].minimum)};
     }
     template <class Move>
-    View moved(Index count, Move&& move) const {
+    View relocated(Index count, Move&& move) const {
       return {move(steps, count)};
     }
   };
@@ -53,11 +54,11 @@ struct AffineScale {
     for (const Range& range : references) {
       const std::size_t block = storage.steps.size();
       storage.steps.push_back(
-          {detail::stored_number<T>((range.maximum - range.minimum) / value, block, "scale"),
-           detail::stored_number<T>(range.minimum, block, "minimum")});
+          {quant_detail::stored_number<T>((range.maximum - range.minimum) / value, block, "scale"),
+           quant_detail::stored_number<T>(range.minimum, block, "minimum")});
     }
     return storage;
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -2,7 +2,7 @@
 /// type.
 ///
 ///     qlora::AnyView any = w.view();    // of some QuantizedMatrix
-///     bool taken = qlora::visit_view(any, qlora::FormatList<Nf4Dq, MxFp4>{},
+///     bool taken = qlora::visit_view(any, qlora::FormatList<formats::nf4_dq, formats::mxfp4>{},
 ///                                    [&](const auto& view) { use(view); });
 ///
 /// It needs no run-time type information: every format has a tag, and its address tells formats
@@ -12,17 +12,18 @@
 #include <memory>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/quant/format_list.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace quant_detail {
 /// Its address names F. Not const, so that no linker takes two of them for one.
 template <class F>
 inline char format_tag = 0;
-}  // namespace detail
+}  // namespace quant_detail
 
 /// Refers to a packed matrix, which must outlive it, or to none. Copies refer to the same one. Any
 /// number of threads may read one.
@@ -32,7 +33,7 @@ class AnyView {
   /// Implicit: every view is an AnyView.
   template <class F>
   AnyView(const QuantizedView<F>& view)  // NOLINT(google-explicit-constructor)
-      : tag_(&detail::format_tag<F>),
+      : tag_(&quant_detail::format_tag<F>),
         view_(std::make_shared<const QuantizedView<F>>(view)),
         rows_(view.rows()),
         cols_(view.cols()),
@@ -49,7 +50,7 @@ class AnyView {
   /// The view with its type, or null where the matrix has another format. It lives as long as this.
   template <class F>
   const QuantizedView<F>* as() const {
-    if (tag_ != &detail::format_tag<F>) return nullptr;
+    if (tag_ != &quant_detail::format_tag<F>) return nullptr;
     return static_cast<const QuantizedView<F>*>(view_.get());
   }
 
@@ -75,7 +76,7 @@ bool visit_view(const AnyView& any, FormatList<F...>, Body&& body) {
     body(*view);
     return true;
   };
-  return (offer(any.as<typename detail::listed<F>::type>()) || ...);
+  return (offer(any.as<typename FormatEntry<F>::type>()) || ...);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

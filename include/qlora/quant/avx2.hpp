@@ -1,7 +1,7 @@
 /// Runs of 4-bit codes looked up by AVX2 in programs whose flags do not promise it: the processor
 /// is asked when the program runs. The bits are those of the scalar path.
 ///
-///   if (detail::processor_has_avx2()) detail::look_up_by_avx2(table, scale, bytes, count, out);
+///   if (quant_detail::processor_has_avx2()) quant_detail::look_up_by_avx2(table, scale, bytes, count, out);
 ///
 /// Written with the compilers' vector types, so that no header of intrinsics has to be compiled.
 #pragma once
@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::quant_detail {
 
 inline bool processor_has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
 
@@ -41,6 +41,6 @@ __attribute__((target("avx2"))) inline void look_up_by_avx2(const float* table, 
   }
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::quant_detail
 
 #endif  // QLORA_HAS_RUNTIME_AVX2

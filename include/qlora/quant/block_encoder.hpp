@@ -19,10 +19,11 @@
 #include <cstdint>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/quant/normalization.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The least magnitude that a block's weights are divided by.
 inline constexpr float smallest_divisor = 1e-38f;
@@ -72,7 +73,7 @@ struct BlockDivisor<Range> {
 /// Whether some numbers beyond what absmax maps to would get a code of their own.
 template <Codebook Code>
 inline constexpr bool has_codes_beyond = [] {
-  constexpr auto between = detail::make_thresholds<Code>();
+  constexpr auto between = make_thresholds<Code>();
   for (int t = 0; t + 1 < code_count<Code>; ++t)
     if (magnitude(between.at[t]) > largest_value<Code>) return true;
   return false;
@@ -110,6 +111,7 @@ struct NestedBlock {
   float mean = 0;
   float largest = 0;  ///< the largest magnitude of less_mean(scale) in the block
 
+  /// A scale less the mean of all scales.
   QLORA_HD constexpr float less_mean(float scale) const { return scale - mean; }
   /// A scale in units of the block's scale; the block must not be one of equal scales.
   QLORA_HD constexpr float in_units(float scale) const {
@@ -121,4 +123,4 @@ struct NestedBlock {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

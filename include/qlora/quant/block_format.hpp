@@ -10,12 +10,13 @@
 #include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/quant/normalization.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace quant_detail {
 
 /// A scale may bring its own normalization, as AffineScale does.
 template <class S>
@@ -71,43 +72,44 @@ constexpr bool refuses_largest(float largest) {
   return false;
 }
 
-}  // namespace detail
+}  // namespace quant_detail
 
 /// A block-quantized format. `BlockSizeV` weights, consecutive in row-major order, share a scale;
-/// `Dynamic` leaves the size to the matrix. Code values times the block's scale give the weights.
+/// `any_size` leaves the size to the matrix. Code values times the block's scale give the weights.
 template <class Code, int BlockSizeV, class ScalePolicy,
-          class NormalizationPolicy = typename detail::default_normalization<ScalePolicy>::type>
+          class NormalizationPolicy =
+              typename quant_detail::default_normalization<ScalePolicy>::type>
 struct BlockFormat {
-  static_assert(!detail::LooksRuntime<Code> || RuntimeCodebook<Code>,
+  static_assert(!quant_detail::LooksRuntime<Code> || RuntimeCodebook<Code>,
                 "BlockFormat: the first argument must be a codebook; one of values known at run "
                 "time has bits, by_row, a Storage with view(), bytes() and fits(rows), and a "
                 "trivially copyable View with view(code, row) and encode(x, row)");
-  static_assert(detail::HasConstantValues<Code> || detail::LooksRuntime<Code>,
+  static_assert(HasConstantValues<Code> || quant_detail::LooksRuntime<Code>,
                 "BlockFormat: the first argument must be a codebook, a struct with a public static "
                 "constexpr std::array values of numbers");
-  static_assert(detail::HasCodeCount<Code> || !detail::HasConstantValues<Code>,
+  static_assert(HasCodeCount<Code> || !HasConstantValues<Code>,
                 "BlockFormat: the first argument must be a codebook of 2 to 256 values");
-  static_assert(Codebook<Code> || !detail::HasCodeCount<Code>,
+  static_assert(Codebook<Code> || !HasCodeCount<Code>,
                 "BlockFormat: the first argument must be a codebook of finite values that are not "
                 "all zero");
   static_assert(
-      BlockSizeV > 0 || BlockSizeV == Dynamic,
-      "BlockFormat: the second argument, the block size, must be positive or qlora::Dynamic");
+      BlockSizeV > 0 || BlockSizeV == any_size,
+      "BlockFormat: the second argument, the block size, must be positive or qlora::any_size");
   static_assert(Scale<ScalePolicy>,
                 "BlockFormat: the third argument must be a Scale, such as FloatScale<float> or "
                 "DoubleQuant<>");
   static_assert(
       Normalization<NormalizationPolicy>,
       "BlockFormat: the fourth argument must be a normalization, such as AbsoluteMaximum");
-  static_assert(detail::scale_stores<ScalePolicy, NormalizationPolicy>,
+  static_assert(quant_detail::scale_stores<ScalePolicy, NormalizationPolicy>,
                 "BlockFormat: this Scale can't store what this normalization gives: a sign needs "
                 "FloatScale, DoubleQuant or SignBit, a minimum needs AffineScale");
-  static_assert(!detail::refuses_largest<ScalePolicy>(
-                    magnitude(detail::reference_value<Code, NormalizationPolicy>)),
+  static_assert(!quant_detail::refuses_largest<ScalePolicy>(
+                    magnitude(quant_detail::reference_value<Code, NormalizationPolicy>)),
                 "BlockFormat: PowerOfTwoScale rounds scales down, which would saturate every block "
                 "of this codebook; use PowerOfTwoScale<RoundScale::up>");
 
-  static_assert(detail::steps_from_zero<Code, NormalizationPolicy>(),
+  static_assert(quant_detail::steps_from_zero<Code, NormalizationPolicy>(),
                 "BlockFormat: a scale with a minimum counts steps up from it: the codebook's "
                 "values must begin at 0 and be sorted, as UInt<4>'s are");
   static_assert(!RuntimeCodebook<Code> || std::is_same_v<NormalizationPolicy, AbsoluteMaximum> ||
@@ -121,14 +123,14 @@ struct BlockFormat {
   static constexpr int block_size = BlockSizeV;
   static constexpr int code_bits = qlora::code_bits<Code>;
   /// The code value that a block's reference maps to.
-  static constexpr float reference_value = detail::reference_value<Code, NormalizationPolicy>;
-  /// Bits that a weight costs, scales included; for a Dynamic block size, without them. A run-time
+  static constexpr float reference_value = quant_detail::reference_value<Code, NormalizationPolicy>;
+  /// Bits that a weight costs, scales included; for any_size, without them. A run-time
   /// codebook's own values are not counted.
   static constexpr double bits_per_weight =
       code_bits + (BlockSizeV > 0 ? ScalePolicy::bits_per_scale / BlockSizeV : 0.0);
 };
 
-namespace detail {
+namespace quant_detail {
 
 /// The largest magnitude of weights that a format surely holds, so that they decode to finite
 /// numbers; 0 where its Scale does not say. `reference` is the code value that a block's reference
@@ -152,16 +154,18 @@ constexpr float largest_weight(float reference, float extreme) {
   return static_cast<double>(rounded) > largest ? next_below(rounded) : rounded;
 }
 
+}  // namespace quant_detail
+
+/// Whether F is an instance of BlockFormat.
 template <class F>
-struct is_block_format : std::false_type {};
+inline constexpr bool is_block_format = false;
 template <class C, int B, class S, class N>
-struct is_block_format<BlockFormat<C, B, S, N>> : std::true_type {};
-}  // namespace detail
+inline constexpr bool is_block_format<BlockFormat<C, B, S, N>> = true;
 
 /// What a QuantizedMatrix may be of: an instance of BlockFormat, or a wrapper of one that says so.
 template <class F>
-concept Format = detail::is_block_format<F>::value || requires {
-  typename F::wraps_a_format;
+concept Format = is_block_format<F> || requires {
+  typename F::InnerFormat;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -9,11 +9,10 @@
 #pragma once
 
 #include "qlora/core/config.hpp"
+#include "qlora/core/simd.hpp"
 #include "qlora/quant/avx2.hpp"
 
 #if QLORA_HAS_VECTORS
-
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -22,33 +21,17 @@
 #include <type_traits>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/quant/apply_scale.hpp"
 #include "qlora/quant/packing.hpp"
-#include "qlora/quant/scaled.hpp"
 
-namespace qlora::detail {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-using FloatTag = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<FloatTag>;
-inline constexpr Index float_lanes = static_cast<Index>(HWY_MAX_BYTES / sizeof(float));
-
-/// Keeps the compiler from fusing a product into a later sum.
-HWY_INLINE FloatVector rounded(FloatVector v) {
-#if defined(__x86_64__)
-  asm("" : "+x"(v.raw));
-#elif defined(__aarch64__)
-  asm("" : "+w"(v.raw));
-#endif
-  return v;
-}
+namespace qlora::inline QLORA_ABI::simd {
 
 /// A code value times its block's scale. A user's own kind of scale brings its `scaled` along.
 HWY_INLINE float apply(float value, auto scale) { return scaled(value, scale); }
 HWY_INLINE FloatVector apply(FloatVector v, float scale) {
   return hn::Mul(v, hn::Set(FloatTag(), scale));
 }
-HWY_INLINE FloatVector apply(FloatVector v, Affine scale) {
+HWY_INLINE FloatVector apply(FloatVector v, ScaleAndOffset scale) {
   const FloatTag d;
   return hn::Add(rounded(hn::Mul(v, hn::Set(d, scale.scale))), hn::Set(d, scale.offset));
 }
@@ -66,7 +49,8 @@ requires(!std::is_arithmetic_v<S>) HWY_INLINE FloatVector apply(FloatVector v, S
   return hn::Load(d, lanes);
 }
 
-/// A table of at most 16 floats for look-up by vectors; shorter ones are repeated.
+/// A table of at most 16 floats for look-up by vectors; shorter ones are repeated. Any number of
+/// threads may read one.
 class LookupTable {
  public:
   LookupTable() = default;
@@ -79,7 +63,9 @@ class LookupTable {
     }
   }
 
+  /// The 16 values by code.
   const float* values() const { return values_; }
+  /// Byte `byte` of each of the 16 values, the lowest one first.
   const std::uint8_t* plane(int byte) const { return planes_[byte]; }
 
  private:
@@ -121,9 +107,10 @@ struct CodePlaces {
   alignas(64) std::int32_t word[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
   alignas(64) std::uint32_t shift[16] = {4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24};
 };
+/// The places of 16 codes.
 inline constexpr CodePlaces code_places;
 
-/// 16 codes of 4 bits at a time.
+/// 16 codes of 4 bits at a time. Any number of threads may call it at a time.
 class FourBitLookup {
  public:
   static constexpr int vectors = 1;
@@ -131,8 +118,9 @@ class FourBitLookup {
 
   explicit FourBitLookup(const LookupTable& table) : table_(hn::Load(Tag(), table.values())) {}
 
-  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
+  /// The vectors that `plain` fills.
   static constexpr int plain_vectors = 2;
+  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
   HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[2]) const {
     const hn::RebindToUnsigned<Tag> d32;
     const hn::Rebind<std::uint8_t, Tag> d8;
@@ -179,9 +167,10 @@ struct ByteOrder {
         at[16 * block + i] = static_cast<std::uint8_t>(2 * (i / 4 * blocks + block) + i / 2 % 2);
   }
 };
+/// The order of one vector's bytes.
 inline constexpr ByteOrder order_of_bytes;
 
-/// Four vectors of codes of 4 bits at a time.
+/// Four vectors of codes of 4 bits at a time. Any number of threads may call it at a time.
 class FourBitLookup {
   using ByteTag = hn::Repartition<std::uint8_t, FloatTag>;
   using PairTag = hn::Repartition<std::uint16_t, FloatTag>;
@@ -195,8 +184,9 @@ class FourBitLookup {
     order_ = hn::Load(d, order_of_bytes.at);
   }
 
-  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
+  /// The vectors that `plain` fills.
   static constexpr int plain_vectors = 4;
+  /// The high or the low nibbles of plain_vectors * float_lanes bytes, in the order of plain_byte.
   HWY_INLINE void plain(const std::uint8_t* bytes, bool high, FloatVector (&out)[4]) const {
     const ByteTag d8;
     const PairTag d16;
@@ -299,7 +289,7 @@ constexpr Index plain_byte(Index i) {
 }
 
 /// Decodes runs of codes. `table` holds the values by code, 2^Bits of them, and must live as long
-/// as the decoder.
+/// as the decoder. Any number of threads may call it at a time.
 template <int Bits>
 class VectorDecoder {
  public:
@@ -409,6 +399,6 @@ HWY_INLINE void scale_in_place(float* x, Index count, S scale) {
   for (; i < count; ++i) x[i] = apply(x[i], scale);
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::simd
 
 #endif  // QLORA_HAS_VECTORS

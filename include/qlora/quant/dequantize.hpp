@@ -3,11 +3,12 @@
 ///     qlora::RowMatrixXf back = qlora::dequantize(w);
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The decoded matrix [rows, cols]: code value times scale in float, then one rounding to T.
 template <class T = float, class F>
@@ -25,4 +26,4 @@ RowMatrix<T> dequantize(const QuantizedMatrix<F>& w) {
   return dequantize<T>(w.view());
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -5,10 +5,11 @@
 #include <cstdint>
 
 #include "qlora/codebook/codebook.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/quant/decode.hpp"
 #include "qlora/quant/packing.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::simd {
 
 #if QLORA_HAS_VECTORS
 
@@ -47,6 +48,7 @@ struct AllThresholds {
       at[i] = i + 1 < code_count<Code> ? thresholds<Code>.at[i] : __builtin_inff();
   }
 };
+/// The thresholds of a codebook, made once.
 template <class Code>
 inline constexpr AllThresholds<Code> all_thresholds;
 
@@ -119,4 +121,4 @@ void pack_codes(const std::uint8_t* codes, Index begin, Index count, std::uint8_
   for (; i < count; ++i) write_code<Bits>(packed, begin + i, codes[i]);
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::simd

@@ -9,13 +9,15 @@
 #include <limits>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// The differences of packed weights from the dense ones, in the units of the weights.
 struct QuantizationError {
-  double mean_squared = 0;
+  double mean_squared = 0;        ///< the mean of the squared differences
   double largest = 0;             ///< the largest difference of a weight
   double signal_to_noise_db = 0;  ///< 10 log10 (sum w^2 / sum error^2); infinite without an error
 };
@@ -43,4 +45,4 @@ QuantizationError quantization_error(const ConstMatrixRef<float>& dense,
           noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity()};
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

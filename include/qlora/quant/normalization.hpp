@@ -9,13 +9,14 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Blocks are divided by their largest magnitude. Where a codebook reaches further on one side of
 /// zero than on the other, blocks whose largest weight lies on the short side are clipped to its
 /// last value; SignedAbsoluteMaximum suits such codebooks better, because it turns the block to the
 /// long side.
 struct AbsoluteMaximum {
+  /// The largest magnitude of x[0], ..., x[count - 1].
   static constexpr float reference(const float* x, Index count) {
     return largest_magnitude(x, count);
   }
@@ -24,6 +25,7 @@ struct AbsoluteMaximum {
 /// Blocks are divided by their weight of largest magnitude with its sign, the first of equals; it
 /// always meets the codebook's extreme value. The scale carries the sign.
 struct SignedAbsoluteMaximum {
+  /// The number of largest magnitude among x[0], ..., x[count - 1], with its sign; 0 for none.
   static constexpr float reference(const float* x, Index count) {
     float extreme = 0;
     for (Index i = 0; i < count; ++i)
@@ -39,6 +41,7 @@ struct Range {
 
 /// Codes stand for steps from a block's minimum to its maximum: for AffineScale.
 struct MinimumMaximum {
+  /// The smallest and the largest of x[0], ..., x[count - 1]; count is 1 or more.
   static constexpr Range reference(const float* x, Index count) {
     Range range{x[0], x[0]};
     for (Index i = 1; i < count; ++i) {
@@ -63,4 +66,4 @@ concept Normalization = requires(const float* x, Index count) {
 template <Normalization N>
 using ReferenceOf = decltype(N::reference(nullptr, Index{0}));
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

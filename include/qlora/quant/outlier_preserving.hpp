@@ -1,29 +1,29 @@
 /// Any format with its largest weights kept in 16 bits beside it: they no longer stretch the scale
 /// of their block. Blumenberg et al. 2026 ("outlier-preserving quantization").
 ///
-///     using Bof4SOpq = qlora::OutlierPreserving<qlora::Bof4S, std::ratio<1, 1000>>;
-///     qlora::QuantizedMatrix w = qlora::quantize<Bof4SOpq>(dense);   // keeps 1 weight in 1000
+///     using Bof4SOpq = qlora::OutlierPreserving<qlora::formats::bof4_s, std::ratio<1, 1000>>;
+///     qlora::QuantizedMatrix w = qlora::quantize<formats::bof4_s_opq>(dense);   // keeps 1 weight in 1000
 #pragma once
 
 #include <cstdint>
 #include <ratio>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The share of a matrix's weights, those of largest magnitude, that is kept as bfloat16 with a
 /// 32-bit column: 48 bits each, and 32 bits a row.
 template <class F, class Share = std::ratio<1, 1000>>
 struct OutlierPreserving {
-  static_assert(detail::is_block_format<F>::value,
-                "OutlierPreserving: the first argument must be a BlockFormat");
+  static_assert(is_block_format<F>, "OutlierPreserving: the first argument must be a BlockFormat");
   static_assert(std::ratio_greater_equal_v<Share, std::ratio<0>> &&
                     std::ratio_less_v<Share, std::ratio<1>>,
                 "OutlierPreserving: the share must lie in [0, 1)");
-  using wraps_a_format = F;
+  using InnerFormat = F;
   static constexpr int block_size = F::block_size;
   static constexpr int code_bits = F::code_bits;
   static constexpr double share = static_cast<double>(Share::num) / static_cast<double>(Share::den);
@@ -34,21 +34,23 @@ struct OutlierPreserving {
 /// Weights kept in 16 bits, row by row, columns ascending.
 struct Outliers {
   std::vector<std::uint32_t> row_start;  ///< [rows + 1]: where each row's begin
-  std::vector<std::uint32_t> column;
-  std::vector<bfloat16> value;
+  std::vector<std::uint32_t> column;     ///< of each outlier
+  std::vector<bfloat16> value;           ///< of each outlier
 
   struct View {
     const std::uint32_t* row_start = nullptr;
     const std::uint32_t* column = nullptr;
     const bfloat16* value = nullptr;
     template <class Move>
-    View moved(Index rows, Move&& move) const {
+    View relocated(Index rows, Move&& move) const {
       const auto count = static_cast<Index>(row_start[rows]);
       return {move(row_start, rows + 1), move(column, count), move(value, count)};
     }
   };
-  View view() const&& = delete;
+  /// Reads these outliers, which must outlive it; of a temporary it does not compile.
   View view() const& { return {row_start.data(), column.data(), value.data()}; }
+  View view() const&& = delete;
+  /// The bytes of all three lists.
   Index bytes() const {
     return static_cast<Index>(row_start.size() * 4 + column.size() * 4 + value.size() * 2);
   }
@@ -90,8 +92,8 @@ class QuantizedView<OutlierPreserving<F, Share>> {
 
   /// The same matrix elsewhere: move(pointer, n) is the new place of n numbers.
   template <class Move>
-  QuantizedView moved(Move&& move) const {
-    return {rest_.moved(move), outliers_.moved(rows(), move)};
+  QuantizedView relocated(Move&& move) const {
+    return {rest_.relocated(move), outliers_.relocated(rows(), move)};
   }
 
   QLORA_HD Index rows() const { return rest_.rows(); }
@@ -151,4 +153,4 @@ class QuantizedView<OutlierPreserving<F, Share>> {
   Outliers::View outliers_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -15,13 +15,16 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/block_format.hpp"
 #include "qlora/quant/decode.hpp"
 #include "qlora/quant/packing.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
+/// A packed matrix [rows, cols] of a format, by reference: pointers and sizes. Any number of threads
+/// may read one, on host and device.
 template <class F>
 class QuantizedView {
   static_assert(Format<F>, "QuantizedView: the argument must be a BlockFormat");
@@ -30,11 +33,11 @@ class QuantizedView {
   using FormatType = F;
   using Code = typename F::CodebookType;
   using ScaleView = typename F::ScaleType::View;
-  using CodebookView = typename detail::codebook_parts<Code>::View;
+  using CodebookView = typename codebook_traits<Code>::View;
 
   QuantizedView() = default;
 
-  /// codes: packed, row-major; scale: one a block; block_size counts only for Dynamic formats,
+  /// codes: packed, row-major; scale: one per block; block_size counts only for formats of any_size,
   /// codebook only for run-time ones.
   QLORA_HD QuantizedView(const std::uint8_t* codes, ScaleView scale, Index rows, Index cols,
                          Index block_size, CodebookView codebook = {})
@@ -47,28 +50,36 @@ class QuantizedView {
 
   /// The same matrix elsewhere: move(pointer, n) is the new place of n numbers.
   template <class Move>
-  QuantizedView moved(Move&& move) const {
+  QuantizedView relocated(Move&& move) const {
     return {move(codes_, packed_bytes(F::code_bits, size())),
-            scale_.moved(block_count(), move),
+            scale_.relocated(block_count(), move),
             rows_,
             cols_,
             block_size_,
-            codebook_.moved(rows_, move)};
+            codebook_.relocated(rows_, move)};
   }
 
+  /// The rows, which are the outputs of a linear layer.
   QLORA_HD Index rows() const { return rows_; }
+  /// The columns, which are its inputs.
   QLORA_HD Index cols() const { return cols_; }
+  /// rows() * cols().
   QLORA_HD Index size() const { return rows_ * cols_; }
+  /// The number of weights that share a scale.
   QLORA_HD Index block_size() const {
-    if constexpr (F::block_size == Dynamic) {
+    if constexpr (F::block_size == any_size) {
       return block_size_;
     } else {
       return F::block_size;
     }
   }
+  /// The number of blocks; the last one may be short.
   QLORA_HD Index block_count() const { return (size() + block_size() - 1) / block_size(); }
+  /// The packed codes in row-major order.
   QLORA_HD const std::uint8_t* codes() const { return codes_; }
+  /// Gives the scale of a block.
   QLORA_HD const ScaleView& scale() const { return scale_; }
+  /// Gives the value of a code in a row.
   QLORA_HD const CodebookView& codebook() const { return codebook_; }
 
   /// One weight: its code's value scaled as its block's scale says, each step rounded to float.
@@ -90,18 +101,18 @@ class QuantizedView {
   /// `count` weights from position `begin` of the row-major order into `out`.
   template <class T>
   QLORA_HD void decode_range(Index begin, Index count, T* out) const {
-#if QLORA_HAS_VECTORS
+#if QLORA_HAS_VECTORS && !defined(__CUDA_ARCH__)
     if constexpr (std::is_same_v<T, float>) return decode_vectors(begin, count, out);
-#elif QLORA_HAS_RUNTIME_AVX2
+#elif QLORA_HAS_RUNTIME_AVX2 && !defined(__CUDA_ARCH__)
     if constexpr (std::is_same_v<T, float> && F::code_bits == 4)
-      if (detail::processor_has_avx2()) return decode_by_avx2(begin, begin + count, out);
+      if (quant_detail::processor_has_avx2()) return decode_by_avx2(begin, begin + count, out);
 #endif
     const Index end = begin + count;
     while (begin < end) {
       const Index block = begin / block_size();
       const Index block_end = (block + 1) * block_size();
       Index stop = block_end < end ? block_end : end, row = 0;
-      if constexpr (detail::codebook_parts<Code>::by_row) {
+      if constexpr (codebook_traits<Code>::by_row) {
         row = begin / cols_;
         stop = (row + 1) * cols_ < stop ? (row + 1) * cols_ : stop;
       }
@@ -114,15 +125,15 @@ class QuantizedView {
 #if QLORA_HAS_VECTORS
   /// The values of 4-bit codes where one table serves all and a block's scale is one number, for
   /// products that need no decoded weights.
-  detail::LookupTable lookup_table() const
-      requires(F::code_bits == 4 && !detail::codebook_parts<Code>::by_row &&
+  simd::LookupTable lookup_table() const
+      requires(F::code_bits == 4 && !codebook_traits<Code>::by_row &&
                std::is_same_v<decltype(std::declval<const ScaleView&>()(Index{0})), float>) {
     if constexpr (RuntimeCodebook<Code>) {
       float values[16];
       for (int i = 0; i < 16; ++i) values[i] = codebook_(static_cast<std::uint8_t>(i), 0);
-      return detail::LookupTable(values, 16);
+      return simd::LookupTable(values, 16);
     } else {
-      return detail::lookup_table<Code>;
+      return simd::lookup_table<Code>;
     }
   }
 #endif
@@ -132,19 +143,19 @@ class QuantizedView {
   void decode_vectors(Index begin, Index count, float* out) const {
     const Index bytes = packed_bytes(F::code_bits, size());
     if constexpr (!RuntimeCodebook<Code>) {
-      decode_with(detail::VectorDecoder<F::code_bits>(
-                      decode_table<Code>.at, detail::lookup_table<Code>, &detail::even_steps<Code>),
+      decode_with(simd::VectorDecoder<F::code_bits>(decode_table<Code>.at, simd::lookup_table<Code>,
+                                                    &simd::even_steps<Code>),
                   bytes, begin, count, out);
     } else {
       // Each table's values, made ready for as long as they serve.
-      const Index row_size = detail::codebook_parts<Code>::by_row ? cols_ : size();
+      const Index row_size = codebook_traits<Code>::by_row ? cols_ : size();
       for (Index end = begin + count; begin < end;) {
         const Index row = begin / row_size, stop = std::min(end, (row + 1) * row_size);
         float values[1 << F::code_bits];
         for (int i = 0; i < (1 << F::code_bits); ++i)
           values[i] = codebook_(static_cast<std::uint8_t>(i), row);
-        const detail::LookupTable lookup(values, 1 << F::code_bits);
-        decode_with(detail::VectorDecoder<F::code_bits>(values, lookup), bytes, begin, stop - begin,
+        const simd::LookupTable lookup(values, 1 << F::code_bits);
+        decode_with(simd::VectorDecoder<F::code_bits>(values, lookup), bytes, begin, stop - begin,
                     out);
         out += stop - begin;
         begin = stop;
@@ -152,17 +163,17 @@ class QuantizedView {
     }
   }
 
-  void decode_with(const detail::VectorDecoder<F::code_bits>& decoder, Index bytes, Index begin,
+  void decode_with(const simd::VectorDecoder<F::code_bits>& decoder, Index bytes, Index begin,
                    Index count, float* out) const {
     // Blocks that are shorter than a step of the decoder are looked up together and scaled after.
-    const bool together = block_size() < detail::decode_step;
+    const bool together = block_size() < simd::decode_step;
     if (together) decoder.values(codes_, bytes, begin, count, out);
     const Index end = begin + count;
     while (begin < end) {
       const Index block = begin / block_size();
       const Index stop = std::min(end, (block + 1) * block_size());
       if (together) {
-        detail::scale_in_place(out, stop - begin, scale_(block));
+        simd::scale_in_place(out, stop - begin, scale_(block));
       } else {
         decoder(codes_, bytes, begin, stop - begin, scale_(block), out);
       }
@@ -179,7 +190,7 @@ class QuantizedView {
     for (Index known_row = -1; begin < end;) {
       const Index block = begin / block_size();
       Index stop = std::min(end, (block + 1) * block_size()), row = 0;
-      if constexpr (detail::codebook_parts<Code>::by_row) {
+      if constexpr (codebook_traits<Code>::by_row) {
         row = begin / cols_;
         stop = std::min(stop, (row + 1) * cols_);
       }
@@ -191,11 +202,11 @@ class QuantizedView {
       const Index groups = (stop - begin) / 8;
       const std::uint8_t* bytes = codes_ + begin / 2;
       if constexpr (std::is_arithmetic_v<std::remove_const_t<decltype(scale)>>) {
-        detail::look_up_by_avx2(table, static_cast<float>(scale), bytes, groups, out);
+        quant_detail::look_up_by_avx2(table, static_cast<float>(scale), bytes, groups, out);
       } else {
         float products[16];
         for (int i = 0; i < 16; ++i) products[i] = scaled(table[i], scale);
-        detail::look_up_by_avx2(products, 1.f, bytes, groups, out);
+        quant_detail::look_up_by_avx2(products, 1.f, bytes, groups, out);
       }
       begin += 8 * groups;
       out += 8 * groups;
@@ -242,4 +253,4 @@ struct TransposedView {
   QuantizedView<F> view;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

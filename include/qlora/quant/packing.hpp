@@ -9,7 +9,7 @@
 
 #include "qlora/core/config.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Bytes that hold `count` codes of `bits` bits.
 QLORA_HD constexpr Index packed_bytes(int bits, Index count) { return (count * bits + 7) / 8; }
@@ -50,4 +50,4 @@ QLORA_HD constexpr void write_code(std::uint8_t* bytes, Index i, std::uint8_t co
   }
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

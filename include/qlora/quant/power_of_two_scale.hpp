@@ -8,9 +8,10 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// How an exponent is chosen. down: floor(log2 absmax) - floor(log2 largest code value), OCP's
 /// rule; the largest weights of a block may saturate. up: the least exponent at which none does.
@@ -27,7 +28,7 @@ struct PowerOfTwoScale {
     const std::uint8_t* exponents = nullptr;
     QLORA_HD float operator()(Index block) const { return e8m0::from_bits(exponents[block]); }
     template <class Move>
-    View moved(Index count, Move&& move) const {
+    View relocated(Index count, Move&& move) const {
       return {move(exponents, count)};
     }
   };
@@ -50,6 +51,8 @@ struct PowerOfTwoScale {
            (__builtin_bit_cast(std::uint32_t, largest) & 0x7fffffu) == 0;
   }
 
+  /// One exponent per reference; `value` is the code value that a reference maps to. Throws
+  /// NumericError, naming the block, for a scale above 2^127.
   static Storage store(std::span<const float> references, float value = 1) {
     Storage storage;
     storage.exponents.reserve(references.size());
@@ -75,4 +78,4 @@ struct PowerOfTwoScale {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,7 +1,7 @@
 /// Dense weights to codes and scales: the largest magnitude of each block, then the nearest code of
 /// the scaled value.
 ///
-///     qlora::QuantizedMatrix w = qlora::quantize<Nf4Dq>(dense);   // dense: any Eigen expression
+///     qlora::QuantizedMatrix w = qlora::quantize<formats::nf4_dq>(dense);   // dense: any Eigen expression
 ///     using Mine = qlora::BlockFormat<qlora::RuntimeTable<4>, 64, qlora::FloatScale<float>>;
 ///     std::vector<float> table = ...;   // known at run time
 ///     qlora::QuantizedMatrix mine = qlora::quantize<Mine>(dense, table);
@@ -24,17 +24,18 @@
 #include <vector>
 
 #include "qlora/codebook/runtime_table.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/quant/block_encoder.hpp"
 #include "qlora/quant/encode.hpp"
-#include "qlora/quant/finite.hpp"
-#include "qlora/quant/learn.hpp"
+#include "qlora/quant/learn_codebook.hpp"
 #include "qlora/quant/quantized_matrix.hpp"
+#include "qlora/quant/require_finite.hpp"
 #include "qlora/quant/split_outliers.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What `quantize` does with NaN, infinity and weights that are too large for the format.
 ///
@@ -46,13 +47,15 @@ enum class OnNonFinite {
   saturate  ///< NaN becomes 0, larger weights the largest that the format surely holds
 };
 
+/// How `quantize` goes about its work.
 struct QuantizeOptions {
+  /// What becomes of weights that the format can't hold.
   OnNonFinite non_finite = OnNonFinite::reject;
-  /// Weights in a block; needed for formats of a Dynamic block size, otherwise the format's own.
+  /// Weights in a block; needed for formats of any_size, otherwise the format's own.
   Index block_size = 0;
 };
 
-namespace detail {
+namespace quant_detail {
 
 /// Whether a codebook's values are tables of ascending numbers.
 template <class Code>
@@ -76,14 +79,14 @@ void require_table(const typename Code::Storage& codebook, Index rows) {
 /// Codes of numbers in units of their block's scale, by a codebook known at compile time.
 template <class Code>
 struct Encoder {
-  using Storage = typename codebook_parts<Code>::Storage;
+  using Storage = typename codebook_traits<Code>::Storage;
   Encoder(const Storage&, Index) {}
 
   /// Codes of the weights [begin, begin + count), whose scaled values are changed.
   void operator()(float* value, Index, Index count, std::uint8_t* code) const {
     if constexpr (has_codes_beyond<Code>)
       for (Index i = 0; i < count; ++i) value[i] = clamped<Code>(value[i]);
-    encode_values<Code>(value, count, code);
+    simd::encode_values<Code>(value, count, code);
   }
   std::uint8_t of_zero(Index) const { return encode<Code>(0.f); }
 };
@@ -137,7 +140,7 @@ void encode_block(const float* x, Index begin, Index count,
     const Index n = std::min(chunk, count - from);
     for (Index i = 0; i < n; ++i) value[i] = to_code_value(x[from + i]);
     encoder(value, begin + from, n, code);
-    pack_codes<F::code_bits>(code, begin + from, n, codes);
+    simd::pack_codes<F::code_bits>(code, begin + from, n, codes);
   }
 }
 
@@ -246,10 +249,10 @@ QuantizedMatrix<F> quantize_blocks(const float* weights, Index rows, Index cols,
                                    bool given) {
   using Code = typename F::CodebookType;
   const Index block_size = options.block_size > 0 ? options.block_size : Index{F::block_size};
-  require<FormatError>(
+  require<OptionError>(
       block_size > 0,
-      "quantize: this format has a Dynamic block size; set QuantizeOptions::block_size");
-  require<FormatError>(F::block_size == Dynamic || block_size == F::block_size,
+      "quantize: this format takes any block size; set QuantizeOptions::block_size");
+  require<OptionError>(F::block_size == any_size || block_size == F::block_size,
                        "quantize: expected a block size of ", F::block_size, ", found ",
                        block_size);
 
@@ -323,9 +326,9 @@ struct inner_format {
   using type = F;
 };
 template <class F>
-requires requires { typename F::wraps_a_format; }
+requires requires { typename F::InnerFormat; }
 struct inner_format<F> {
-  using type = typename F::wraps_a_format;
+  using type = typename F::InnerFormat;
 };
 template <class F>
 using TableOf = typename QuantizedMatrix<typename inner_format<F>::type>::CodebookStorage;
@@ -339,11 +342,11 @@ QuantizedMatrix<F> quantize_with(const float* weights, Index rows, Index cols,
     cleaned = saturated(weights, rows * cols, largest);
     weights = cleaned.data();
   };
-  if constexpr (requires { typename F::wraps_a_format; }) {
+  if constexpr (requires { typename F::InnerFormat; }) {
     if (saturates) saturate(bfloat16::largest);
     auto [rest, outliers] = split_outliers(weights, rows, cols, F::share);
-    return {quantize_with<typename F::wraps_a_format>(rest.data(), rows, cols, options,
-                                                      std::move(table), given),
+    return {quantize_with<typename F::InnerFormat>(rest.data(), rows, cols, options,
+                                                   std::move(table), given),
             std::move(outliers)};
   } else {
     if constexpr (RuntimeCodebook<typename F::CodebookType>)
@@ -371,19 +374,19 @@ inline constexpr bool needs_table = [] {
   return RuntimeCodebook<Code> && !LearnedCodebook<Code>;
 }();
 
-}  // namespace detail
+}  // namespace quant_detail
 
 /// Quantizes `rows * cols` row-major floats. Throws NumericError at the first value that is not
-/// finite or that the format can't hold (unless told to saturate), and FormatError for a block size
+/// finite or that the format can't hold (unless told to saturate), and OptionError for a block size
 /// that the format does not have.
 template <class F>
 QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
                             const QuantizeOptions& options = {}) {
   static_assert(Format<F>, "quantize: the template argument must be a BlockFormat");
-  static_assert(!detail::needs_table<F>,
+  static_assert(!quant_detail::needs_table<F>,
                 "quantize: the values of this format's codebook are known at run time only; give "
                 "them after the weights, as in quantize<F>(dense, table)");
-  return detail::quantize_with<F>(weights, rows, cols, options, {}, false);
+  return quant_detail::quantize_with<F>(weights, rows, cols, options, {}, false);
 }
 
 /// The same with the values of the codes, one table for the matrix, or one for each row where the
@@ -391,10 +394,10 @@ QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
 /// where they have to.
 template <class F>
 QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
-                            std::type_identity_t<detail::TableOf<F>> table,
+                            std::type_identity_t<quant_detail::TableOf<F>> table,
                             const QuantizeOptions& options = {}) requires
-    RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
-  return detail::quantize_with<F>(weights, rows, cols, options, std::move(table), true);
+    RuntimeCodebook<typename quant_detail::inner_format<F>::type::CodebookType> {
+  return quant_detail::quantize_with<F>(weights, rows, cols, options, std::move(table), true);
 }
 
 /// Quantizes any Eigen expression; double is rounded to float first, and infinite where it is
@@ -402,7 +405,7 @@ QuantizedMatrix<F> quantize(const float* weights, Index rows, Index cols,
 template <class F, class Derived>
 QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
                             const QuantizeOptions& options = {}) {
-  return detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
+  return quant_detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
     return quantize<F>(w, rows, cols, options);
   });
 }
@@ -410,12 +413,12 @@ QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
 /// The same with the values of the codes.
 template <class F, class Derived>
 QuantizedMatrix<F> quantize(const Eigen::MatrixBase<Derived>& weights,
-                            std::type_identity_t<detail::TableOf<F>> table,
+                            std::type_identity_t<quant_detail::TableOf<F>> table,
                             const QuantizeOptions& options = {}) requires
-    RuntimeCodebook<typename detail::inner_format<F>::type::CodebookType> {
-  return detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
+    RuntimeCodebook<typename quant_detail::inner_format<F>::type::CodebookType> {
+  return quant_detail::with_floats(weights, [&](const float* w, Index rows, Index cols) {
     return quantize<F>(w, rows, cols, std::move(table), options);
   });
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

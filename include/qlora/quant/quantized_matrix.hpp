@@ -1,6 +1,6 @@
 /// A packed matrix that owns its bytes; `view()` reads them.
 ///
-///     qlora::QuantizedMatrix w = qlora::quantize<Nf4Dq>(dense);
+///     qlora::QuantizedMatrix w = qlora::quantize<formats::nf4_dq>(dense);
 ///     w.bytes();      // what it costs, scales included
 #pragma once
 
@@ -8,11 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/quant/outlier_preserving.hpp"
 #include "qlora/quant/packed_view.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Owns what a QuantizedView of the same format reads. A const one may be read by several threads
 /// at once.
@@ -23,12 +24,12 @@ class QuantizedMatrix {
  public:
   using FormatType = F;
   using ScaleStorage = typename F::ScaleType::Storage;
-  using CodebookStorage = typename detail::codebook_parts<typename F::CodebookType>::Storage;
+  using CodebookStorage = typename codebook_traits<typename F::CodebookType>::Storage;
 
   QuantizedMatrix() = default;
 
   /// Takes packed codes and scales as they are, and a run-time codebook's values. Throws ShapeError
-  /// unless `codes` holds exactly [rows, cols] codes and `scale` one scale a block.
+  /// unless `codes` holds exactly [rows, cols] codes and `scale` one scale per block.
   QuantizedMatrix(std::vector<std::uint8_t> codes, ScaleStorage scale, Index rows, Index cols,
                   Index block_size = F::block_size, CodebookStorage codebook = {})
       : codes_(std::move(codes)),
@@ -40,9 +41,9 @@ class QuantizedMatrix {
     require<ShapeError>(rows >= 0 && cols >= 0, "QuantizedMatrix: expected a shape, found [", rows,
                         ", ", cols, "]");
     require<ShapeError>(
-        block_size_ > 0 && (F::block_size == Dynamic || block_size_ == F::block_size),
-        "QuantizedMatrix: expected a block size of ", F::block_size == Dynamic ? 1 : F::block_size,
-        F::block_size == Dynamic ? " or more" : "", ", found ", block_size_);
+        block_size_ > 0 && (F::block_size == any_size || block_size_ == F::block_size),
+        "QuantizedMatrix: expected a block size of ", F::block_size == any_size ? 1 : F::block_size,
+        F::block_size == any_size ? " or more" : "", ", found ", block_size_);
     const Index bytes = packed_bytes(F::code_bits, rows * cols);
     require<ShapeError>(static_cast<Index>(codes_.size()) == bytes, "QuantizedMatrix: expected ",
                         bytes, " bytes of codes for shape [", rows, ", ", cols, "], found ",
@@ -56,8 +57,11 @@ class QuantizedMatrix {
                           " rows, found ", codebook_.bytes(), " bytes of values that do not fit");
   }
 
+  /// The rows, which are the outputs of a linear layer.
   Index rows() const { return rows_; }
+  /// The columns, which are its inputs.
   Index cols() const { return cols_; }
+  /// The number of weights that share a scale.
   Index block_size() const { return block_size_; }
   /// The bytes of codes, scales and run-time codebooks.
   Index bytes() const {
@@ -128,4 +132,4 @@ class QuantizedMatrix<OutlierPreserving<F, Share>> {
   Outliers outliers_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

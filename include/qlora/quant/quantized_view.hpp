@@ -11,7 +11,7 @@
 ///       for (qlora::Index col = 0; col < w.cols(); ++col) sum += w(row, col);
 ///       out[row] = sum;
 ///     }
-///     // row_sums<qlora::Nf4Dq><<<blocks, threads>>>(view, out);
+///     // row_sums<qlora::formats::nf4_dq><<<blocks, threads>>>(view, out);
 #pragma once
 
 #include "qlora/codebook/abnormal_float.hpp"

@@ -18,16 +18,17 @@
 #include <vector>
 
 #include "qlora/codebook/dynamic.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/quant/apply_scale.hpp"
 #include "qlora/quant/block_encoder.hpp"
 #include "qlora/quant/encode.hpp"
 #include "qlora/quant/normalization.hpp"
-#include "qlora/quant/scaled.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace quant_detail {
 template <class S>
 concept stores_references = requires(std::span<const float> references) {
   { S::store(references, 1.f) } -> std::same_as<typename S::Storage>;
@@ -74,11 +75,11 @@ T stored_number(float number, std::size_t block, const char* what) {
   return stored;
 }
 
-}  // namespace detail
+}  // namespace quant_detail
 
 /// `store(references, value)` keeps one scale a block: what the block is normalized by over the
 /// code value that it maps to; it throws NumericError for a scale that it can't hold. `View(block)`
-/// gives it back, on host and device, as a float, an Affine or TwoFactors, or as a type of your own
+/// gives it back, on host and device, as a float, an ScaleAndOffset or TwoFactors, or as a type of your own
 /// with a function `scaled(value, that type)` beside it; `bits_per_scale` is the cost of one.
 ///
 /// What a Scale may have besides:
@@ -86,12 +87,12 @@ T stored_number(float number, std::size_t block, const char* what) {
 ///   A View that gives a type of your own then needs `unscaled(weight, that type)`, the inverse.
 /// - `largest_scale`: scales up to this magnitude it surely holds, 0 if that is not known.
 ///   `quantize` need not look at smaller weights again, and saturates there if it is asked to.
-/// - `moved(count, move)` of a View, the View of `count` scales elsewhere, where move(pointer, n)
+/// - `relocated(count, move)` of a View, the View of `count` scales elsewhere, where move(pointer, n)
 ///   is the new place of n numbers: it can lie in a device's memory (cuda/device_matrix.hpp).
 /// - `describe(archive, count)` of a Storage, which names its parts: it can be written to files and
 ///   read back (io/packed_file.hpp).
 template <class S>
-concept Scale = detail::stores_references<S> &&
+concept Scale = quant_detail::stores_references<S> &&
     requires(const typename S::Storage& storage, const typename S::View& view) {
   { storage.view() } -> std::same_as<typename S::View>;
   { storage.size() } -> std::convertible_to<Index>;
@@ -100,14 +101,14 @@ concept Scale = detail::stores_references<S> &&
   { S::bits_per_scale } -> std::convertible_to<double>;
 } && std::is_trivially_copyable_v<typename S::View>;
 
-namespace detail {
+namespace quant_detail {
 /// The largest scale that S surely holds, 0 where it does not say.
 template <class S>
 inline constexpr float held_scale = [] {
   if constexpr (requires { S::largest_scale; }) return static_cast<float>(S::largest_scale);
   return 0.f;
 }();
-}  // namespace detail
+}  // namespace quant_detail
 
 /// One number of type T a block, rounded to nearest. `store` throws NumericError for a scale beyond
 /// T's largest number (65504 for float16).
@@ -116,13 +117,13 @@ struct FloatScale {
   static_assert(
       requires(T t) { static_cast<float>(t); }, "FloatScale: the type must convert to float");
   static constexpr double bits_per_scale = 8.0 * sizeof(T);
-  static constexpr float largest_scale = detail::largest_stored<T>;
+  static constexpr float largest_scale = quant_detail::largest_stored<T>;
 
   struct View {
     const T* values = nullptr;
     QLORA_HD float operator()(Index block) const { return static_cast<float>(values[block]); }
     template <class Move>
-    View moved(Index count, Move&& move) const {
+    View relocated(Index count, Move&& move) const {
       return {move(values, count)};
     }
   };
@@ -144,7 +145,7 @@ struct FloatScale {
     storage.values.reserve(references.size());
     for (const float reference : references)
       storage.values.push_back(
-          detail::stored_number<T>(reference / value, storage.values.size(), "scale"));
+          quant_detail::stored_number<T>(reference / value, storage.values.size(), "scale"));
     return storage;
   }
 };
@@ -163,7 +164,7 @@ struct DoubleQuant {
   static constexpr double bits_per_scale = 8.0 + Inner::bits_per_scale / BlockSize;
   /// Scales of both signs may lie twice as far apart, and come back a little larger.
   static constexpr float largest_scale =
-      std::min(1.f, largest_value<Map>) * (detail::held_scale<Inner> / 4);
+      std::min(1.f, largest_value<Map>) * (quant_detail::held_scale<Inner> / 4);
 
   struct View {
     using MapType = Map;
@@ -180,8 +181,9 @@ struct DoubleQuant {
           offset);
     }
     template <class Move>
-    View moved(Index count, Move&& move) const {
-      return {move(codes, count), inner.moved((count + BlockSize - 1) / BlockSize, move), offset};
+    View relocated(Index count, Move&& move) const {
+      return {move(codes, count), inner.relocated((count + BlockSize - 1) / BlockSize, move),
+              offset};
     }
   };
 
@@ -221,8 +223,8 @@ struct DoubleQuant {
       storage.codes.resize(begin + block.size(), 0);
       if (nested.largest > 0) {
         for (std::size_t i = 0; i < block.size(); ++i) coded[i] = nested.in_units(block[i]);
-        detail::encode_values<Map>(coded.data(), static_cast<Index>(block.size()),
-                                   storage.codes.data() + begin);
+        simd::encode_values<Map>(coded.data(), static_cast<Index>(block.size()),
+                                 storage.codes.data() + begin);
       }
       inner_references.push_back(nested.largest);
     }
@@ -231,4 +233,4 @@ struct DoubleQuant {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -9,17 +9,18 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/packing.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Throws as Inner does.
 template <class Inner>
 struct SignBit {
   static_assert(Scale<Inner>, "SignBit: the argument must be a Scale, such as DoubleQuant<>");
   static constexpr double bits_per_scale = Inner::bits_per_scale + 1;
-  static constexpr float largest_scale = detail::held_scale<Inner>;
+  static constexpr float largest_scale = quant_detail::held_scale<Inner>;
 
   struct View {
     const std::uint8_t* signs = nullptr;
@@ -29,8 +30,8 @@ struct SignBit {
       return read_code<1>(signs, block) != 0 ? -size : size;
     }
     template <class Move>
-    View moved(Index count, Move&& move) const {
-      return {move(signs, packed_bytes(1, count)), inner.moved(count, move)};
+    View relocated(Index count, Move&& move) const {
+      return {move(signs, packed_bytes(1, count)), inner.relocated(count, move)};
     }
   };
 
@@ -64,4 +65,4 @@ struct SignBit {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

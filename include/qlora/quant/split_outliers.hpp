@@ -7,11 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
-#include "qlora/quant/finite.hpp"
 #include "qlora/quant/outlier_preserving.hpp"
+#include "qlora/quant/require_finite.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::quant_detail {
 
 /// The matrix with zeros for its weights of largest magnitude, and those; the first of equals.
 /// Throws NumericError for a weight that bfloat16 can't hold.
@@ -51,4 +52,4 @@ inline std::pair<std::vector<float>, Outliers> split_outliers(const float* weigh
   return result;
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::quant_detail

@@ -7,9 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/quant/scale.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// T: a type with its `largest` value. The matrix's factor lets its largest block scale be T's
 /// largest; a block scale that rounds to 0 decodes to zeros. `store` throws NumericError where the
@@ -31,7 +32,7 @@ struct TwoLevelScale {
       return {static_cast<float>(values[block]), tensor};
     }
     template <class Move>
-    View moved(Index count, Move&& move) const {
+    View relocated(Index count, Move&& move) const {
       return {move(values, count), tensor};
     }
   };
@@ -67,4 +68,4 @@ struct TwoLevelScale {
   }
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

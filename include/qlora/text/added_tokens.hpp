@@ -15,11 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/text/regex.hpp"
 #include "qlora/text/split_pattern.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A token that was added to the vocabulary, with the meaning of the fields in tokenizer.json.
 struct AddedToken {
@@ -34,7 +35,7 @@ struct AddedToken {
   bool operator==(const AddedToken&) const = default;
 };
 
-namespace detail {
+namespace text_detail {
 
 /// Texts by their bytes. Nodes are numbered; an edge is a node and a byte.
 class Trie {
@@ -78,7 +79,7 @@ class Trie {
   std::array<bool, 256> first_{};
 };
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// Finds added tokens in texts. Several threads may call its const members at once.
 class AddedTokens {
@@ -100,8 +101,8 @@ class AddedTokens {
 
  private:
   template <class Rest, class Found>
-  void split_by(const detail::Trie& trie, std::string_view text, bool with_special, Rest&& rest,
-                Found&& found) const {
+  void split_by(const text_detail::Trie& trie, std::string_view text, bool with_special,
+                Rest&& rest, Found&& found) const {
     std::size_t done = 0;
     for (std::size_t at = 0; at < text.size() && !trie.empty();) {
       const auto [length, which] = trie.longest(text, at);
@@ -167,7 +168,7 @@ class AddedTokens {
   }
 
   std::vector<AddedToken> tokens_;
-  std::array<detail::Trie, 2> tries_;
+  std::array<text_detail::Trie, 2> tries_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

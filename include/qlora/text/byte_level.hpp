@@ -1,6 +1,6 @@
 /// GPT-2's printable stand-ins for bytes: how a byte-level vocabulary is written as text.
 ///
-///     qlora::detail::bytes_of_stand_ins("\u0120the");   // " the"
+///     qlora::text_detail::bytes_of_stand_ins("\u0120the");   // " the"
 #pragma once
 
 #include <array>
@@ -10,7 +10,9 @@
 #include <string_view>
 #include <unordered_map>
 
-namespace qlora::detail {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI::text_detail {
 
 /// The stand-ins as code points: printable Latin-1 stands for itself, the rest from 256 up.
 inline std::array<std::uint32_t, 256> byte_code_points() {
@@ -65,4 +67,4 @@ inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
   return result;
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::text_detail

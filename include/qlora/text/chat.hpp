@@ -10,10 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/text/jinja.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// One message that has no more than a role and a text.
 struct ChatMessage {
@@ -60,7 +61,7 @@ inline int chat_origin(std::size_t message, ChatPart part) {
 /// The origins of texts that belong to no message.
 inline constexpr int from_variables = -1, from_tools = -2;
 
-namespace detail {
+namespace text_detail {
 
 /// A message without its null fields; what an assistant thought goes by all names that templates
 /// read, as in transformers.
@@ -92,7 +93,7 @@ inline ChatPart part_of_field(std::string_view field) {
   return ChatPart::other;
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The messages as a value of the template: texts know which message they came from, but for roles,
 /// which templates write into their own marks. Throws FormatError for what is no message.
@@ -104,14 +105,14 @@ inline jinja::Value messages_value(const Chat::Json& messages) {
     require<FormatError>(messages[i].is_object() && messages[i].contains("role") &&
                              messages[i].at("role").is_string(),
                          "message ", i + 1, ": expected an object with a role");
-    const Chat::Json normal = detail::normal_message(messages[i]);
+    const Chat::Json normal = text_detail::normal_message(messages[i]);
     jinja::DictBuilder dict;
     for (const auto& [name, value] : normal.items()) {
       if (name == "role") {
         dict.set(jinja::Text(name), jinja::from_json(value));
       } else {
         dict.set(jinja::Text(name),
-                 jinja::from_json(value, chat_origin(i, detail::part_of_field(name))));
+                 jinja::from_json(value, chat_origin(i, text_detail::part_of_field(name))));
       }
     }
     values.push_back(dict.value());
@@ -119,4 +120,4 @@ inline jinja::Value messages_value(const Chat::Json& messages) {
   return jinja::Value::list(std::move(values));
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -8,11 +8,12 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace text_detail {
 
 struct NamedChatTemplate {
   std::string_view name, source;
@@ -29,21 +30,21 @@ inline constexpr std::array<NamedChatTemplate, 2> named_chat_templates = {{
      R"({{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}{% else %}{{ 'Below is an instruction that describes a task. Write a response that appropriately completes the request.' }}{% endif %}{% for message in messages %}{% if message['role'] == 'user' %}{{ '\n\n### Instruction:\n' + message['content'] + '\n\n### Response:\n' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% elif not loop.first or message['role'] != 'system' %}{{ raise_exception('the role ' + message['role'] + ' has no place in this format') }}{% endif %}{% endfor %})"},
 }};
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The known names with commas between them, for messages: "chatml, alpaca".
 inline std::string chat_template_names() {
   std::string names;
-  for (const auto& each : detail::named_chat_templates)
+  for (const auto& each : text_detail::named_chat_templates)
     names += (names.empty() ? "" : ", ") + std::string(each.name);
   return names;
 }
 
 /// The source of a template by name; empty for a name that is not known.
 inline std::string_view named_chat_template(std::string_view name) {
-  for (const auto& each : detail::named_chat_templates)
+  for (const auto& each : text_detail::named_chat_templates)
     if (each.name == name) return each.source;
   return {};
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

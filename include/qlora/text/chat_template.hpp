@@ -13,12 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/chat.hpp"
 #include "qlora/text/chat_trace.hpp"
 #include "qlora/text/encoded_text.hpp"
 #include "qlora/text/tokenizer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Turns conversations into tokens by one template. Several threads may call its const members at
 /// once. The tokenizer must outlive it.
@@ -122,25 +123,27 @@ class ChatTemplate {
 
   static bool says_nothing(const Chat::Json& message) {
     for (const auto& [name, value] : message.items())
-      if (detail::part_of_field(name) != ChatPart::other && !detail::is_blank(value)) return false;
+      if (text_detail::part_of_field(name) != ChatPart::other && !text_detail::is_blank(value))
+        return false;
     return true;
   }
 
   /// Throws FormatError where the template leaves out what the chat has to say.
   void require_written(const Chat& chat, const ChatTrace& trace) const {
-    require<FormatError>(detail::is_blank(chat.tools) || trace.writes_tools(), template_.name(),
-                         ": the template does not write the tools");
+    require<FormatError>(text_detail::is_blank(chat.tools) || trace.writes_tools(),
+                         template_.name(), ": the template does not write the tools");
     for (std::size_t i = 0; i < chat.messages.size(); ++i) {
       const Chat::Json& said = chat.messages[i];
       for (const char* calls : {"tool_calls", "function_call"})
         require<FormatError>(
-            !said.contains(calls) || detail::is_blank(said.at(calls)) || trace.writes_calls(i),
+            !said.contains(calls) || text_detail::is_blank(said.at(calls)) || trace.writes_calls(i),
             template_.name(), ": message ", i + 1, ": the template does not write its ", calls);
       if (said.at("role") == "assistant") continue;
-      require<FormatError>(
-          !said.contains("content") || detail::is_blank(said.at("content")) || trace.content(i),
-          template_.name(), ": message ", i + 1, ": the template does not write what the ",
-          said.at("role").get<std::string>(), " says as it is");
+      require<FormatError>(!said.contains("content") || text_detail::is_blank(said.at("content")) ||
+                               trace.content(i),
+                           template_.name(), ": message ", i + 1,
+                           ": the template does not write what the ",
+                           said.at("role").get<std::string>(), " says as it is");
     }
   }
 
@@ -268,4 +271,4 @@ class ChatTemplate {
   bool splits_alike_ = true;  ///< special tokens are no more than their text
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -12,11 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/text/chat.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Bytes [begin, end) of a rendered chat.
 struct TextRange {
@@ -232,4 +233,4 @@ class ChatTrace {
   bool writes_tools_ = false;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -17,13 +17,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/text/utf8.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace text_detail {
 
 /// What a file's first bytes say that it is; empty where nothing is known of them.
 inline std::string_view container_of(std::string_view bytes) {
@@ -83,7 +84,7 @@ inline bool is_table_head(std::string_view text, char separator) {
   return known >= 2;
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The text of a file of training data, without a byte order mark. Throws IoError, or FormatError,
 /// naming the file, for an archive, a table (CSV, TSV, Parquet), UTF-16, other binary data, or
@@ -92,22 +93,22 @@ inline std::string read_data_text(const std::filesystem::path& path) {
   std::string text = read_text_file(path);
   const std::string name = path.string();
   constexpr const char* wanted = "; expected text in UTF-8: plain, JSON lines or a JSON array";
-  const std::string_view container = detail::container_of(text);
+  const std::string_view container = text_detail::container_of(text);
   require<FormatError>(container.empty(), name, ": this is ", container, wanted);
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
   const std::size_t zero = text.find('\0');
   require<FormatError>(zero == std::string::npos, name, ": a zero byte in line ",
-                       zero == std::string::npos ? 0 : detail::line_of(text, zero),
+                       zero == std::string::npos ? 0 : text_detail::line_of(text, zero),
                        ": this is binary, UTF-16 or UTF-32", wanted);
   for (std::size_t at = 0; at < text.size();) {
-    const auto step = detail::utf8_step(std::string_view(text).substr(at));
-    require<FormatError>(step.valid, name, ":", step.valid ? 0 : detail::line_of(text, at),
+    const auto step = text_detail::utf8_step(std::string_view(text).substr(at));
+    require<FormatError>(step.valid, name, ":", step.valid ? 0 : text_detail::line_of(text, at),
                          ": byte ", at, " is no UTF-8", wanted);
     at += step.length;
   }
-  const std::string extension = detail::lower(path.extension().string());
-  const bool tabs = extension == ".tsv" || detail::is_table_head(text, '\t');
-  require<FormatError>(!tabs && extension != ".csv" && !detail::is_table_head(text, ','), name,
+  const std::string extension = text_detail::lower(path.extension().string());
+  const bool tabs = extension == ".tsv" || text_detail::is_table_head(text, '\t');
+  require<FormatError>(!tabs && extension != ".csv" && !text_detail::is_table_head(text, ','), name,
                        ": this is a table (", tabs ? "TSV" : "CSV", ")", wanted);
   return text;
 }
@@ -115,7 +116,7 @@ inline std::string read_data_text(const std::filesystem::path& path) {
 /// Whether a text is JSON: by the file's extension, or because it begins as an object or a list of
 /// objects does.
 inline bool holds_json(const std::filesystem::path& path, std::string_view text) {
-  const std::string extension = detail::lower(path.extension().string());
+  const std::string extension = text_detail::lower(path.extension().string());
   if (extension == ".json" || extension == ".jsonl" || extension == ".ndjson") return true;
   const auto next = [&](std::size_t from) {
     return std::min(text.find_first_not_of(" \t\r\n", from), text.size());
@@ -133,7 +134,7 @@ struct JsonRow {
   nlohmann::ordered_json value;
 };
 
-namespace detail {
+namespace text_detail {
 
 /// One JSON value. Throws FormatError, with the column, for what is no JSON or has a name twice.
 inline nlohmann::ordered_json parse_row(std::string_view text) {
@@ -185,8 +186,10 @@ std::size_t for_each_element(std::string_view text, std::size_t at, Element elem
   throw FormatError("expected ']' at the end of the list, found the end of the file");
 }
 
+}  // namespace text_detail
+
 /// What a JSON value is, in messages.
-inline std::string_view kind_of(const nlohmann::ordered_json& value) {
+inline std::string_view json_kind(const nlohmann::ordered_json& value) {
   return value.is_string()    ? "a text"
          : value.is_number()  ? "a number"
          : value.is_boolean() ? "true or false"
@@ -196,12 +199,12 @@ inline std::string_view kind_of(const nlohmann::ordered_json& value) {
 }
 
 /// A text of an object. Throws FormatError, with `where` before the key, for anything else.
-inline std::string text_field(const nlohmann::ordered_json& object, const char* key,
-                              const std::string& where = "") {
+inline std::string json_text(const nlohmann::ordered_json& object, const char* key,
+                             const std::string& where = "") {
   const auto place = object.find(key);
   require<FormatError>(place != object.end(), where, key, ": expected a text, found no such key");
   require<FormatError>(place->is_string(), where, key, ": expected a text, found ",
-                       kind_of(*place));
+                       json_kind(*place));
   return place->get<std::string>();
 }
 
@@ -209,7 +212,7 @@ inline std::string text_field(const nlohmann::ordered_json& object, const char* 
 /// skipped, or the elements of one JSON list. `line` is the line on which a part begins; it is set
 /// before a FormatError is thrown for what surrounds the parts.
 template <class Body>
-void for_each_value(std::string_view text, std::size_t& line, Body body) {
+void for_each_json_value(std::string_view text, std::size_t& line, Body body) {
   constexpr std::string_view blanks = " \t\r\n";
   line = 1;
   const std::size_t first = std::min(text.find_first_not_of(blanks), text.size());
@@ -222,31 +225,31 @@ void for_each_value(std::string_view text, std::size_t& line, Body body) {
   }
   std::size_t counted = 0;
   const auto advance = [&](std::size_t to) {
-    line += line_of(text.substr(counted), to - counted) - 1;
+    line += text_detail::line_of(text.substr(counted), to - counted) - 1;
     counted = to;
   };
   bool any = false;
-  const std::size_t end = for_each_element(text, first, [&](std::size_t from, std::size_t to) {
-    const std::size_t start = std::min(text.find_first_not_of(blanks, from), to);
-    advance(start);
-    if (start == to && !any && text[to] == ']') return;  // an empty list
-    any = true;
-    body(line, text.substr(start, to - start));
-  });
+  const std::size_t end =
+      text_detail::for_each_element(text, first, [&](std::size_t from, std::size_t to) {
+        const std::size_t start = std::min(text.find_first_not_of(blanks, from), to);
+        advance(start);
+        if (start == to && !any && text[to] == ']') return;  // an empty list
+        any = true;
+        body(line, text.substr(start, to - start));
+      });
   const std::size_t rest = text.find_first_not_of(blanks, end);
   if (rest == std::string_view::npos) return;
   advance(rest);
   throw FormatError("expected nothing behind the list; JSON lines hold an object each");
 }
 
-/// An object. Throws FormatError for anything else, and as parse_row does.
-inline nlohmann::ordered_json parse_object(std::string_view text) {
-  auto value = parse_row(text);
-  require<FormatError>(value.is_object(), "expected an object, found ", kind_of(value));
+/// One JSON object. Throws FormatError, with the column, for anything else, and for an object that
+/// has a name twice.
+inline nlohmann::ordered_json parse_json_object(std::string_view text) {
+  auto value = text_detail::parse_row(text);
+  require<FormatError>(value.is_object(), "expected an object, found ", json_kind(value));
   return value;
 }
-
-}  // namespace detail
 
 /// The objects of a text: JSON lines, of which empty ones are skipped, or one JSON list. `name`:
 /// the file, for messages. Throws FormatError that begins with `name:line:`.
@@ -254,9 +257,9 @@ inline std::vector<JsonRow> json_rows(const std::string& name, std::string_view 
   std::vector<JsonRow> rows;
   std::size_t line = 1;
   try {
-    detail::for_each_value(text, line, [&](std::size_t number, std::string_view part) {
+    for_each_json_value(text, line, [&](std::size_t number, std::string_view part) {
       try {
-        rows.push_back({number, detail::parse_object(part)});
+        rows.push_back({number, parse_json_object(part)});
       } catch (const FormatError&) {
         require<FormatError>(
             !rows.empty() || nlohmann::json::accept(part) || !nlohmann::json::accept(text),
@@ -271,4 +274,4 @@ inline std::vector<JsonRow> json_rows(const std::string& name, std::string_view 
   return rows;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

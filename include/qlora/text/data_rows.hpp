@@ -17,9 +17,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/data_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What a row of training data is.
 enum class RowKind : std::uint8_t { chat, completion, text };
@@ -37,7 +38,7 @@ struct DataRow {
   std::string text;              ///< of a text, or the completion
 };
 
-namespace detail {
+namespace text_detail {
 
 /// Reads one object. Messages name the field and what was found in it.
 class RowReader {
@@ -59,7 +60,7 @@ class RowReader {
     } else if (has("text")) {
       only({"text"});
       row_.kind = RowKind::text;
-      row_.text = text_field(json_, "text");
+      row_.text = json_text(json_, "text");
     } else {
       refuse_unknown();
     }
@@ -96,7 +97,7 @@ class RowReader {
 
   /// Absent and null are an empty text.
   std::string text_or_empty(const char* key) const {
-    return has(key) ? text_field(json_, key) : std::string();
+    return has(key) ? json_text(json_, key) : std::string();
   }
 
   /// Refuses what is neither among the keys nor known to be no part of the text.
@@ -139,7 +140,7 @@ class RowReader {
   void read_chat(const char* key) {
     only({key, "tools", "system", "prompt"});
     row_.kind = RowKind::chat;
-    if (has("system")) add("system", text_field(json_, "system"));
+    if (has("system")) add("system", json_text(json_, "system"));
     read_messages(key, true);
     expect(!has("system") || row_.messages.size() < 2 || row_.messages[1]["role"] != "system",
            "system: expected one system message, found another in ", key);
@@ -154,16 +155,16 @@ class RowReader {
 
   void read_tools() {
     if (!has("tools")) return;
-    expect(json_["tools"].is_array(), "tools: expected a list, found ", kind_of(json_["tools"]));
+    expect(json_["tools"].is_array(), "tools: expected a list, found ", json_kind(json_["tools"]));
     for (std::size_t i = 0; i < json_["tools"].size(); ++i)
       expect(json_["tools"][i].is_object(), "tools[", i, "]: expected an object, found ",
-             kind_of(json_["tools"][i]));
+             json_kind(json_["tools"][i]));
     if (!json_["tools"].empty()) row_.tools = json_["tools"];
   }
 
   void read_messages(const char* key, bool trains) {
     const Json& list = json_[key];
-    expect(list.is_array(), key, ": expected a list of messages, found ", kind_of(list));
+    expect(list.is_array(), key, ": expected a list of messages, found ", json_kind(list));
     expect(!list.empty(), key, ": expected at least one message, found none");
     for (std::size_t i = 0; i < list.size(); ++i)
       read_message(list[i], message(key, "[", i, "]"), trains);
@@ -171,10 +172,10 @@ class RowReader {
 
   /// {"role", "content", ...}, or ShareGPT's {"from", "value"}.
   void read_message(const Json& each, const std::string& where, bool trains) {
-    expect(each.is_object(), where, ": expected an object, found ", kind_of(each));
+    expect(each.is_object(), where, ": expected an object, found ", json_kind(each));
     const bool share = has(each, "from");
-    const std::string role = share ? share_role(text_field(each, "from", where + "."), where)
-                                   : text_field(each, "role", where + ".");
+    const std::string role = share ? share_role(json_text(each, "from", where + "."), where)
+                                   : json_text(each, "role", where + ".");
     constexpr std::array roles{"system", "user", "assistant", "tool", "function", "developer"};
     expect(std::find(roles.begin(), roles.end(), role) != roles.end(), where,
            ".role: expected system, user, assistant or tool, found '", role, "'");
@@ -221,14 +222,14 @@ class RowReader {
     }
     const Json& content = each[key];
     if (content.is_string()) return content;
-    expect(content.is_array(), where, ": expected a text, found ", kind_of(content));
+    expect(content.is_array(), where, ": expected a text, found ", json_kind(content));
     std::string all;
     for (std::size_t i = 0; i < content.size(); ++i) {
       const std::string at = message(where, "[", i, "]");
-      expect(content[i].is_object(), at, ": expected an object, found ", kind_of(content[i]));
-      const std::string type = text_field(content[i], "type", at + ".");
+      expect(content[i].is_object(), at, ": expected an object, found ", json_kind(content[i]));
+      const std::string type = json_text(content[i], "type", at + ".");
       expect(type == "text", at, ".type: expected text, found '", type, "'");
-      all += text_field(content[i], "text", at + ".");
+      all += json_text(content[i], "text", at + ".");
     }
     return all;
   }
@@ -243,10 +244,10 @@ class RowReader {
   void read_instruction() {
     only({"instruction", "input", "output", "system", "history", "text"});
     row_.kind = RowKind::chat;
-    const std::string instruction = text_field(json_, "instruction"),
-                      input = text_or_empty("input"), output = text_field(json_, "output");
+    const std::string instruction = json_text(json_, "instruction"), input = text_or_empty("input"),
+                      output = json_text(json_, "output");
     if (has("text")) {  // Alpaca's own file has the three in one once more
-      const std::string all = text_field(json_, "text");
+      const std::string all = json_text(json_, "text");
       expect(all.find(instruction) != std::string::npos && all.find(output) != std::string::npos,
              "text: expected the instruction and the output once more, found something else");
     }
@@ -259,14 +260,14 @@ class RowReader {
   /// Pairs of what was asked and answered before.
   void read_history() {
     const Json& list = json_["history"];
-    expect(list.is_array(), "history: expected a list of pairs, found ", kind_of(list));
+    expect(list.is_array(), "history: expected a list of pairs, found ", json_kind(list));
     for (std::size_t i = 0; i < list.size(); ++i) {
       const std::string where = message("history[", i, "]");
       expect(list[i].is_array() && list[i].size() == 2, where, ": expected a pair of texts, found ",
-             list[i].is_array() ? message(list[i].size(), " of them") : kind_of(list[i]));
+             list[i].is_array() ? message(list[i].size(), " of them") : json_kind(list[i]));
       for (std::size_t j = 0; j < 2; ++j) {
         expect(list[i][j].is_string(), where, "[", j, "]: expected a text, found ",
-               kind_of(list[i][j]));
+               json_kind(list[i][j]));
         add(j == 0 ? "user" : "assistant", list[i][j].get<std::string>());
       }
     }
@@ -284,8 +285,8 @@ class RowReader {
     } else {
       expect(!has("tools"), "tools: expected messages in prompt and completion, found texts");
       row_.kind = RowKind::completion;
-      row_.prompt = text_field(json_, "prompt");
-      row_.text = text_field(json_, "completion");
+      row_.prompt = json_text(json_, "prompt");
+      row_.text = json_text(json_, "completion");
     }
   }
 
@@ -299,7 +300,7 @@ inline std::string_view name_of(RowKind kind) {
                                        : "a text";
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The rows of a text in JSON lines or one JSON list, all of one kind. `name`: the file, for
 /// messages. Throws FormatError that begins with `name:line:` and names the field.
@@ -309,12 +310,12 @@ inline std::vector<DataRow> rows_of_text(const std::string& name, std::string_vi
   for (const JsonRow& each : json_rows(name, text)) {
     const std::string where = message(name, ":", each.line);
     try {
-      rows.push_back(detail::RowReader(each.value).read());
+      rows.push_back(text_detail::RowReader(each.value).read());
       rows.back().where = where;
       if (rows.size() == 1) first_line = each.line;
       require<FormatError>(rows.back().kind == rows.front().kind, "expected ",
-                           detail::name_of(rows.front().kind), " as in line ", first_line,
-                           ", found ", detail::name_of(rows.back().kind));
+                           text_detail::name_of(rows.front().kind), " as in line ", first_line,
+                           ", found ", text_detail::name_of(rows.back().kind));
     } catch (const FormatError& failure) {
       throw FormatError(message(where, ": ", failure.what()));
     }
@@ -333,4 +334,4 @@ inline std::vector<DataRow> read_rows(const std::filesystem::path& path) {
   return {row};
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

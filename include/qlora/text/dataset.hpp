@@ -13,12 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/chat_formats.hpp"
 #include "qlora/text/chat_template.hpp"
 #include "qlora/text/data_rows.hpp"
 #include "qlora/text/tokenizer.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The examples of one file, and how many were cut or left out. Several threads may read one
 /// object.
@@ -28,7 +29,7 @@ struct Dataset {
   Index dropped = 0;    ///< examples of which nothing that counts was left
 };
 
-namespace detail {
+namespace text_detail {
 
 /// The messages of a row that has no more than roles and contents. Throws FormatError for another
 /// key.
@@ -85,7 +86,7 @@ inline EncodedText encode_row(const DataRow& row, const Tokenizer& tokenizer,
   }
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// Reads the chats of a file of rows. Throws IoError, or FormatError that names the file and the
 /// line; rows that are not chats, or that have more than roles and texts, are refused too.
@@ -93,9 +94,9 @@ inline std::vector<std::vector<ChatMessage>> read_chats(const std::filesystem::p
   std::vector<std::vector<ChatMessage>> chats;
   for (const DataRow& row : rows_of_text(path.string(), read_data_text(path))) {
     require<FormatError>(row.kind == RowKind::chat, row.where, ": expected a chat, found ",
-                         detail::name_of(row.kind));
+                         text_detail::name_of(row.kind));
     try {
-      chats.push_back(detail::plain_messages(row));
+      chats.push_back(text_detail::plain_messages(row));
     } catch (const FormatError& failure) {
       throw FormatError(message(row.where, ": ", failure.what()));
     }
@@ -135,7 +136,7 @@ inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& 
     return data;
   }
   for (const DataRow& row : rows_of_text(path.string(), text)) {
-    EncodedText example = detail::encode_row(row, tokenizer, chat, train_on);
+    EncodedText example = text_detail::encode_row(row, tokenizer, chat, train_on);
     if (static_cast<Index>(example.ids.size()) > length) {
       example.ids.resize(static_cast<std::size_t>(length));
       example.counted.resize(static_cast<std::size_t>(length));
@@ -155,4 +156,4 @@ inline Dataset load_dataset(const std::filesystem::path& path, const Tokenizer& 
   return data;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

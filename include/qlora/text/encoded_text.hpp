@@ -4,9 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/token.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Tokens, and for each whether it counts as a target of the loss.
 struct EncodedText {
@@ -23,4 +24,4 @@ struct EncodedText {
 /// Which messages of a chat are trained on: assistants' only, or users' too.
 enum class TrainOn : std::uint8_t { answers, questions_and_answers };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -18,7 +18,7 @@
 #include "qlora/text/jinja/budget.hpp"
 #include "qlora/text/jinja/syntax.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// The clock's local time.
 inline std::tm local_time() {
@@ -68,7 +68,7 @@ class Template {
   bool has_generation_ = false;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja
 
 #if !defined(QLORA_COMPILED)
 #include "qlora/text/jinja_inline.hpp"

@@ -6,11 +6,12 @@
 #include <string_view>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja.hpp"
 #include "qlora/text/jinja/evaluator.hpp"
 #include "qlora/text/jinja/parser.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 QLORA_INLINE Template::Template(std::string_view source, std::string name)
     : name_(std::move(name)) {
@@ -43,4 +44,4 @@ QLORA_INLINE std::string Template::render(const nlohmann::ordered_json& context,
   return render(std::move(variables), options).bytes;
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

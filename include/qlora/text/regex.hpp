@@ -16,9 +16,10 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A compiled pattern. Several threads may call its const members at once; whatever a match writes
 /// belongs to the call.
@@ -131,4 +132,4 @@ class Regex {
   std::unique_ptr<pcre2_code, FreeCode> code_;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -11,9 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// GPT-2's split: contractions, words, numbers and signs with the space before them, and white
 /// space.
@@ -60,7 +61,7 @@ inline std::optional<NamedSplit> find_split(std::string_view name) {
   return std::nullopt;
 }
 
-namespace detail {
+namespace text_detail {
 
 /// Unicode's White_Space, as ranges of a class; PCRE2's own \s has U+180E too.
 inline constexpr const char* white_space =
@@ -158,13 +159,13 @@ class SplitPattern {
   bool in_class_ = false;
 };
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// A pattern of tokenizer.json, which Hugging Face's tokenizers read as Oniguruma does, as one that
 /// means the same to Regex. White space is Unicode's White_Space. Throws FormatError, with the
 /// place, for what means something else there and is not translated.
 inline std::string pcre_split(std::string_view pattern) {
-  return detail::SplitPattern(pattern).rewrite();
+  return text_detail::SplitPattern(pattern).rewrite();
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -28,7 +28,7 @@
 #include "qlora/text/tokenizer_data.hpp"
 #include "qlora/text/utf8.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Turns texts into ids and back. Several threads may call its const members at once.
 class Tokenizer {
@@ -131,7 +131,7 @@ class Tokenizer {
     const std::string& text = data.tokens[static_cast<std::size_t>(id)];
     const AddedToken* added = data.find_added(id);
     if (added == nullptr) {
-      pieces_.push_back(detail::bytes_of_stand_ins(text).value_or(text));
+      pieces_.push_back(text_detail::bytes_of_stand_ins(text).value_or(text));
       if (text.empty()) return;
       ids_.emplace(pieces_.back(), id);
       if (pieces_.back().size() == 1) byte_ids_[static_cast<unsigned char>(pieces_.back()[0])] = id;
@@ -147,7 +147,7 @@ class Tokenizer {
   /// Merges may make an added token that is not special.
   void add_to_words(const AddedToken& token) {
     if (token.special) return;
-    const std::string bytes = detail::bytes_of_stand_ins(token.text).value_or(token.text);
+    const std::string bytes = text_detail::bytes_of_stand_ins(token.text).value_or(token.text);
     ids_.emplace(bytes, token.id);
     if (bytes.size() != 1) return;
     Token& id = byte_ids_[static_cast<unsigned char>(bytes[0])];
@@ -156,8 +156,8 @@ class Tokenizer {
 
   void add_merge(const std::string& file, const std::string& left_text,
                  const std::string& right_text) {
-    const auto left = detail::bytes_of_stand_ins(left_text);
-    const auto right = detail::bytes_of_stand_ins(right_text);
+    const auto left = text_detail::bytes_of_stand_ins(left_text);
+    const auto right = text_detail::bytes_of_stand_ins(right_text);
     // Text that no byte stands for is in no vocabulary, nor is its merge.
     const auto first = ids_.find(left.value_or(left_text));
     const auto second = ids_.find(right.value_or(right_text));
@@ -255,4 +255,4 @@ class Tokenizer {
   bool ignore_merges_ = false;
 };
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

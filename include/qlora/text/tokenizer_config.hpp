@@ -3,7 +3,7 @@
 /// tokenizer_json.hpp.
 ///
 ///     const nlohmann::json json = qlora::read_json_file("tokenizer_config.json");
-///     qlora::detail::TokenizerConfig("tokenizer_config.json", json, tokenizer_data).read();
+///     qlora::text_detail::TokenizerConfig("tokenizer_config.json", json, tokenizer_data).read();
 #pragma once
 
 #include <algorithm>
@@ -13,10 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::text_detail {
 
 /// Lays tokenizer_config.json over what tokenizer.json says, as transformers 5 does.
 class TokenizerConfig {
@@ -178,4 +179,4 @@ inline std::vector<Token> end_ids(const std::string& where, const nlohmann::json
   return ids;
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::text_detail

@@ -16,7 +16,7 @@
 #include "qlora/text/added_tokens.hpp"
 #include "qlora/text/split_pattern.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A tokenizer's parts as its file has them. Several threads may read one object.
 struct TokenizerData {
@@ -48,7 +48,7 @@ struct TokenizerData {
   }
 };
 
-namespace detail {
+namespace text_detail {
 
 /// The parts of a merge "left right"; the first character may itself be a space.
 inline std::pair<std::string, std::string> split_merge(const std::string& file,
@@ -67,6 +67,6 @@ inline void add_end(TokenizerData& data, Token id) {
   if (std::find(data.ends.begin(), data.ends.end(), id) == data.ends.end()) data.ends.push_back(id);
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

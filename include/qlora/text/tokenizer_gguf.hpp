@@ -14,13 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf.hpp"
 #include "qlora/io/gguf_writer.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace text_detail {
 
 /// The types of tokens in GGUF.
 enum class GgufToken : std::uint8_t {
@@ -184,13 +185,13 @@ class GgufTokenizer {
   bool add_begin_ = false;
 };
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The tokenizer of a GGUF file. Tokens that look like control tokens are treated as llama.cpp
 /// treats them, whatever their type. Throws FormatError for one that is not byte-level BPE or whose
 /// way to split is not known; what is worth knowing stands in the result's `warnings`.
 inline TokenizerData tokenizer_data(const GgufFile& file) {
-  return detail::GgufTokenizer(file).read();
+  return text_detail::GgufTokenizer(file).read();
 }
 
 /// Sets the keys tokenizer.* that llama.cpp and this library need. `vocabulary`: rows of the
@@ -214,11 +215,11 @@ inline void set_tokenizer_keys(GgufWriter& file, const TokenizerData& data, Inde
          "can put nothing but the token eos_token after a text");
   std::vector<std::string> tokens = data.tokens, merges;
   tokens.resize(static_cast<std::size_t>(vocabulary));
-  using detail::GgufToken;
+  using text_detail::GgufToken;
   std::vector<std::int32_t> types(tokens.size(), static_cast<std::int32_t>(GgufToken::normal));
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (!tokens[i].empty()) continue;
-    tokens[i] = detail::unused_name(i);
+    tokens[i] = text_detail::unused_name(i);
     types[i] = static_cast<std::int32_t>(GgufToken::unused);
   }
   for (const AddedToken& token : data.added) {
@@ -249,7 +250,7 @@ inline void set_tokenizer_keys(GgufWriter& file, const TokenizerData& data, Inde
     if (id != data.end) others.push_back(id);
   std::erase_if(others, [&](Token id) {  // what readers find by its text needs no key
     return static_cast<std::size_t>(id) < data.tokens.size() &&
-           detail::is_end_text(data.tokens[static_cast<std::size_t>(id)]);
+           text_detail::is_end_text(data.tokens[static_cast<std::size_t>(id)]);
   });
   expect(others.size() <= 2, "has no words for ", data.ends.size(), " ids that end an answer");
   if (!others.empty()) set_id("eot_token_id", others[0]);
@@ -259,4 +260,4 @@ inline void set_tokenizer_keys(GgufWriter& file, const TokenizerData& data, Inde
     file.set("tokenizer.chat_template." + name, text);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

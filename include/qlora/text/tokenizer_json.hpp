@@ -13,15 +13,16 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/atomic_file.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/text/tokenizer_config.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 #include "qlora/text/tokenizer_json_reader.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-namespace detail {
+namespace text_detail {
 
 /// Calls read() and names the file in what a JSON value of an unexpected kind throws.
 template <class Read>
@@ -33,13 +34,13 @@ auto naming(const std::string& name, Read read) {
   }
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// The tokenizer of a JSON text in the layout of tokenizer.json; `name` names it in messages.
 /// Throws FormatError for one that is not byte-level BPE.
 inline TokenizerData read_tokenizer_json(const std::string& name, std::string_view text) {
   const nlohmann::json json = parse_json(name, text);
-  return detail::naming(name, [&] { return detail::TokenizerJson(name, json).read(); });
+  return text_detail::naming(name, [&] { return text_detail::TokenizerJson(name, json).read(); });
 }
 
 /// tokenizer.json of a folder, with what tokenizer_config.json, special_tokens_map.json and
@@ -64,20 +65,20 @@ inline TokenizerData read_tokenizer_folder(const std::filesystem::path& folder) 
     require<FormatError>(config.is_object() && over.is_object(), name, ": expected an object");
     config.update(over);
   }
-  detail::naming(name, [&] { detail::TokenizerConfig(name, config, data).read(); });
+  text_detail::naming(name, [&] { text_detail::TokenizerConfig(name, config, data).read(); });
   const auto jinja = folder / "chat_template.jinja";
   if (fs::exists(jinja)) data.chat_template = read_text_file(jinja);
-  if (data.end) detail::add_end(data, *data.end);
+  if (data.end) text_detail::add_end(data, *data.end);
   for (const char* file : {"generation_config.json", "config.json"}) {
     if (!fs::exists(folder / file)) continue;
-    const auto ids = detail::end_ids((folder / file).string(), read_json_file(folder / file));
-    for (const Token id : ids) detail::add_end(data, id);
+    const auto ids = text_detail::end_ids((folder / file).string(), read_json_file(folder / file));
+    for (const Token id : ids) text_detail::add_end(data, id);
     if (!ids.empty()) break;
   }
   return data;
 }
 
-namespace detail {
+namespace text_detail {
 
 /// The post-processor that puts the file's tokens before and after a text.
 inline nlohmann::ordered_json post_processor(const TokenizerData& data,
@@ -108,7 +109,7 @@ inline nlohmann::ordered_json post_processor(const TokenizerData& data,
                                        {"special_tokens", known}}})}};
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// Writes tokenizer.json and tokenizer_config.json, as transformers and this library read them.
 inline void write_tokenizer_folder(const std::filesystem::path& folder, const TokenizerData& data) {
@@ -118,7 +119,7 @@ inline void write_tokenizer_folder(const std::filesystem::path& folder, const To
   std::size_t count = data.tokens.size();
   while (count > 0 && data.tokens[count - 1].empty()) --count;
   for (std::size_t i = 0; i < count; ++i)
-    vocabulary[data.tokens[i].empty() ? detail::unused_name(i) : data.tokens[i]] = i;
+    vocabulary[data.tokens[i].empty() ? text_detail::unused_name(i) : data.tokens[i]] = i;
   for (const AddedToken& token : data.added)
     added.push_back({{"id", token.id},
                      {"content", token.text},
@@ -152,7 +153,7 @@ inline void write_tokenizer_folder(const std::filesystem::path& folder, const To
                {"added_tokens", added},
                {"normalizer", nullptr},
                {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", splits}}},
-               {"post_processor", detail::post_processor(data, byte_level)},
+               {"post_processor", text_detail::post_processor(data, byte_level)},
                {"decoder", byte_level},
                {"model",
                 {{"type", "BPE"},
@@ -186,10 +187,10 @@ inline void write_tokenizer_folder(const std::filesystem::path& folder, const To
     config["chat_template"] = all;
   }
   // A token that is no UTF-8 can't be written.
-  const std::string text = detail::naming(data.name, [&] { return json.dump() + "\n"; });
+  const std::string text = text_detail::naming(data.name, [&] { return json.dump() + "\n"; });
   write_text_file(folder / "tokenizer.json", text);
   write_text_file(folder / "tokenizer_config.json",
-                  detail::naming(data.name, [&] { return config.dump(2) + "\n"; }));
+                  text_detail::naming(data.name, [&] { return config.dump(2) + "\n"; }));
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -2,7 +2,7 @@
 /// or refused by name. Users call read_tokenizer_json of tokenizer_json.hpp.
 ///
 ///     const nlohmann::json json = qlora::read_json_file("tokenizer.json");
-///     qlora::TokenizerData data = qlora::detail::TokenizerJson("tokenizer.json", json).read();
+///     qlora::TokenizerData data = qlora::text_detail::TokenizerJson("tokenizer.json", json).read();
 #pragma once
 
 #include <algorithm>
@@ -13,11 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/text/byte_level.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::text_detail {
 
 /// Reads a tokenizer.json piece by piece. Every key is used, known to change no ids, or refused by
 /// name.
@@ -254,4 +255,4 @@ class TokenizerJson {
   bool byte_level_ = false, has_template_ = false;
 };
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::text_detail

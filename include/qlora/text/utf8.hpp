@@ -8,9 +8,11 @@
 #include <string>
 #include <string_view>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
 
-namespace detail {
+namespace qlora::inline QLORA_ABI {
+
+namespace text_detail {
 
 /// A sequence at the start of the text: its length, whether it is whole, and whether more bytes
 /// could make it whole.
@@ -41,13 +43,13 @@ inline Utf8Step utf8_step(std::string_view text) {
   return {length, true, false};
 }
 
-}  // namespace detail
+}  // namespace text_detail
 
 /// Replaces every maximal invalid part of the text by U+FFFD.
 inline std::string repair_utf8(std::string_view text) {
   std::string repaired;
   while (!text.empty()) {
-    const auto step = detail::utf8_step(text);
+    const auto step = text_detail::utf8_step(text);
     repaired += step.valid ? text.substr(0, step.length) : std::string_view("\xef\xbf\xbd");
     text.remove_prefix(step.length);
   }
@@ -59,11 +61,11 @@ inline std::string repair_utf8(std::string_view text) {
 inline std::size_t utf8_complete_prefix(std::string_view text) {
   std::size_t done = 0;
   while (done < text.size()) {
-    const auto step = detail::utf8_step(text.substr(done));
+    const auto step = text_detail::utf8_step(text.substr(done));
     if (step.unfinished) break;
     done += step.length;
   }
   return done;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -17,10 +17,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/matrix.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 namespace tournament_detail {
 
@@ -166,4 +167,4 @@ inline double fleiss_kappa(const Eigen::Ref<const RowMatrixXd>& counts) {
   return expected < 1 ? (observed - expected) / (1 - expected) : tournament_detail::undefined;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

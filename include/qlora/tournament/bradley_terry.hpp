@@ -19,13 +19,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/tournament/percentile.hpp"
 #include "qlora/tournament/tournament.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// How the intervals are computed.
 struct BradleyTerryOptions {
@@ -168,4 +169,4 @@ inline BradleyTerry bradley_terry(std::span<const Match> matches, std::size_t sy
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -17,13 +17,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/progress.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/tournament/tournament.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The formula's constants and the orders that are played.
 struct EloOptions {
@@ -159,4 +160,4 @@ inline std::vector<EloRating> elo(std::span<const Match> matches, std::size_t sy
   return ratings;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

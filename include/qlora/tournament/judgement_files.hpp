@@ -20,10 +20,11 @@
 #include <string_view>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// What was seen while reading. Each entry of the lists names the file, the line and what is wrong.
 struct ReadingNotes {
@@ -213,4 +214,4 @@ void for_each_record(const std::filesystem::path& path, ReadingNotes& notes, Bod
   });
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

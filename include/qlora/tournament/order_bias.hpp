@@ -8,11 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
 #include "qlora/tournament/agreement.hpp"
 #include "qlora/tournament/tournament.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// How a system fares when it is shown first and when it is shown second.
 struct SystemBias {
@@ -92,4 +93,4 @@ inline SelfAgreement self_agreement(const Tournament& tournament) {
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

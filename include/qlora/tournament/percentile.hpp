@@ -10,7 +10,9 @@
 #include <limits>
 #include <vector>
 
-namespace qlora {
+#include "qlora/core/config.hpp"
+
+namespace qlora::inline QLORA_ABI {
 
 namespace tournament_detail {
 
@@ -45,4 +47,4 @@ inline Interval central_interval(std::vector<double> values, double level) {
           tournament_detail::percentile_of_sorted(values, (1 + level) / 2)};
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

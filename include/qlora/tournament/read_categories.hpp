@@ -10,11 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/io/json_file.hpp"
 #include "qlora/tournament/judgement_files.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// The category of each question, by the question's id as Tournament::questions has it. The id may
 /// have any of question_id_names. Several threads may call this at once. Throws IoError for a file
@@ -34,4 +35,4 @@ inline std::map<std::string, std::string> read_categories(const std::filesystem:
   return categories;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -24,11 +24,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/tournament/judgement_files.hpp"
 #include "qlora/tournament/tournament.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 namespace tournament_detail {
 
@@ -305,4 +306,4 @@ inline Tournament read_tournament(const std::filesystem::path& path, ReadingNote
   return result;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

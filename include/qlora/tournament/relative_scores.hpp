@@ -21,12 +21,13 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/parallel.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/tournament/percentile.hpp"
 #include "qlora/tournament/read_judgements.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// How the files of points are read.
 struct PointsOptions {
@@ -226,4 +227,4 @@ inline std::vector<RelativeScore> relative_scores(const PointSet& set,
   return scores;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

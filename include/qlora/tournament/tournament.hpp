@@ -19,7 +19,7 @@
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Which of the two answers the judge preferred; `unparsed` where its words gave no verdict.
 enum class Verdict : std::int8_t { first, second, tie, unparsed };
@@ -128,4 +128,4 @@ inline std::vector<Index> matches_played(const std::vector<Match>& matches, std:
   return count;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,29 +1,32 @@
-/// Examples as one input of a model, laid one after the other without padding.
+/// Makes one input of a model from several examples, which lie one after the other without padding.
 ///
-///     const qlora::Batch batch = qlora::make_batch(data.examples, std::vector<qlora::Index>{0, 1});
+///     const std::vector<qlora::Index> first_two{0, 1};
+///     const qlora::Batch batch = qlora::make_batch(data.examples, first_two);
 ///     model.loss(batch.ids, batch.targets, batch.layout);
 #pragma once
 
 #include <span>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/token.hpp"
 #include "qlora/nn/batch_layout.hpp"
 #include "qlora/text/encoded_text.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Several examples as one model input. A plain value, which several threads may read together.
 struct Batch {
-  std::vector<Token> ids, targets;  ///< of each row: its token, and the one to predict or `ignored`
+  std::vector<Token> ids, targets;  ///< per row: its token, and the next one or `ignored`
   BatchLayout layout;
   Index counted = 0;  ///< rows with a target
 };
 
-/// The examples at the places `chosen`, one after the other; position t predicts t + 1 within its
-/// own example only. Throws ShapeError for a place outside of `examples` and for an example that
-/// does not mark each of its tokens. Safe to call from several threads.
+/// Puts the examples with the indices `chosen` one after the other. The target of a token is the
+/// next one of the same example, if that counts. Throws ShapeError for an index outside of
+/// `examples` and for an example that does not mark each of its tokens. Safe to call from several
+/// threads.
 inline Batch make_batch(const std::vector<EncodedText>& examples, std::span<const Index> chosen) {
   Batch batch;
   for (const Index index : chosen) {
@@ -47,4 +50,4 @@ inline Batch make_batch(const std::vector<EncodedText>& examples, std::span<cons
   return batch;
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,11 +1,11 @@
-/// The fine-tuning loop: seeded shuffling, gradient accumulation, clipping, a learning-rate
-/// schedule, any optimizer.
+/// The fine-tuning loop: seeded shuffling, gradient accumulation, gradient clipping, and a
+/// learning-rate schedule over any optimizer.
 ///
 ///     qlora::Trainer trainer(model, data.examples, {.steps = 100, .batch = 4});
 ///     trainer.run([](const qlora::StepMetrics& m) { print(m.loss); return true; });
 ///
-/// The loss of a step is the sum over its counted targets, all micro-batches together, divided by
-/// their number. Rows are laid one after the other without padding.
+/// The loss of a step is the mean over the counted targets of all its micro-batches together. The
+/// examples of a micro-batch lie one after the other without padding.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
+#include "qlora/core/progress.hpp"
 #include "qlora/core/random.hpp"
 #include "qlora/core/rethrow.hpp"
 #include "qlora/model/llama.hpp"
@@ -30,31 +32,34 @@
 #include "qlora/train/batch.hpp"
 #include "qlora/train/metrics.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// How to train. Learning rate and weight decay are those of the trainer's own AdamW; an optimizer
-/// that is given keeps its own, times the schedule's factor.
+/// How to train. `learning_rate` and `weight_decay` are those of the trainer's own AdamW. An
+/// optimizer that is given to the trainer keeps its own. The schedule's factor multiplies either
+/// rate. A plain value, which several threads may read together.
 struct TrainOptions {
-  Index steps = 0;   ///< optimizer steps; 0 takes `epochs`
-  Index epochs = 1;  ///< passes over the data
-  Index batch = 4;
-  Index accumulate = 1;  ///< micro-batches a step
+  Index steps = 0;       ///< optimizer steps; 0 trains for `epochs` instead
+  Index epochs = 1;      ///< passes over the data
+  Index batch = 4;       ///< examples per micro-batch
+  Index accumulate = 1;  ///< micro-batches per step
   double learning_rate = 2e-4;
   double weight_decay = 0;
   Schedule schedule = Schedule::constant;
-  Index warmup_steps = 0;
-  double max_gradient_norm = 0.3;
-  double max_gradient_value = 0;  ///< of each number, before the norm is clipped; 0: any
-  std::uint64_t seed = 0;
-  bool gradient_checkpoint = false;
+  Index warmup_steps = 0;            ///< steps in which the rate rises linearly from 0
+  double max_gradient_norm = 0.3;    ///< limit of the global norm; 0 stands for none
+  double max_gradient_value = 0;     ///< limit of each number, applied first; 0 stands for none
+  std::uint64_t seed = 0;            ///< of the order of the examples and of dropout
+  bool gradient_checkpoint = false;  ///< whether to recompute activations in the backward pass
 };
 
-/// The mean loss of all examples without training, a few at a time. Throws FormatError for a batch
-/// below 1 and for examples without a target.
+/// The mean loss over the counted targets of all examples, in nats, without dropout. It computes
+/// batch_size examples at a time. Throws OptionError for a batch_size below 1 and where no example
+/// has a target, and what make_batch and Llama::loss throw. Several threads may measure one model
+/// at once.
 template <Scalar T>
 double mean_loss(const Llama<T>& model, const std::vector<EncodedText>& examples,
                  Index batch_size = 2) {
-  require<FormatError>(batch_size > 0, "mean_loss: expected a batch of 1 or more, found ",
+  require<OptionError>(batch_size > 0, "mean_loss: expected a batch of 1 or more, found ",
                        batch_size);
   CrossEntropy total;
   typename Llama<T>::Workspace workspace;
@@ -68,19 +73,19 @@ double mean_loss(const Llama<T>& model, const std::vector<EncodedText>& examples
     total.sum += part.sum;
     total.counted += part.counted;
   }
-  require<FormatError>(total.counted > 0, "mean_loss: expected examples with targets, found none");
+  require<OptionError>(total.counted > 0, "mean_loss: expected examples with targets, found none");
   return total.sum / static_cast<double>(total.counted);
 }
 
-/// The summed loss of a batch; with `backward` it also adds to the parameters' gradients: a model's
-/// on the CPU, or what a device gives.
+/// Computes the summed loss of a batch, on the CPU or on a device. With options.backward it also
+/// adds to the gradients of the parameters.
 using LossFunction = std::function<CrossEntropy(const Batch& batch, const LossOptions& options)>;
 
-/// What a Trainer takes as its loss: whatever is called as a LossFunction is.
+/// A type that can be called as a LossFunction is, so that a Trainer takes it.
 template <class L>
 concept TrainingLoss = std::convertible_to<L, LossFunction>;
 
-/// The loss of a model, which must outlive it.
+/// The LossFunction of a model. The model must outlive it.
 template <Scalar T>
 LossFunction loss_of(Llama<T>& model) {
   return [&model](const Batch& batch, const LossOptions& options) {
@@ -88,26 +93,28 @@ LossFunction loss_of(Llama<T>& model) {
   };
 }
 
-/// Trains parameters on examples; both must outlive it. Between steps, while `report` runs and
-/// after `run` the parameters hold whole updates. One thread may call it at a time.
+/// Trains parameters on examples, and both must outlive it. While `report` runs and after `run`,
+/// the parameters hold whole updates. One thread may call it at a time.
 template <Scalar T = float>
 class Trainer {
  public:
   using Examples = std::vector<EncodedText>;
 
-  /// Trains by AdamW. Throws FormatError for options that make no sense and for examples without a
-  /// target.
+  /// Trains the adapters of a model by AdamW. Throws OptionError for options out of range, for a
+  /// model without an adapter, and for no examples. Throws FormatError for an example without a
+  /// target that counts.
   Trainer(Llama<T>& model, const Examples& examples, const TrainOptions& options)
       : Trainer(model, examples, options,
-                AnyOptimizer<T>(AdamW<StateOf<T>>({.learning_rate = options.learning_rate,
-                                                   .weight_decay = options.weight_decay}))) {}
+                AnyOptimizer<T>(AdamW<NumberState<T>>({.learning_rate = options.learning_rate,
+                                                       .weight_decay = options.weight_decay}))) {}
 
-  /// Trains by any optimizer, at its own rate and weight decay.
+  /// Trains the adapters of a model by any optimizer, with its own learning rate and weight decay.
+  /// Throws as the first constructor does.
   Trainer(Llama<T>& model, const Examples& examples, const TrainOptions& options,
           AnyOptimizer<T> optimizer)
       : Trainer(model.parameters(), loss_of(model), examples, options, std::move(optimizer)) {}
 
-  /// Trains parameters by any loss. Throws as the others do.
+  /// Trains parameters by any TrainingLoss. Throws as the first constructor does.
   template <class Loss = LossFunction>
   Trainer(ParameterList<T> parameters, Loss loss, const Examples& examples,
           const TrainOptions& options, AnyOptimizer<T> optimizer)
@@ -117,53 +124,56 @@ class Trainer {
         parameters_(std::move(parameters)),
         optimizer_(std::move(optimizer)),
         learning_rate_(optimizer_.learning_rate()) {
-    require<FormatError>(!examples.empty(), "training: expected at least one example, found none");
-    require<FormatError>(options.batch > 0 && options.accumulate > 0,
+    require<OptionError>(!examples.empty(), "training: expected at least one example, found none");
+    require<OptionError>(options.batch > 0 && options.accumulate > 0,
                          "training: expected a batch and an accumulation of 1 or "
                          "more, found ",
                          options.batch, " and ", options.accumulate);
-    require<FormatError>(options.accumulate <= most_micro_batches,
+    require<OptionError>(options.accumulate <= most_micro_batches,
                          "training: expected an accumulation of at most ", most_micro_batches,
                          ", found ", options.accumulate);
-    require<FormatError>(options.steps >= 0 && (options.steps > 0 || options.epochs > 0),
+    require<OptionError>(options.steps >= 0 && (options.steps > 0 || options.epochs > 0),
                          "training: expected a number of steps or epochs above 0");
-    require<FormatError>(options.warmup_steps >= 0,
+    require<OptionError>(options.warmup_steps >= 0,
                          "training: expected 0 warm-up steps or more, found ",
                          options.warmup_steps);
-    require<FormatError>(std::isfinite(learning_rate_) && learning_rate_ >= 0,
+    require<OptionError>(std::isfinite(learning_rate_) && learning_rate_ >= 0,
                          "training: expected a learning rate of 0 or more, found ", learning_rate_);
-    require<FormatError>(
+    require<OptionError>(
         !std::isnan(options.max_gradient_norm) && !std::isnan(options.max_gradient_value),
         "training: expected limits of the gradient that are numbers, found NaN");
-    require<FormatError>(!parameters_.empty(), "training: the model has no adapter");
+    require<OptionError>(!parameters_.empty(), "training: the model has no adapter");
     for (std::size_t i = 0; i < examples.size(); ++i) require_target(i);
   }
 
-  // Examples that would be gone before they are used.
+  // Temporary examples would be gone before they are used.
   Trainer(Llama<T>&, const Examples&&, const TrainOptions&) = delete;
   Trainer(Llama<T>&, const Examples&&, const TrainOptions&, AnyOptimizer<T>) = delete;
   template <class Loss = LossFunction>
   Trainer(ParameterList<T>, Loss, const Examples&&, const TrainOptions&, AnyOptimizer<T>) = delete;
 
-  /// Optimizer steps in one pass over the data.
+  /// The number of optimizer steps in one pass over the data.
   Index steps_per_epoch() const {
     const Index examples_a_step = options_.batch * options_.accumulate;
     return (static_cast<Index>(examples_.size()) + examples_a_step - 1) / examples_a_step;
   }
+  /// The number of optimizer steps of a run.
   Index total_steps() const {
     return options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch();
   }
 
-  /// Runs all steps. `report` gets each one's numbers; false stops the run with Cancelled. After
-  /// that, and after the last step, the parameters are those to save: of a schedule-free optimizer
-  /// the average. A further call does the same steps once more, from where the last one ended.
+  /// Runs all steps. After each step `report` is called with its measurements. If it returns false,
+  /// the run ends with Cancelled. After that, and after the last step, the parameters are those to
+  /// save; an optimizer that averages has then replaced them by the average. A further call runs
+  /// the same steps once more, from where the last one ended.
   ///
-  /// A loss or gradient that is not finite throws NumericError, and what the optimizer's memory,
-  /// the loss or `report` throw goes on to the caller, after the parameters went back to the last
-  /// whole ones whose loss was finite, if there are any (`good_steps` then says after how many
-  /// updates that was). The last update is tried by its step's loss without dropout. After a
-  /// failure the state of the optimizer may be ahead of the parameters: further calls are refused.
-  void run(const std::function<bool(const StepMetrics&)>& report = {}) {
+  /// Throws NumericError for a loss or a gradient that is not finite and, after the last step, for
+  /// a parameter that is not finite or far too large. What the optimizer, the loss or `report`
+  /// throw goes on to the caller. In all these cases the parameters first go back to the last ones
+  /// whose loss was finite, if there are any; good_steps says how many updates they hold. The last
+  /// update of a run is checked by the loss of its batch without dropout. After such a failure the
+  /// state of the optimizer may be ahead of the parameters, so that further calls throw Error.
+  void run(const ProgressCallback<StepMetrics>& report = {}) {
     require<Error>(!failed_, "training: an earlier run failed; start anew from the parameters");
     const Index total = total_steps();
     Index done = 0;
@@ -182,15 +192,17 @@ class Trainer {
     if (stopped) throw Cancelled(message("training was stopped after step ", done));
   }
 
-  /// Makes the parameters what to evaluate and to save, as Optimizer::use_average does, within
-  /// `report` say. The next step goes on from the iterate, bit for bit as if they had not been.
+  /// Replaces the parameters by those to evaluate and to save, as Optimizer::use_average does. It
+  /// may be called within `report`: the next step goes on as if it had not been, bit for bit.
+  /// Throws as Optimizer::use_average does.
   void use_average() {
     if (!optimizer_.averages() || optimizer_.averaged()) return;
     iterate_.clear();
     for (const auto& p : parameters_) iterate_.push_back(p.value());
     optimizer_.use_average(parameters_);
   }
-  /// Makes them what training goes on from.
+  /// Replaces the average by the very parameters that use_average replaced. Throws as
+  /// Optimizer::use_iterate does.
   void use_iterate() {
     if (!optimizer_.averaged()) return;
     optimizer_.use_iterate(parameters_);
@@ -198,9 +210,11 @@ class Trainer {
     for (std::size_t i = 0; i < iterate_.size(); ++i) parameters_[i].value() = iterate_[i];
   }
 
+  /// The optimizer, for its counters and its state.
   const AnyOptimizer<T>& optimizer() const { return optimizer_; }
 
-  /// Updates of the last run that the parameters hold and that are known to give a finite loss.
+  /// The number of updates of the last run that are known to give a finite loss. After a failure
+  /// the parameters hold just these.
   Index good_steps() const { return good_steps_; }
 
  private:
@@ -212,7 +226,7 @@ class Trainer {
     if constexpr (TrainingLoss<Loss>) return loss;
   }
 
-  static constexpr Index most_micro_batches = 65536;  // so many keys of dropout a step has
+  static constexpr Index most_micro_batches = 65536;  // the dropout keys that one step has
 
   void require_target(std::size_t i) const {
     const EncodedText& example = examples_[i];
@@ -249,11 +263,12 @@ class Trainer {
     });
     if (!updated) fail(step, "expected finite gradients after clipping");
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    return {step + 1,      loss, rate, norm, static_cast<double>(tokens) / seconds.count(),
+    return {{step + 1, total}, loss, rate, norm, static_cast<double>(tokens) / seconds.count(),
             resident_mib()};
   }
 
-  /// The mean loss of a step's batches; with `training` also the gradients, and dropout.
+  /// The mean loss of a step's micro-batches. With `training` it uses dropout and adds the
+  /// gradients.
   double loss_of_step(Index step, const std::vector<Batch>& micro_batches, bool training) {
     Index counted = 0;
     for (const Batch& batch : micro_batches) counted += batch.counted;
@@ -270,7 +285,7 @@ class Trainer {
     return sum / static_cast<double>(counted);
   }
 
-  /// After the last step of a run: its update is tried as the next step would have tried it.
+  /// Checks the last update of a run by a loss, as the next step would have done.
   void finish(Index step) {
     of_step(step, [&] { use_average(); });
     const double largest = largest_parameter();
@@ -284,7 +299,7 @@ class Trainer {
     keep(step + 1);
   }
 
-  /// `work`, whose errors name the step.
+  /// Calls `work`. Errors that it throws get the number of the step in their message.
   template <class Work>
   static auto of_step(Index step, Work&& work) {
     try {
@@ -294,7 +309,7 @@ class Trainer {
     }
   }
 
-  /// The largest magnitude of the parameters; NaN if one is.
+  /// The largest magnitude of the parameters; NaN if one of them is NaN.
   double largest_parameter() const {
     double largest = 0;
     for (const auto& p : parameters_) {
@@ -312,7 +327,7 @@ class Trainer {
     throw NumericError(message("step ", step + 1, ": ", what, "; a lower learning rate may help"));
   }
 
-  /// The micro-batches of a step; every epoch has its own order.
+  /// The micro-batches of a step. Every epoch has an order of its own.
   std::vector<Batch> batches_of(Index step) {
     const Index epoch = step / steps_per_epoch();
     if (order_.empty() || epoch != epoch_) {
@@ -334,7 +349,7 @@ class Trainer {
     return batches;
   }
 
-  /// Keeps what would be saved now.
+  /// Keeps a copy of the parameters that would be saved now.
   void keep(Index updates) {
     if (optimizer_.averages()) {
       good_ = optimizer_.average(parameters_);
@@ -349,7 +364,7 @@ class Trainer {
   TrainOptions options_;
   ParameterList<T> parameters_;
   AnyOptimizer<T> optimizer_;
-  double learning_rate_;  // of the optimizer, which the schedule's factor is applied to
+  double learning_rate_;  // the optimizer's at first; the schedule's factor multiplies it
   std::vector<Index> order_;
   Index epoch_ = -1;
   std::vector<RowMatrix<T>> good_, iterate_;
@@ -361,4 +376,4 @@ class Trainer {
 extern template class Trainer<float>;
 #endif
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -10,10 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/loop.hpp"
 #include "qlora/text/jinja/methods.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Begin, end and step of a slice, where they are given.
 using SliceBounds = std::array<std::optional<std::int64_t>, 3>;
@@ -142,4 +143,4 @@ inline Value slice_of(const Value& value, const SliceBounds& bounds, Budget& bud
   return make_list(std::move(items), value.list().flavour);
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

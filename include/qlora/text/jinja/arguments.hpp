@@ -9,10 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/budget.hpp"
 #include "qlora/text/jinja/operators.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// What a call passes, as it stands in the template.
 struct Arguments {
@@ -89,4 +90,4 @@ class Machine {
   virtual Value item(const Value& value, const Value& key) = 0;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -3,9 +3,10 @@
 
 #include <cstddef>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/value.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// The most that one rendering may use.
 struct Limits {
@@ -45,4 +46,4 @@ class Budget {
   std::size_t left_;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -11,13 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/access.hpp"
 #include "qlora/text/jinja/globals.hpp"
 #include "qlora/text/jinja/scope.hpp"
 #include "qlora/text/jinja/syntax.hpp"
 #include "qlora/text/jinja/tests.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// One rendering of one template. It belongs to one thread; other threads make their own.
 class Evaluator : public Machine {
@@ -487,4 +488,4 @@ class Evaluator : public Machine {
   int depth_ = 0;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -7,10 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/lexer.hpp"
 #include "qlora/text/jinja/syntax.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// What a tuple without parentheses around it may be.
 struct TupleRules {
@@ -482,4 +483,4 @@ class ExpressionParser {
   int depth_ = 0;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

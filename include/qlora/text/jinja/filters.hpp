@@ -12,9 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/methods.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 namespace detail {
 
@@ -474,4 +475,4 @@ inline Value apply_filter(Machine& machine, const std::string& name, const Value
   return place->second(machine, subject, arguments);
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -12,9 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/arguments.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Throws Failure for a name that begins with an underscore.
 inline void set_attribute(Namespace& space, const std::string& name, const Value& value) {
@@ -118,4 +119,4 @@ class Globals {
   std::vector<std::shared_ptr<Namespace>> spaces_;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

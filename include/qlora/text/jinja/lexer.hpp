@@ -12,9 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/value.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// A piece of a template's source, and the line it stands on.
 struct Token {
@@ -378,4 +379,4 @@ class Lexer {
   std::vector<Token> tokens_;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/value.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// One run of one `for`. It belongs to its rendering's thread.
 class Loop {
@@ -89,4 +90,4 @@ class Loop {
   std::optional<Value> previous_, current_, next_;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -9,9 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/text_functions.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 namespace detail {
 
@@ -291,4 +292,4 @@ inline Value call_method(Machine& machine, const Callable& method, const Argumen
   return detail::call_list_method(self.list(), method.name, arguments);
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

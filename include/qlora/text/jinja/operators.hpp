@@ -8,11 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/budget.hpp"
 #include "qlora/text/jinja/value.hpp"
 #include "qlora/text/jinja/writing.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Throws Failure where a value is used that is not there.
 inline void require_defined(const Value& value) {
@@ -314,4 +315,4 @@ inline Value arithmetic(std::string_view sign, const Value& a, const Value& b, B
   throw Failure(message("'", sign, "' of ", a.type(), " and ", b.type(), " is not possible"));
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -9,9 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/expression_parser.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Makes statements of one template's tokens. One thread uses an object at a time.
 class Parser : private ExpressionParser {
@@ -242,4 +243,4 @@ class Parser : private ExpressionParser {
   int loops_ = 0;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

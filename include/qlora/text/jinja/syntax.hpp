@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/value.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 struct Expression;
 /// An expression that its parent owns.
@@ -109,4 +110,4 @@ struct Statement {
   std::unique_ptr<Macro> macro;
 };
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -7,9 +7,10 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/filters.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 namespace detail {
 
@@ -121,4 +122,4 @@ inline bool apply_test(const std::string& name, const Value& subject, const Argu
   return holds(subject, given);
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

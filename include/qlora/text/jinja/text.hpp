@@ -15,9 +15,10 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/utf8.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Bytes [begin, end) of a text came from the source `origin`. An empty span marks the place of an
 /// empty text.
@@ -174,4 +175,4 @@ inline std::pair<std::size_t, std::size_t> stripped(std::string_view text,
   return {begin, end};
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -18,10 +18,11 @@
 #include <variant>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/text/jinja/text.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// What goes wrong while a template is parsed or evaluated; Template adds the template's name and
 /// the line. Several threads may read one object.
@@ -392,4 +393,4 @@ inline Value from_json(const nlohmann::ordered_json& json, Origin origin = {}, i
   }
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -12,10 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "qlora/core/config.hpp"
 #include "qlora/text/jinja/value.hpp"
 #include "qlora/text/regex.hpp"
 
-namespace qlora::jinja {
+namespace qlora::inline QLORA_ABI::jinja {
 
 /// Python's repr of a float: the shortest digits that give it back.
 inline std::string float_repr(double value) {
@@ -262,4 +263,4 @@ inline Text to_json(const Value& value, const JsonStyle& style = {}) {
   return result;
 }
 
-}  // namespace qlora::jinja
+}  // namespace qlora::inline QLORA_ABI::jinja

@@ -1,17 +1,18 @@
 /// Which arithmetic a product runs in, and the way through the kernels.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/blocked.hpp"
 #include "qlora/linalg/gemv.hpp"
 #include "qlora/linalg/product_options.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// Whether the processor's bfloat16 instructions (AVX512-BF16 or AMX) are compiled in and may be
 /// used.
 inline bool has_bfloat16_instructions() {
 #if QLORA_HAS_AMX
-  if (detail::amx_granted()) return true;
+  if (linalg_detail::amx_granted()) return true;
 #endif
 #if QLORA_HAS_BFLOAT16_DOT
   return true;
@@ -33,7 +34,7 @@ inline Compute resolved(Compute compute) {
 
 #if QLORA_HAS_VECTORS
 
-namespace detail {
+namespace linalg_detail {
 
 /// Calls `run.operator()<Arithmetic>()`.
 template <class Run>
@@ -79,8 +80,17 @@ void backward_product_by_kernels(const ConstMatrixRef<X>& dy, const WeightRef& w
   });
 }
 
-}  // namespace detail
+#if defined(QLORA_COMPILED)  // in the target qlora::compiled
+extern template void forward_product_by_kernels<float>(const ConstMatrixRef<float>&,
+                                                       const WeightRef&, MatrixRef<float>,
+                                                       const ProductOptions<float>&);
+extern template void backward_product_by_kernels<float>(const ConstMatrixRef<float>&,
+                                                        const WeightRef&, MatrixRef<float>,
+                                                        const ProductOptions<float>&);
+#endif
+
+}  // namespace linalg_detail
 
 #endif
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -5,11 +5,12 @@
 #include <vector>
 
 #include "qlora/codebook/learned.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/parallel.hpp"
+#include "qlora/quant/apply_scale.hpp"
 #include "qlora/quant/block_format.hpp"
-#include "qlora/quant/scaled.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::quant_detail {
 
 /// The values of least squared error for weights whose scales are stored: k-means of the weights in
 /// units of their scales. The pieces that are summed do not depend on the number of threads.
@@ -50,4 +51,4 @@ typename F::CodebookType::Storage learn(const float* weights, Index rows, Index 
   return codebook;
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::quant_detail

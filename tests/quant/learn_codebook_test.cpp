@@ -1,4 +1,4 @@
-#include "qlora/quant/learn.hpp"
+#include "qlora/quant/learn_codebook.hpp"
 
 #include <cmath>
 #include <vector>
@@ -15,8 +15,8 @@ using ByMatrix = qlora::BlockFormat<qlora::Learned<2>, 8, qlora::FloatScale<floa
 
 std::vector<float> values_of(const std::vector<float>& weights, const std::vector<float>& scales) {
   const auto storage = qlora::FloatScale<float>::store(scales);
-  return qlora::detail::learn<ByMatrix>(weights.data(), 1, static_cast<Index>(weights.size()), 8,
-                                        storage.view())
+  return qlora::quant_detail::learn<ByMatrix>(weights.data(), 1, static_cast<Index>(weights.size()),
+                                              8, storage.view())
       .values;
 }
 
@@ -49,6 +49,6 @@ TEST_CASE("a scale that is not finite teaches nothing") {
   for (std::size_t i = 8; i < 16; ++i) weights[i] = 1e30f;
   const auto storage = qlora::FloatScale<float>::Storage{{1.f, HUGE_VALF}};
   const auto learned =
-      qlora::detail::learn<ByMatrix>(weights.data(), 1, 16, 8, storage.view()).values;
+      qlora::quant_detail::learn<ByMatrix>(weights.data(), 1, 16, 8, storage.view()).values;
   for (const float value : learned) REQUIRE(std::abs(value) <= 1.f);
 }

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::quant_detail {
 
 /// Throws NumericError at the first weight of a block that is not finite.
 inline void require_finite(const float* weights, Index begin, Index count, Index cols) {
@@ -18,4 +19,4 @@ inline void require_finite(const float* weights, Index begin, Index count, Index
                                (bad - weights) % cols, ": expected a finite weight, found ", *bad));
 }
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::quant_detail

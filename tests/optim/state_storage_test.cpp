@@ -1,4 +1,4 @@
-#include "qlora/optim/state.hpp"
+#include "qlora/optim/state_storage.hpp"
 
 #include <array>
 #include <cmath>
@@ -11,8 +11,8 @@
 
 using qlora::bfloat16;
 using qlora::Index;
+using qlora::NumberState;
 using qlora::ParameterList;
-using qlora::StateOf;
 
 namespace {
 
@@ -47,8 +47,8 @@ std::array<double, states> means_after(const std::vector<std::pair<int, float>>&
 // about a thousand of them are remembered: below 7 % an element, 0.1 % in the mean of 4096.
 TEST_CASE("a second moment in bfloat16 falls as it does in float") {
   const std::vector<std::pair<int, float>> gradients{{100, 1.f}, {2000, 0.01f}};
-  const auto plain = means_after<qlora::AdamW<StateOf<float>>, 2>(gradients);
-  const auto narrow = means_after<qlora::AdamW<StateOf<bfloat16>>, 2>(gradients);
+  const auto plain = means_after<qlora::AdamW<NumberState<float>>, 2>(gradients);
+  const auto narrow = means_after<qlora::AdamW<NumberState<bfloat16>>, 2>(gradients);
   const double expected =
       (1 - std::pow(0.999, 100)) * std::pow(0.999, 2000) + (1 - std::pow(0.999, 2000)) * 1e-4;
   REQUIRE(std::abs(plain[1] / expected - 1) < 1e-3);
@@ -57,7 +57,7 @@ TEST_CASE("a second moment in bfloat16 falls as it does in float") {
 
 // n = 1 - 0.9999^5000 = 0.3935; rounded to nearest it stops at 0.031.
 TEST_CASE("AdEMAMix's slow average in bfloat16 rises as it does in float") {
-  const auto narrow = means_after<qlora::Ademamix<StateOf<bfloat16>>, 3>({{5000, 1.f}});
+  const auto narrow = means_after<qlora::Ademamix<NumberState<bfloat16>>, 3>({{5000, 1.f}});
   REQUIRE(std::abs(narrow[1] / (1 - std::pow(0.9999, 5000)) - 1) < 5e-3);
 }
 
@@ -65,7 +65,7 @@ TEST_CASE("another seed rounds otherwise, the same seed to the same bits") {
   const auto run = [](std::uint64_t seed) {
     qlora::Parameter<float> p("p", 1, size);
     p.grad.setConstant(0.3f);
-    qlora::AdamW<StateOf<bfloat16>> optimizer;
+    qlora::AdamW<NumberState<bfloat16>> optimizer;
     optimizer.set_seed(seed);
     for (int step = 0; step < 3; ++step) optimizer.step(ParameterList<float>{&p});
     return p.value;

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <vector>
 
-#include <qlora/core/random.hpp>
 #include <qlora/cuda/cuda_runtime.hpp>
 #include <qlora/cuda/device_matrix.hpp>
 #include <qlora/cuda/gemv.hpp>
@@ -16,31 +16,18 @@
 using qlora::Index;
 using qlora::cuda::Buffer, qlora::cuda::CudaRuntime;
 
-// Normal weights: uniform ones of Philox, by Box and Muller.
-static std::vector<float> normal_weights(Index count) {
-  std::vector<float> weights(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const float u = 1.f - qlora::uniform01(1, 2 * i), v = qlora::uniform01(1, 2 * i + 1);
-    weights[i] = 0.02f * std::sqrt(-2.f * std::log(u)) * std::cos(6.2831853f * v);
-  }
-  return weights;
-}
-
 int main(int argc, char** argv) {
   const Index rows = argc > 2 ? std::atoll(argv[1]) : 4096;
   const Index cols = argc > 2 ? std::atoll(argv[2]) : 4096;
-  if (rows <= 0 || cols <= 0) {
-    std::fprintf(stderr, "cuda_quantize: expected two sizes above 0\n");
-    return 2;
-  }
-  if (qlora::cuda::device_count() == 0) {
-    std::puts("skipped: no CUDA device");
-    return 0;
-  }
-  using Format = qlora::Nf4Dq;
+  if (rows <= 0 || cols <= 0)
+    return std::fprintf(stderr, "cuda_quantize: expected two sizes above 0\n"), 2;
+  if (qlora::cuda::device_count() == 0) return std::puts("skipped: no CUDA device"), 0;
+  using Format = qlora::formats::nf4_dq;
   try {
     const Index count = rows * cols;
-    const std::vector<float> weights = normal_weights(count);
+    std::vector<float> weights(static_cast<std::size_t>(count));
+    std::normal_distribution<float> normal(0, 0.02f);
+    for (std::mt19937 generator(1); float& weight : weights) weight = normal(generator);
     const qlora::cuda::Device device(CudaRuntime{});
     Buffer<float, CudaRuntime> dense(device), back(device, count), x(device), y(device, rows);
     dense.upload(weights.data(), count);
@@ -54,7 +41,7 @@ int main(int argc, char** argv) {
       squared += error * error;
       total += double(weights[i]) * weights[i];
     }
-    std::printf("%td x %td: %.3f bits a weight, relative error %.4f\n", rows, cols,
+    std::printf("%td x %td: %.3f bits per weight, relative error %.4f\n", rows, cols,
                 8.0 * double(w.bytes()) / double(count), std::sqrt(squared / total));
 
     const std::vector<float> ones(static_cast<std::size_t>(cols), 1.f);

@@ -1,4 +1,5 @@
-/// What stands beside the weights of a Llama: config.json of a folder, the keys of a GGUF file.
+/// Writes what stands beside the weights of a Llama: config.json of a folder, or the keys of a GGUF
+/// file.
 ///
 ///     qlora::set_llama_keys(gguf_writer, config, tokenizer_data);
 ///     nlohmann::json json = qlora::config_json(config, tokenizer_data, true, "float32");
@@ -8,14 +9,16 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "qlora/core/config.hpp"
 #include "qlora/io/gguf_writer.hpp"
 #include "qlora/model/llama.hpp"
 #include "qlora/text/tokenizer_data.hpp"
 #include "qlora/text/tokenizer_gguf.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// config.json as transformers writes it for LlamaForCausalLM.
+/// config.json as transformers writes it for LlamaForCausalLM. dtype: torch's name for the type of
+/// the weights, such as "float32".
 inline nlohmann::json config_json(const LlamaConfig& config, const TokenizerData& tokenizer,
                                   bool ties_embeddings, const std::string& dtype) {
   nlohmann::json json = {{"architectures", {"LlamaForCausalLM"}},
@@ -43,8 +46,8 @@ inline nlohmann::json config_json(const LlamaConfig& config, const TokenizerData
   return json;
 }
 
-/// The keys that llama.cpp and this library need. Throws FormatError for a tokenizer that GGUF has
-/// no words for.
+/// Sets the keys that llama.cpp and this library need, those of the tokenizer included. Throws
+/// FormatError for a tokenizer that GGUF can't describe.
 inline void set_llama_keys(GgufWriter& file, const LlamaConfig& config,
                            const TokenizerData& tokenizer) {
   const auto number = [&](const std::string& key, Index value) {
@@ -65,4 +68,4 @@ inline void set_llama_keys(GgufWriter& file, const LlamaConfig& config,
   set_tokenizer_keys(file, tokenizer, config.vocabulary);
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

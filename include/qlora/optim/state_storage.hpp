@@ -1,8 +1,9 @@
 /// How an optimizer keeps its state between steps: as numbers, or as blockwise 8-bit codes.
 ///
-/// Fresh state is zero bytes and means zeros. `bytes(total)` is the size of `total` numbers; `load`
-/// and `store` turn `count` of them from `begin` on, which is a multiple of `block`, into the
-/// arithmetic's numbers and back. All functions are pure but for the memory they are given.
+/// Fresh state is zero bytes and stands for zeros. `bytes(total)` is the size in bytes of `total`
+/// numbers. `load` decodes `count` of them from number `begin` on, which must be a multiple of
+/// `block`, and `store` encodes them again. All functions read and write nothing but the memory
+/// that they are given, so that threads may work on different numbers at once.
 #pragma once
 
 #include <algorithm>
@@ -13,41 +14,47 @@
 #include <utility>
 
 #include "qlora/codebook/dynamic.hpp"
+#include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/optim/moment_code.hpp"
 #include "qlora/optim/random_rounding.hpp"
 #include "qlora/quant/encode.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
-/// One number of T an element: float, double or bfloat16. A bfloat16 is rounded by chance, because
-/// rounding to the nearest would stall: with beta2 = 0.999 a second moment falls by a thousandth of
-/// itself a step at most, a quarter of the way to the next bfloat16.
+/// Keeps one number of type T per element: float, double or bfloat16. Rounding to bfloat16 is
+/// stochastic, because state that is rounded to the nearest would stall: with beta2 = 0.999 a
+/// second moment falls by at most a thousandth of itself per step, which is at most a quarter
+/// of the way to the next bfloat16.
 template <class T = float>
-struct StateOf {
+struct NumberState {
   static_assert(std::is_floating_point_v<T> || std::is_same_v<T, bfloat16>,
-                "StateOf: the numbers must be float, double or bfloat16");
+                "NumberState: the numbers must be float, double or bfloat16");
   using Number = T;
-  static constexpr Index block = 256;   ///< elements that stay together
-  static constexpr Index smallest = 0;  ///< parameters below this size are kept in float
+  static constexpr Index block = 256;   ///< elements that no tile divides
+  static constexpr Index smallest = 0;  ///< parameters with fewer elements are kept in float
 
+  /// Bytes of `total` numbers.
   static constexpr Index bytes(Index total) { return total * static_cast<Index>(sizeof(T)); }
 
+  /// Reads `count` numbers from number `begin` on into `to`.
   template <class U>
   static void load(const std::byte* from, Index, Index begin, Index count, bool, U* to) {
     const T* numbers = reinterpret_cast<const T*>(from) + begin;
     for (Index i = 0; i < count; ++i) to[i] = static_cast<U>(numbers[i]);
   }
-  /// Calls `body(bytes, size)` for what `count` numbers from `begin` on are in memory. Byte: the
-  /// std::byte of state, or a const one.
+  /// Calls `body(bytes, size)` for the memory of `count` numbers from number `begin` on. Byte is
+  /// std::byte or const std::byte.
   template <class Byte, class Body>
   static void parts(Byte* at, Index, Index begin, Index count, Body&& body) {
     body(at + bytes(begin), bytes(count));
   }
-  /// Its name in files.
+  /// The name of this kind of state in files, such as "numbers-4".
   static std::string name() { return message("numbers-", sizeof(T)); }
 
+  /// Writes `count` numbers to number `begin` and the following. A bfloat16 is rounded by the draws
+  /// that `rounding` names.
   template <class U>
   static void store(const U* from, Index, Index begin, Index count, bool,
                     [[maybe_unused]] const RandomRounding& rounding, std::byte* to) {
@@ -60,25 +67,28 @@ struct StateOf {
   }
 };
 
-/// Codes of 8 bits in blocks that share their largest magnitude: `Signed` for moments of either
-/// sign, `Unsigned` for those that are never negative. Dettmers et al. 2022, "8-bit optimizers via
-/// block-wise quantization"; the defaults are bitsandbytes'. A code keeps the sign of its number.
+/// Keeps one code of 8 bits per element and one scale per block, the block's largest magnitude. The
+/// codebook `Signed` serves moments of either sign, and `Unsigned` serves moments that are never
+/// negative. Dettmers et al. 2022, "8-bit optimizers via block-wise quantization"; the defaults are
+/// those of bitsandbytes. A code keeps the sign of its number.
 ///
-/// A code is the nearest, as in bitsandbytes. So a number that moves slower than its block's
-/// largest magnitude by less than half the distance of two codes (about a hundredth) stays where it
-/// is; what must not stall belongs into bfloat16 or float.
+/// A number is rounded to the nearest code, as in bitsandbytes. So a number stays where it is as
+/// long as it changes by less than half the distance between two codes per step, relative to its
+/// block's largest magnitude (about a hundredth). State that must not stall belongs in bfloat16 or
+/// float.
 template <class Signed = Dynamic8, class Unsigned = UnsignedDynamic8, int BlockSize = 256>
 struct BlockwiseState {
   static_assert(code_bits<Signed> == 8 && code_bits<Unsigned> == 8,
                 "BlockwiseState: the codebooks must have 129 to 256 values");
   static_assert(SortedCodebook<Signed> && SortedCodebook<Unsigned>,
                 "BlockwiseState: the codebooks must be in ascending order");
-  static constexpr Index block = BlockSize;
-  static constexpr Index smallest = 4096;
+  static constexpr Index block = BlockSize;  ///< elements that share a scale; no tile divides them
+  static constexpr Index smallest = 4096;    ///< parameters with fewer elements are kept in float
 
-  /// A float a block, then the codes.
+  /// Bytes of `total` numbers: one float per block, then the codes.
   static constexpr Index bytes(Index total) { return code_offset(total) + (total + 3) / 4 * 4; }
 
+  /// Decodes `count` numbers from number `begin` on into `to`; is_signed chooses the codebook.
   template <class U>
   static void load(const std::byte* from, Index total, Index begin, Index count, bool is_signed,
                    U* to) {
@@ -90,6 +100,7 @@ struct BlockwiseState {
       decode(codes + i, n, absmax[i / block], to + i);
     }
   }
+  /// Encodes `count` numbers as number `begin` and the following.
   template <class U>
   static void store(const U* from, Index total, Index begin, Index count, bool is_signed,
                     const RandomRounding&, std::byte* to) {
@@ -102,6 +113,8 @@ struct BlockwiseState {
     }
   }
 
+  /// Calls `body(bytes, size)` for the scales and then for the codes of `count` numbers from number
+  /// `begin` on.
   template <class Byte, class Body>
   static void parts(Byte* at, Index total, Index begin, Index count, Body&& body) {
     const Index blocks = (count + block - 1) / block;
@@ -109,6 +122,7 @@ struct BlockwiseState {
          blocks * static_cast<Index>(sizeof(float)));
     body(at + code_offset(total) + begin, count);
   }
+  /// The name of this kind of state in files, such as "codes-256".
   static std::string name() { return message("codes-", BlockSize); }
 
  private:
@@ -120,7 +134,7 @@ struct BlockwiseState {
   static void decode_block(const std::uint8_t* codes, Index count, float absmax, U* to) {
 #if QLORA_HAS_VECTORS
     if constexpr (std::is_same_v<U, float>) {
-      const detail::VectorDecoder<8> decoder(decode_table<Map>.at, detail::lookup_table<Map>);
+      const simd::VectorDecoder<8> decoder(decode_table<Map>.at, simd::lookup_table<Map>);
       return decoder(codes, count, 0, count, absmax, to);
     }
 #endif
@@ -135,12 +149,13 @@ struct BlockwiseState {
     const float absmax = largest_magnitude(number, count);
     float in_units[BlockSize];
     for (Index i = 0; i < count; ++i) in_units[i] = moment_in_units(number[i], absmax);
-    detail::encode_values<Map>(in_units, count, codes);
+    simd::encode_values<Map>(in_units, count, codes);
     for (Index i = 0; i < count; ++i) codes[i] = with_sign_of<Map>(number[i], codes[i]);
     return absmax;
   }
 };
 
+/// 8-bit state as bitsandbytes keeps it: dynamic codes in blocks of 256.
 using Blockwise8bit = BlockwiseState<>;
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

@@ -1,4 +1,4 @@
-#include "qlora/linalg/compute.hpp"
+#include "qlora/linalg/dispatch.hpp"
 
 #include "qlora/linalg/gemm.hpp"
 #include "qlora/quant/named_formats.hpp"
@@ -23,7 +23,7 @@ TEST_CASE("automatic is bfloat16 where the processor has instructions for it, el
 
 // 1 + 2^-9 is not a number of bfloat16: rounded it is 1.
 TEST_CASE("the arithmetic that was asked for is the one that runs, few tokens or many") {
-  const auto weight = qlora::quantize<qlora::Nf4>(qlora::RowMatrixXf::Ones(64, 64));
+  const auto weight = qlora::quantize<qlora::formats::nf4>(qlora::RowMatrixXf::Ones(64, 64));
   for (const qlora::Index tokens : {1, 3, 20}) {
     const qlora::RowMatrixXf x = qlora::RowMatrixXf::Constant(tokens, 64, 1 + 0x1p-9f);
     const auto first = [&](Compute compute) {

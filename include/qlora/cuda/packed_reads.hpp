@@ -13,10 +13,11 @@
 #include <type_traits>
 #include <utility>
 
+#include "qlora/core/config.hpp"
 #include "qlora/cuda/context.hpp"
 #include "qlora/quant/quantized_view.hpp"
 
-namespace qlora::cuda {
+namespace qlora::inline QLORA_ABI::cuda {
 
 /// Weights of a group and of a run.
 inline constexpr int group_size = 8, run_size = 32;
@@ -117,21 +118,21 @@ QLORA_DEVICE GroupWord<Bits> load_group(Context& thread, const std::uint8_t* cod
 /// Whether a format's codes can be looked up in one table for all rows.
 template <class F>
 inline constexpr bool has_one_table = [] {
-  if constexpr (qlora::detail::is_block_format<F>::value) {
-    return !qlora::detail::codebook_parts<typename F::CodebookType>::by_row;
+  if constexpr (is_block_format<F>) {
+    return !qlora::codebook_traits<typename F::CodebookType>::by_row;
   } else {
     return false;
   }
 }();
 
 /// Weights that certainly share a scale from a multiple of it on: at most 32, 0 where that is less
-/// than a group. Of Dynamic block sizes, as `reads_by_words` sees to.
+/// than a group. Of any block size, as `reads_by_words` sees to.
 template <class F>
 inline constexpr int scale_step = [] {
-  if constexpr (!qlora::detail::is_block_format<F>::value) {
+  if constexpr (!is_block_format<F>) {
     return 0;
   } else {
-    constexpr int size = F::block_size == Dynamic ? run_size : F::block_size;
+    constexpr int size = F::block_size == any_size ? run_size : F::block_size;
     return size % 32 == 0 ? 32 : size % 16 == 0 ? 16 : size % 8 == 0 ? 8 : 0;
   }
 }();
@@ -258,4 +259,4 @@ QLORA_DEVICE void load_eight(Context& thread, const X* from, float (&to)[8]) {
 
 }  // namespace detail
 
-}  // namespace qlora::cuda
+}  // namespace qlora::inline QLORA_ABI::cuda

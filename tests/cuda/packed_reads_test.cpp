@@ -1,4 +1,4 @@
-#include "qlora/cuda/weights.hpp"
+#include "qlora/cuda/packed_reads.hpp"
 
 #include "cuda/device.hpp"
 #include "qlora/cuda/dequantize.hpp"
@@ -84,21 +84,24 @@ void require_both_decoded(const qlora::QuantizedMatrix<F>& first,
 
 TEST_CASE("two formats in one kernel have a table each") {
   const auto dense = test::normal_matrix(4, 64, 1);
-  require_own_values(qlora::quantize<qlora::Nf4>(dense), qlora::quantize<qlora::Fp4>(dense));
-  require_own_values(qlora::quantize<qlora::Fp4>(dense), qlora::quantize<qlora::Af4>(dense));
+  require_own_values(qlora::quantize<qlora::formats::nf4>(dense),
+                     qlora::quantize<qlora::formats::fp4>(dense));
+  require_own_values(qlora::quantize<qlora::formats::fp4>(dense),
+                     qlora::quantize<qlora::formats::af4>(dense));
 }
 
 TEST_CASE("two codebooks of one format that are known at run time have a table each by tags") {
-  const auto first = qlora::quantize<qlora::Learned4>(test::normal_matrix(4, 64, 1));
-  const auto second = qlora::quantize<qlora::Learned4>(test::normal_matrix(4, 64, 2));
-  require_own_values<qlora::Learned4, qlora::Learned4, 0, 1>(first, second);
+  const auto first = qlora::quantize<qlora::formats::learned4>(test::normal_matrix(4, 64, 1));
+  const auto second = qlora::quantize<qlora::formats::learned4>(test::normal_matrix(4, 64, 2));
+  require_own_values<qlora::formats::learned4, qlora::formats::learned4, 0, 1>(first, second);
 }
 
 TEST_CASE("a kernel may decode one matrix after the other") {
   const auto dense = test::normal_matrix(4, 96, 1);
-  require_both_decoded(qlora::quantize<qlora::Nf4>(dense), qlora::quantize<qlora::Fp4>(dense));
-  require_both_decoded(qlora::quantize<qlora::Nf4>(dense),
-                       qlora::quantize<qlora::Nf4>(test::normal_matrix(3, 64, 2)));
-  require_both_decoded(qlora::quantize<qlora::Learned4>(dense),
-                       qlora::quantize<qlora::Learned4>(test::normal_matrix(4, 96, 2)));
+  require_both_decoded(qlora::quantize<qlora::formats::nf4>(dense),
+                       qlora::quantize<qlora::formats::fp4>(dense));
+  require_both_decoded(qlora::quantize<qlora::formats::nf4>(dense),
+                       qlora::quantize<qlora::formats::nf4>(test::normal_matrix(3, 64, 2)));
+  require_both_decoded(qlora::quantize<qlora::formats::learned4>(dense),
+                       qlora::quantize<qlora::formats::learned4>(test::normal_matrix(4, 96, 2)));
 }

@@ -1,5 +1,5 @@
 // Finite weights decode to finite weights, or an Error says why not.
-#include "qlora/quant/finite.hpp"
+#include "qlora/quant/require_finite.hpp"
 
 #include <cmath>
 #include <limits>
@@ -120,9 +120,9 @@ TEST_CASE("a scale beyond its storage is refused by block, value and largest num
   const auto eight = refused.operator()<Nf4With<qlora::FloatScale<qlora::e4m3>>>();
   REQUIRE(test::contains(eight, "at most 448"));
   x(2, 11) = 1e7f;  // 1e7 / 127 is beyond float16
-  REQUIRE(test::contains(refused.operator()<qlora::Q8_0>(), "block 2"));
+  REQUIRE(test::contains(refused.operator()<qlora::formats::q8_0>(), "block 2"));
   x(2, 11) = -1e5f;
-  REQUIRE(test::contains(refused.operator()<qlora::Q4_1>(), "expected a minimum"));
+  REQUIRE(test::contains(refused.operator()<qlora::formats::q4_1>(), "expected a minimum"));
   using Own = qlora::BlockFormat<test::Ternary, 16, qlora::FloatScale<std::int16_t>>;
   REQUIRE(test::contains(refused.operator()<Own>(), "at most 32767"));
 }
@@ -147,9 +147,9 @@ TEST_CASE("saturation stops at what the format holds") {
   };
   REQUIRE(at.operator()<test::Fp4Half>(5) == 65504.f);
   REQUIRE(at.operator()<test::Fp4Half>(6) == -65504.f);
-  REQUIRE(at.operator()<qlora::Q8_0>(5) == 65504.f * 127);
-  REQUIRE(at.operator()<qlora::Nf4>(5) == largest);
-  REQUIRE(at.operator()<qlora::Nf4Dq>(5) >= largest / 32);
+  REQUIRE(at.operator()<qlora::formats::q8_0>(5) == 65504.f * 127);
+  REQUIRE(at.operator()<qlora::formats::nf4>(5) == largest);
+  REQUIRE(at.operator()<qlora::formats::nf4_dq>(5) >= largest / 32);
 }
 
 TEST_CASE(

@@ -1,16 +1,16 @@
-#include "qlora/quant/scaled.hpp"
+#include "qlora/quant/apply_scale.hpp"
 
 #include <cmath>
 
 #include "support/catch.hpp"
 #include "support/law.hpp"
 
-using qlora::Affine, qlora::scaled, qlora::TwoFactors, qlora::unscaled;
+using qlora::ScaleAndOffset, qlora::scaled, qlora::TwoFactors, qlora::unscaled;
 
 TEST_CASE("product and sum are rounded apart, never fused") {
   // 1 + 2^-12 squared is 1 + 2^-11 + 2^-24, of which float keeps 1 + 2^-11.
   volatile float x = 1 + 0x1p-12f;
-  REQUIRE(scaled(x, Affine{x, -1 - 0x1p-11f}) == 0);
+  REQUIRE(scaled(x, ScaleAndOffset{x, -1 - 0x1p-11f}) == 0);
   REQUIRE(std::fma(x, x, -1 - 0x1p-11f) == 0x1p-24f);
 }
 

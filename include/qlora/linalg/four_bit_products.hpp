@@ -5,6 +5,7 @@
 /// Codes are not put in order; x or dx is, once a call.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/linalg/rounded_weights.hpp"
 
 #if QLORA_HAS_VECTORS
@@ -17,7 +18,9 @@
 #include "qlora/linalg/scratch.hpp"
 #include "qlora/linalg/weight_ref.hpp"
 
-namespace qlora::detail {
+namespace qlora::inline QLORA_ABI::linalg_detail {
+
+using namespace simd;
 
 /// Codes that a step takes, in one look-up of high nibbles and one of low ones.
 inline constexpr int fused_vectors = FourBitLookup::plain_vectors;
@@ -254,6 +257,6 @@ HWY_FLATTEN void fused_bfloat16(const bfloat16* x, const WeightRef& w, Index tok
 
 #endif
 
-}  // namespace qlora::detail
+}  // namespace qlora::inline QLORA_ABI::linalg_detail
 
 #endif  // QLORA_HAS_VECTORS

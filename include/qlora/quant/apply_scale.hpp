@@ -1,12 +1,13 @@
 /// What a code value becomes by its block's scale, each operation rounded to float.
 #pragma once
 
+#include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
 
-namespace qlora {
+namespace qlora::inline QLORA_ABI {
 
 /// A scale with an offset: weight = code value * scale + offset.
-struct Affine {
+struct ScaleAndOffset {
   float scale = 0, offset = 0;
 };
 
@@ -17,7 +18,7 @@ struct TwoFactors {
 
 /// A code value times its block's scale, each operation rounded to float.
 QLORA_HD constexpr float scaled(float value, float scale) { return rounded_product(value, scale); }
-QLORA_HD constexpr float scaled(float value, Affine scale) {
+QLORA_HD constexpr float scaled(float value, ScaleAndOffset scale) {
   return rounded_sum(rounded_product(value, scale.scale), scale.offset);
 }
 QLORA_HD constexpr float scaled(float value, TwoFactors scale) {
@@ -32,4 +33,4 @@ QLORA_HD constexpr float unscaled(float weight, TwoFactors scale) {
   return unscaled(weight, rounded_product(scale.block, scale.tensor));
 }
 
-}  // namespace qlora
+}  // namespace qlora::inline QLORA_ABI

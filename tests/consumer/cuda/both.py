@@ -1,0 +1,49 @@
+"""A .cu and a .cpp of one target link and agree, with the processor's flags and without: qlora::cuda hands the flags that the library's
+names are spelled from to nvcc's host compiler. Given to the .cpp alone, the program does not link.
+
+    both.py REPOSITORY COMPILER EIGEN_INCLUDE_FOLDER
+"""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+repository, compiler = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
+if not shutil.which("nvcc"):
+    print("skipped: no nvcc")
+    sys.exit(77)
+
+
+def attempt(*command):
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=folder)
+
+
+def run(*command):
+    done = attempt(*command)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    run("cmake", "-S", repository, "-B", "build", "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={compiler}", "-DQLORA_BUILD_TESTS=OFF",
+        "-DQLORA_BUILD_EXAMPLES=OFF", "-DQLORA_BUILD_BENCH=OFF", "-DQLORA_CUDA=OFF", f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}")
+    run("cmake", "--install", "build")
+    found = []
+    for flags in ("-O1", "-O1 -march=native"):
+        run("cmake", "-S", repository / "tests/consumer/cuda", "-B", "both", "--fresh", "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={compiler}",
+            f"-DCMAKE_PREFIX_PATH={folder / 'prefix'}", f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_CUDA_HOST_COMPILER={compiler}")
+        run("cmake", "--build", "both")
+        found.append(run(folder / "both/both"))
+    if found[0] != "portable fine" or not found[1].endswith(" fine") or found[1] == found[0]:
+        sys.exit(f"expected 'portable fine' and the same of another build, found {found}")
+    # The device's unit as built last, the host's with other flags: names that differ do not link.
+    run(compiler, "-std=c++20", "-O1", "-I", repository / "include", "-isystem", sys.argv[3], "-c",
+        repository / "tests/consumer/cuda/host.cpp", "-o", "host.o")
+    device = next((folder / "both").rglob("device.cu.o"))
+    linked = attempt(compiler, "host.o", device, "-o", "program")
+    if linked.returncode == 0 or "device_unit" not in linked.stderr:
+        sys.exit(f"expected the linker to miss names, found {linked.returncode}\n{linked.stderr[:2000]}")
+print(", ".join(found))
