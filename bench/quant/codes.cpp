@@ -67,6 +67,7 @@ QLORA_BENCH_FORMAT(formats::nf8)
 QLORA_BENCH_FORMAT(formats::mxfp4)
 QLORA_BENCH_FORMAT(formats::nvfp4)
 QLORA_BENCH_FORMAT(formats::q4_1)
+QLORA_BENCH_FORMAT(formats::q5_0)
 QLORA_BENCH_FORMAT(formats::learned4)
 
 }  // namespace

@@ -249,7 +249,7 @@ int run_quantize(const Settings& settings) {
       } else {
         throw qlora::FormatError(qlora::message(
             settings.output, ": GGUF has no type for ", format,
-            "; expected q4_0, q4_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
+            "; expected q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
       }
     } else {
       options.whole_model = target.extension() != ".safetensors";

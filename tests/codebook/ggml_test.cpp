@@ -10,6 +10,8 @@ namespace {
 // ggml's own rounding, as gguf.quants writes it.
 int q4_0_code(float x) { return std::min(15, static_cast<int>(x + 8.5f)); }
 int q4_1_code(float x) { return std::min(15, static_cast<int>(x + 0.5f)); }
+int q5_0_code(float x) { return std::min(31, static_cast<int>(x + 16.5f)); }
+int q5_1_code(float x) { return std::min(31, static_cast<int>(x + 0.5f)); }
 int q8_0_code(float x) { return static_cast<int>(std::round(x)); }  // half away from zero
 
 // A number anywhere in [low, high], or within four ulps of a half.
@@ -34,13 +36,22 @@ TEST_CASE("thresholds give the codes that ggml's rounding gives, ties and their 
     const float x = drawn(at, 0.f, 15.f);
     RC_ASSERT(qlora::encode<qlora::GgmlUInt4>(x) == q4_1_code(x));
   });
+  test::law("Q5_0", [](std::int32_t at) {
+    const float x = drawn(at, -16.f, 16.f);
+    RC_ASSERT(qlora::encode<qlora::GgmlInt5>(x) == q5_0_code(x));
+  });
+  test::law("Q5_1", [](std::int32_t at) {
+    const float x = drawn(at, 0.f, 31.f);
+    RC_ASSERT(qlora::encode<qlora::GgmlUInt5>(x) == q5_1_code(x));
+  });
   test::law("Q8_0", [](std::int32_t at) {
     const float x = drawn(at, -127.f, 127.f);
     RC_ASSERT(qlora::encode<qlora::GgmlInt8>(x) - 128 == q8_0_code(x));
   });
 }
 
-TEST_CASE("a block's extreme maps to -8, 127 and -127") {
+TEST_CASE("a block's extreme maps to -8, -16, 127 and -127") {
+  REQUIRE(qlora::extreme_value<qlora::GgmlInt5> == -16.f);
   REQUIRE(qlora::extreme_value<qlora::GgmlInt4> == -8.f);
   REQUIRE(qlora::largest_value<qlora::GgmlInt8> == 127.f);
   REQUIRE(qlora::extreme_value<qlora::IQ4NL> == -127.f);

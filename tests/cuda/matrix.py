@@ -13,7 +13,7 @@ import tempfile
 include = sys.argv[1]
 architectures = sys.argv[2:] or ["75", "80", "90", "100", "120"]
 formats = ["nf4", "nf4_dq", "nf4_dq2", "fp4", "fp4_dq", "fp4_e2m1", "fp4_e3m0", "int4", "int4_16", "af4", "bof4", "bof4_s", "bof4_s_opq",
-           "learned4", "nf3", "nf2", "nf8", "mxfp4", "nvfp4", "q4_0", "q4_1", "q8_0", "iq4_nl"]
+           "learned4", "nf3", "nf2", "nf8", "mxfp4", "nvfp4", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"]
 types = ["float", "qlora::float16", "qlora::bfloat16"]
 products = ["Gemv<F, T, T, 1, reads>", "Gemv<F, T, T, 8, reads>", "ForwardProduct<F, T, T, 32, 64, reads>", "ForwardProduct<F, T, T, 128, 128, reads>",
             "BackwardProduct<F, T, T, 32, 64, reads>", "BackwardProduct<F, T, T, 128, 128, reads>", "Dequantize<F, T>"]

@@ -156,7 +156,8 @@ def gguf_blocks():
         cases.append(dict(type=name, packed=raw.tobytes().hex(), decoded=floats_as_bits(decoded.ravel())))
     own = {t.name: short_hash(gguf.quants.dequantize(t.data, t.tensor_type).tobytes()) for t in reader.tensors
            if t.name.startswith(("blk.0.", "blk.29.", "token_embd"))}
-    write("gguf_blocks.json", dict(input=floats_as_bits(x), cases=cases, model=own))
+    five_bits = [dict(type=name, packed=gguf.quants.quantize(x, gguf.GGMLQuantizationType[name]).tobytes().hex()) for name in ("Q5_0", "Q5_1")]
+    write("gguf_blocks.json", dict(input=floats_as_bits(x), cases=cases, five_bits=five_bits, model=own))
 
 
 def undo_permutation(w, heads):

@@ -66,6 +66,26 @@ TEST_CASE("blocks become a matrix of the same values, whose blocks are the same 
       }
     });
   }
+  REQUIRE(formats == 7);
+}
+
+TEST_CASE("weights get the bytes that ggml's quantizers give them") {
+  const auto golden = test::golden("gguf_blocks.json");
+  const auto input = test::floats_of_bits(golden["input"]);
+  const auto count = static_cast<Index>(input.size());
+  int formats = 0;
+  const auto compare = [&](const nlohmann::json& each) {
+    qlora::visit_gguf_format(id_of(each["type"].get<std::string>()), [&]<class F>() {
+      if (std::is_same_v<F, qlora::formats::iq4_nl> || std::is_same_v<F, qlora::formats::mxfp4>)
+        return;  // of those the golden blocks are random
+      ++formats;
+      REQUIRE(qlora::to_gguf_blocks(qlora::quantize<F>(input.data(), 1, count)) ==
+              bytes_of_hex(each["packed"].get<std::string>()));
+    });
+  };
+  for (const auto& each : golden["five_bits"]) compare(each);
+  for (const auto& each : golden["cases"])
+    if (each["type"] == "Q4_0" || each["type"] == "Q4_1" || each["type"] == "Q8_0") compare(each);
   REQUIRE(formats == 5);
 }
 

@@ -14,8 +14,9 @@ using qlora::GgufTypeId, qlora::Index;
 
 namespace {
 
-constexpr GgufTypeId all[] = {GgufTypeId::q4_0, GgufTypeId::q4_1, GgufTypeId::q8_0,
-                              GgufTypeId::iq4_nl, GgufTypeId::mxfp4};
+constexpr GgufTypeId all[] = {GgufTypeId::q4_0, GgufTypeId::q4_1, GgufTypeId::q5_0,
+                              GgufTypeId::q5_1, GgufTypeId::q8_0, GgufTypeId::iq4_nl,
+                              GgufTypeId::mxfp4};
 
 }  // namespace
 
@@ -41,7 +42,7 @@ TEST_CASE("a block decodes to what the matrix of its format decodes to") {
         RC_ASSERT(qlora::to_gguf_blocks(w) == block);
       });
     });
-  REQUIRE(formats == 5);
+  REQUIRE(formats == 7);
 }
 
 TEST_CASE("codes are put where they are read from") {
@@ -61,6 +62,8 @@ TEST_CASE("a type that is no format of this library is visited by nobody") {
     REQUIRE_FALSE(qlora::visit_gguf_format(id, []<class F>() { FAIL("visited"); }));
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q4_0> == 18);
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q4_1> == 20);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q5_0> == 22);
+  STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q5_1> == 24);
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::q8_0> == 34);
   STATIC_REQUIRE(qlora::gguf_block_bytes<qlora::formats::mxfp4> == 17);
 }

@@ -118,7 +118,7 @@ class Quantize(ProgramTest):
         self.assertEqual(json.loads((second / "config.json").read_text())["quantization_config"]["bnb_4bit_quant_type"], "nf4")
 
     def test_gguf_to_gguf_and_folder_to_gguf(self):
-        for form in ("q4_0", "q4_1", "q8_0", "iq4_nl", "mxfp4"):
+        for form in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4"):
             direct = self.made(self.model, form + ".gguf", form)
             floats = float(self.perplexity(direct, "float"))
             self.assertAlmostEqual(float(self.perplexity(direct, "as-is")) / floats, 1, places=3)

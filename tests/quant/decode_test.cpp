@@ -63,6 +63,8 @@ void check_ranges(const qlora::QuantizedMatrix<F>& w, std::uint64_t seed) {
 using LearnedByRow =
     qlora::BlockFormat<qlora::Learned<4, qlora::OneTable::per_row>, 48, qlora::FloatScale<float>>;
 using Five = qlora::BlockFormat<qlora::Int<5>, 24, qlora::FloatScale<float>>;
+using Six = qlora::BlockFormat<qlora::NormalFloat<6>, 20, qlora::FloatScale<float>>;
+using Seven = qlora::BlockFormat<qlora::FullInt<7>, 64, qlora::FloatScale<float>>;
 
 }  // namespace
 
@@ -75,13 +77,14 @@ TEST_CASE("any range of any named format decodes to the bits of its weights one 
 }
 
 TEMPLATE_TEST_CASE("and of other widths, block sizes and tables", "", QLORA_TEST_FORMATS,
-                   LearnedByRow, Five) {
+                   LearnedByRow, Five, Six, Seven) {
   check_ranges(qlora::quantize<TestType>(test::normal_matrix(5, 97, 1)), 5);
 }
 
 TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::formats::nf4,
                    qlora::formats::nf3, qlora::formats::nf2, qlora::formats::nf8,
-                   qlora::formats::nvfp4, qlora::formats::q4_1) {
+                   qlora::formats::nvfp4, qlora::formats::q4_1, qlora::formats::q5_0,
+                   qlora::formats::q5_1, Six) {
   for (const Index cols : {1, 15, 16, 31, 32, 33, 64, 100}) {
     const auto w = qlora::quantize<TestType>(test::normal_matrix(3, cols, 6));
     Guarded codes(w.codes().size()), out(static_cast<std::size_t>(3 * cols) * sizeof(float));
@@ -96,15 +99,23 @@ TEMPLATE_TEST_CASE("nothing is read or written past the ends", "", qlora::format
 }
 
 #if QLORA_HAS_VECTORS
-TEST_CASE("codes of 2 and 3 bits spread to bytes in their order") {
-  test::law("spread", [](std::uint32_t packed) {
-    const std::uint64_t three = qlora::simd::spread_codes<3>(packed & 0xffffffu);
-    const std::uint64_t two = qlora::simd::spread_codes<2>(packed & 0xffffu);
-    std::uint8_t bytes[8];
-    std::memcpy(bytes, &three, 8);
-    for (int k = 0; k < 8; ++k) RC_ASSERT(bytes[k] == ((packed >> (21 - 3 * k)) & 7u));
-    std::memcpy(bytes, &two, 8);
-    for (int k = 0; k < 8; ++k) RC_ASSERT(bytes[k] == ((packed >> (14 - 2 * k)) & 3u));
+template <int Bits>
+void require_spread(std::uint64_t packed) {
+  packed &= (std::uint64_t{1} << (8 * Bits)) - 1;
+  const std::uint64_t spread = qlora::simd::spread_codes<Bits>(packed);
+  std::uint8_t bytes[8];
+  std::memcpy(bytes, &spread, 8);
+  for (int k = 0; k < 8; ++k)
+    RC_ASSERT(bytes[k] == ((packed >> ((7 - k) * Bits)) & ((1u << Bits) - 1)));
+}
+
+TEST_CASE("codes of 2 to 7 bits spread to bytes in their order") {
+  test::law("spread", [](std::uint64_t packed) {
+    require_spread<2>(packed);
+    require_spread<3>(packed);
+    require_spread<5>(packed);
+    require_spread<6>(packed);
+    require_spread<7>(packed);
   });
 }
 #endif

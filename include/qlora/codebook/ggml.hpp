@@ -46,6 +46,22 @@ struct GgmlUInt4 {
   static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<15>(0.5f);
 };
 
+/// Q5_0's -16 to 15: the signed extreme of a block maps to -16.
+struct GgmlInt5 {
+  static constexpr auto values = [] {
+    std::array<float, 32> table{};
+    for (int k = -16; k < 16; ++k) table[static_cast<std::size_t>(k + 16)] = static_cast<float>(k);
+    return table;
+  }();
+  static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<31>(16.5f);
+};
+
+/// Q5_1's 0 to 31 over a block's minimum.
+struct GgmlUInt5 {
+  static constexpr auto values = UInt<5>::values;
+  static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<31>(0.5f);
+};
+
 /// Q8_0's -128 to 127: absmax maps to 127, ties go away from zero.
 struct GgmlInt8 {
   static constexpr auto values = [] {

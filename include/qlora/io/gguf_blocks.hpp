@@ -39,16 +39,18 @@ auto& heads_of(Storage& scale) {
   }
 }
 
-/// 32 codes of a block and their places in a matrix's packed codes, to or from.
+/// 32 codes of a block and their places in a matrix's packed codes, whose bits are still zero, to or
+/// from.
 template <class F>
 void read_codes(const std::byte* from, std::uint8_t* codes) {
-  for (int i = 0; i < packed_bytes(F::code_bits, F::block_size); ++i)
-    if constexpr (F::code_bits == 4) {
+  if constexpr (F::code_bits == 4) {
+    for (int i = 0; i < F::block_size / 2; ++i)
       codes[i] =
           static_cast<std::uint8_t>(gguf_code<F>(from, 2 * i) << 4 | gguf_code<F>(from, 2 * i + 1));
-    } else {
-      codes[i] = gguf_code<F>(from, i);
-    }
+  } else {
+    for (int i = 0; i < F::block_size; ++i)
+      write_code<F::code_bits>(codes, i, gguf_code<F>(from, i));
+  }
 }
 template <class F>
 void write_codes(const std::uint8_t* codes, std::byte* to) {

@@ -36,6 +36,11 @@ template <>
 struct GgufTypeOf<formats::q4_1>
     : io_detail::GgufBlockOf<GgufTypeId::q4_1, AffineScale<float16>::Step> {};
 template <>
+struct GgufTypeOf<formats::q5_0> : io_detail::GgufBlockOf<GgufTypeId::q5_0, float16> {};
+template <>
+struct GgufTypeOf<formats::q5_1>
+    : io_detail::GgufBlockOf<GgufTypeId::q5_1, AffineScale<float16>::Step> {};
+template <>
 struct GgufTypeOf<formats::q8_0> : io_detail::GgufBlockOf<GgufTypeId::q8_0, float16> {};
 template <>
 struct GgufTypeOf<formats::iq4_nl> : io_detail::GgufBlockOf<GgufTypeId::iq4_nl, float16> {};
@@ -58,6 +63,7 @@ bool visit_gguf_format(GgufTypeId id, Visit&& visit) {
     return true;
   };
   return offer.template operator()<formats::q4_0>() || offer.template operator()<formats::q4_1>() ||
+         offer.template operator()<formats::q5_0>() || offer.template operator()<formats::q5_1>() ||
          offer.template operator()<formats::q8_0>() ||
          offer.template operator()<formats::iq4_nl>() ||
          offer.template operator()<formats::mxfp4>();
@@ -70,11 +76,15 @@ inline constexpr std::size_t gguf_block_bytes =
     static_cast<std::size_t>(packed_bytes(F::code_bits, F::block_size));
 
 /// Code `i` of the 32 that follow a block's head. Of 4-bit codes 0..15 lie in the low nibbles and
-/// 16..31 in the high ones; 8-bit codes are signed bytes, where the format's count from -128.
+/// 16..31 in the high ones. 5-bit codes have four bytes of fifth bits before the rest. 8-bit codes
+/// are signed bytes, where the format's count from -128.
 template <GgufFormat F>
 std::uint8_t gguf_code(const std::byte* codes, int i) {
   if constexpr (F::code_bits == 4) {
     return static_cast<std::uint8_t>(io_detail::bits_of(codes[i % 16], i < 16 ? 0 : 4, 4));
+  } else if constexpr (F::code_bits == 5) {
+    return static_cast<std::uint8_t>(io_detail::bits_of(codes[4 + i % 16], i < 16 ? 0 : 4, 4) |
+                                     io_detail::bits_of(codes[i / 8], i % 8, 1) << 4);
   } else {
     return std::to_integer<std::uint8_t>(codes[i] ^ std::byte{128});
   }
@@ -85,6 +95,9 @@ template <GgufFormat F>
 void put_gguf_code(std::uint8_t code, std::byte* codes, int i) {
   if constexpr (F::code_bits == 4) {
     codes[i % 16] |= static_cast<std::byte>(i < 16 ? code : code << 4);
+  } else if constexpr (F::code_bits == 5) {
+    codes[4 + i % 16] |= static_cast<std::byte>((code & 15) << (i < 16 ? 0 : 4));
+    codes[i / 8] |= static_cast<std::byte>(code >> 4 << i % 8);
   } else {
     codes[i] = std::byte{code} ^ std::byte{128};
   }

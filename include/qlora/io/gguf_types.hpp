@@ -32,24 +32,6 @@ struct GgufType {
 
 namespace io_detail {
 
-/// Code `i` of 32 codes of 4 bits, with an optional fifth bit per code.
-inline float five_bits(const std::byte* codes, std::uint32_t fifth, int i) {
-  const unsigned low = bits_of(codes[i % 16], i < 16 ? 0 : 4, 4);
-  return static_cast<float>(low | ((fifth >> i) & 1u) << 4);
-}
-/// A half, 4 bytes of fifth bits, 16 of low ones: (code - 16) * scale.
-inline void decode_q5_0(const std::byte* b, float* out) {
-  const float scale = load_half(b);
-  const auto fifth = load<std::uint32_t>(b + 2);
-  for (int i = 0; i < 32; ++i) out[i] = rounded_product(five_bits(b + 6, fifth, i) - 16, scale);
-}
-/// Two halves, 4 bytes of fifth bits, 16 of low ones: code * scale + minimum.
-inline void decode_q5_1(const std::byte* b, float* out) {
-  const float scale = load_half(b), minimum = load_half(b + 2);
-  const auto fifth = load<std::uint32_t>(b + 4);
-  for (int i = 0; i < 32; ++i)
-    out[i] = rounded_sum(rounded_product(five_bits(b + 8, fifth, i), scale), minimum);
-}
 /// A half, 2 and 4 bytes of scales of 6 bits, 128 of IQ4_NL's codes in eight parts.
 inline void decode_iq4_xs(const std::byte* b, float* out) {
   const float d = load_half(b);
@@ -81,8 +63,8 @@ inline constexpr std::array gguf_types{
         [](const std::byte* b, float* out) { *out = bfloat16::from_bits(load<std::uint16_t>(b)); }},
     gguf_type_of<formats::q4_0>("Q4_0"),
     gguf_type_of<formats::q4_1>("Q4_1"),
-    GgufType{GgufTypeId::q5_0, "Q5_0", 32, 22, decode_q5_0},
-    GgufType{GgufTypeId::q5_1, "Q5_1", 32, 24, decode_q5_1},
+    gguf_type_of<formats::q5_0>("Q5_0"),
+    gguf_type_of<formats::q5_1>("Q5_1"),
     gguf_type_of<formats::q8_0>("Q8_0"),
     GgufType{GgufTypeId::q2_k, "Q2_K", 256, 84, decode_q2_k},
     GgufType{GgufTypeId::q3_k, "Q3_K", 256, 110, decode_q3_k},

@@ -4,7 +4,8 @@
 /// Codes of at most 4 bits are looked up in a table of 16 floats that lies in registers as four
 /// planes of bytes: a byte shuffle fetches one byte of 16 codes (per 128 bits), and two rounds of
 /// interleaving put the bytes of each float together. Where vectors hold 16 floats, one permutation
-/// fetches whole ones. Wider codes are gathered. Every value is then scaled as `scaled` says, each
+/// fetches whole ones. Wider codes are computed where their values are even steps, and gathered
+/// elsewhere. Every value is then scaled as `scaled` says, each
 /// operation rounded by itself, so the bits are those of the scalar path.
 #pragma once
 
@@ -83,7 +84,7 @@ struct EvenSteps {
   bool even = false;
   float first = 0, step = 0;
   constexpr EvenSteps(const float* table, int count)
-      : even(count == 256), first(table[0]), step(table[1] - table[0]) {
+      : even(count > 16), first(table[0]), step(table[1] - table[0]) {
     for (int i = 0; i < count && even; ++i) {
       const float value = static_cast<float>(i) * step;
       even = value / step == static_cast<float>(i) && value + first == table[i] &&
@@ -92,9 +93,9 @@ struct EvenSteps {
   }
 };
 
-/// The table of a codebook of 8 bits where its values are even steps.
+/// The steps of a codebook of more than 4 bits.
 template <class C>
-inline constexpr EvenSteps even_steps(decode_table<C>.at, code_bits<C> == 8 ? 256 : 2);
+inline constexpr EvenSteps even_steps(decode_table<C>.at, code_bits<C> > 4 ? 1 << code_bits<C> : 2);
 
 /// Codes that one step of FourBitLookup turns into floats: four vectors of them, or one where
 /// vectors hold 16.
@@ -253,7 +254,7 @@ class FourBitLookup {
 /// Eight codes of `Bits` bits, the first in the highest ones, as eight bytes in memory's order.
 template <int Bits>
 HWY_INLINE std::uint64_t spread_codes(std::uint64_t x) {
-  static_assert(Bits == 2 || Bits == 3);
+  static_assert(Bits >= 2 && Bits <= 7);
   // Halves, quarters, eighths: each step moves the upper half of every field up.
   constexpr std::uint64_t whole = (std::uint64_t{1} << (4 * Bits)) - 1;
   constexpr std::uint64_t pair = ((std::uint64_t{1} << (2 * Bits)) - 1) * 0x0000000100000001u;
@@ -268,7 +269,7 @@ HWY_INLINE std::uint64_t spread_codes(std::uint64_t x) {
 template <int Bits>
 HWY_INLINE void unpack_codes(const std::uint8_t* codes, Index begin, Index count,
                              std::uint8_t* out) {
-  if constexpr (Bits == 2 || Bits == 3) {
+  if constexpr (Bits != 1 && Bits != 4 && Bits != 8) {
     for (; count > 0 && begin % 8 != 0; ++begin, --count) *out++ = read_code<Bits>(codes, begin);
     const std::uint8_t* byte = codes + begin / 8 * Bits;
     for (; count >= 8; count -= 8, begin += 8, out += 8, byte += Bits) {
@@ -293,7 +294,8 @@ constexpr Index plain_byte(Index i) {
 template <int Bits>
 class VectorDecoder {
  public:
-  /// `steps` says of values of 8 bits whether they are even steps; null: they are looked up.
+  /// `steps` says of values of more than 4 bits whether they are even steps; null: they are looked
+  /// up.
   VectorDecoder(const float* table, const LookupTable& lookup, const EvenSteps* steps = nullptr)
       : lookup_(lookup), table_(table), steps_(steps) {}
 
@@ -317,16 +319,20 @@ class VectorDecoder {
                       Scale scale) const {
     if constexpr (Bits == 4) {
       four_bit_codes(codes, bytes, begin, count, out, scale);
-    } else if constexpr (Bits < 4) {
+    } else if constexpr (Bits < 8) {
       constexpr Index chunk = 128;
       alignas(64) std::uint8_t unpacked[chunk];
       for (; count > 0; begin += chunk, count -= chunk, out += chunk) {
         const Index n = count < chunk ? count : chunk;
         unpack_codes<Bits>(codes, begin, n, unpacked);
-        byte_codes(unpacked, n, out, scale);
+        if constexpr (Bits < 4) {
+          byte_codes(unpacked, n, out, scale);
+        } else {
+          wide_codes(unpacked, n, out, scale);
+        }
       }
     } else {
-      wide_codes(codes, begin, count, out, scale);
+      wide_codes(codes + begin, count, out, scale);
     }
   }
 
@@ -361,27 +367,26 @@ class VectorDecoder {
     for (; i < count; ++i) out[i] = scale(table_[codes[i]]);
   }
 
+  /// Codes of more than 4 bits, a byte each.
   template <class Scale>
-  HWY_INLINE void wide_codes(const std::uint8_t* codes, Index begin, Index count, float* out,
+  HWY_INLINE void wide_codes(const std::uint8_t* codes, Index count, float* out,
                              Scale scale) const {
+    const FloatTag d;
+    const hn::RebindToSigned<FloatTag> d32;
+    const hn::Rebind<std::uint8_t, FloatTag> d8;
     Index i = 0;
-    if constexpr (Bits == 8) {
-      const FloatTag d;
-      const hn::RebindToSigned<FloatTag> d32;
-      const hn::Rebind<std::uint8_t, FloatTag> d8;
-      if (steps_ && steps_->even) {
-        const auto first = hn::Set(d, steps_->first), step = hn::Set(d, steps_->step);
-        for (; i + float_lanes <= count; i += float_lanes) {
-          const auto code = hn::PromoteTo(d32, hn::LoadU(d8, codes + begin + i));
-          hn::StoreU(scale(hn::MulAdd(hn::ConvertTo(d, code), step, first)), d, out + i);
-        }
-      }
+    if (steps_ && steps_->even) {
+      const auto first = hn::Set(d, steps_->first), step = hn::Set(d, steps_->step);
       for (; i + float_lanes <= count; i += float_lanes) {
-        const auto index = hn::PromoteTo(d32, hn::LoadU(d8, codes + begin + i));
-        hn::StoreU(scale(hn::GatherIndex(d, table_, index)), d, out + i);
+        const auto code = hn::PromoteTo(d32, hn::LoadU(d8, codes + i));
+        hn::StoreU(scale(hn::MulAdd(hn::ConvertTo(d, code), step, first)), d, out + i);
       }
     }
-    for (; i < count; ++i) out[i] = scale(table_[read_code<Bits>(codes, begin + i)]);
+    for (; i + float_lanes <= count; i += float_lanes) {
+      const auto index = hn::PromoteTo(d32, hn::LoadU(d8, codes + i));
+      hn::StoreU(scale(hn::GatherIndex(d, table_, index)), d, out + i);
+    }
+    for (; i < count; ++i) out[i] = scale(table_[codes[i]]);
   }
 
   FourBitLookup lookup_;

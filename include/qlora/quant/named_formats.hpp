@@ -59,10 +59,14 @@ using nf8 = BlockFormat<NF8, 64, FloatScale<float>>;
 using mxfp4 = BlockFormat<E2M1, 32, PowerOfTwoScale<>>;
 /// NVIDIA's, with a scale in E4M3 per 16 weights and a float32 per matrix.
 using nvfp4 = BlockFormat<E2M1, 16, TwoLevelScale<e4m3>>;
-/// GGUF's Q4_0, coded as ggml codes it; the same holds for the three below.
+/// GGUF's Q4_0, coded as ggml codes it; the same holds for the five below.
 using q4_0 = BlockFormat<GgmlInt4, 32, FloatScale<float16>, SignedAbsoluteMaximum>;
 /// GGUF's Q4_1: a scale and a minimum per block.
 using q4_1 = BlockFormat<GgmlUInt4, 32, AffineScale<float16>>;
+/// GGUF's Q5_0.
+using q5_0 = BlockFormat<GgmlInt5, 32, FloatScale<float16>, SignedAbsoluteMaximum>;
+/// GGUF's Q5_1: a scale and a minimum per block.
+using q5_1 = BlockFormat<GgmlUInt5, 32, AffineScale<float16>>;
 /// GGUF's Q8_0.
 using q8_0 = BlockFormat<GgmlInt8, 32, FloatScale<float16>>;
 /// GGUF's IQ4_NL.
@@ -83,6 +87,7 @@ static_assert(nf3::bits_per_weight == 3.5 && nf2::bits_per_weight == 2.5 &&
               nf8::bits_per_weight == 8.5);
 static_assert(mxfp4::bits_per_weight == 4.25 && nvfp4::bits_per_weight == 4.5);
 static_assert(q4_0::bits_per_weight == 4.5 && q4_1::bits_per_weight == 5 &&
+              q5_0::bits_per_weight == 5.5 && q5_1::bits_per_weight == 6 &&
               q8_0::bits_per_weight == 8.5 && iq4_nl::bits_per_weight == 4.5);
 
 }  // namespace qlora::inline QLORA_ABI::formats

@@ -63,6 +63,10 @@ inline constexpr std::string_view format_name<formats::q4_0> = "q4_0";
 template <>
 inline constexpr std::string_view format_name<formats::q4_1> = "q4_1";
 template <>
+inline constexpr std::string_view format_name<formats::q5_0> = "q5_0";
+template <>
+inline constexpr std::string_view format_name<formats::q5_1> = "q5_1";
+template <>
 inline constexpr std::string_view format_name<formats::q8_0> = "q8_0";
 template <>
 inline constexpr std::string_view format_name<formats::iq4_nl> = "iq4_nl";
@@ -78,7 +82,8 @@ using AllFormats =
                formats::fp4_e3m0, AnyBlockSize<formats::int4>, formats::int4_16, formats::af4,
                formats::bof4, formats::bof4_s, formats::bof4_s_opq, formats::learned4, formats::nf3,
                formats::nf2, formats::nf8, formats::mxfp4, formats::nvfp4, formats::q4_0,
-               formats::q4_1, formats::q8_0, formats::iq4_nl, TableFormat>;
+               formats::q4_1, formats::q5_0, formats::q5_1, formats::q8_0, formats::iq4_nl,
+               TableFormat>;
 
 /// The names that visit_format knows, for help texts.
 inline constexpr auto format_names = format_names_of<AllFormats>;
