@@ -30,6 +30,7 @@ struct OnTheHost {
 struct AnyKernel {
   static constexpr int threads = 32;
   static constexpr const char* name = "any";
+  qlora::cuda::LowRank low_rank;
   Index blocks() const { return 1; }
   template <class Context>
   QLORA_DEVICE void operator()(Context&) const {}
@@ -38,12 +39,23 @@ struct AnyKernel {
 using Runtime = CudaRuntime;
 using formats_of_world = formats::nf4_dq;
 
+extern BatchLayout layout;
+extern LoraLinear<AnyLinear<float>> layer;
 extern Memory a;
+extern Memory b;
+extern Memory codes;
+extern Memory dx;
+extern Memory dy;
 extern Memory g;
+extern Memory inner;
 extern Memory low;
+extern Memory out;
 extern Memory p;
+extern Memory references;
+extern Memory scale_codes;
 extern Memory x;
 extern Memory y;
+extern Index blocks_of_weights;
 extern Index cols;
 extern Index count;
 extern Index in;
@@ -56,6 +68,12 @@ extern AnyKernel kernel;
 extern Device<CudaRuntime> device;
 extern FloatState state;
 extern Llama<float> model;
+extern float mean;
+extern float s;
+extern float scale;
+extern std::uint64_t key;
+extern std::vector<Token> ids;
+extern std::vector<Token> targets;
 extern OnTheHost host;
 extern QuantizedView<formats::nf4_dq> w;
 extern const float* weights;

@@ -129,8 +129,8 @@ std::string saved(const qlora::AnyOptimizer<float>& optimizer) {
 TEST_CASE("paged and plain give the same bits, for every optimizer, budget and extent", "[slow]") {
   const test::TemporaryFolder folder;
   for (const std::string& name : qlora::optimizer_names())
-    for (const std::size_t extent : {8192, 65536})
-      for (const std::size_t extents : {1, 2, 7}) {
+    for (const std::size_t extent : {8192u, 65536u})
+      for (const std::size_t extents : {1u, 2u, 7u}) {
         INFO(name << ", " << extents << " extents of " << extent);
         Trained plain, paged;
         auto a = qlora::make_optimizer<float>({.name = name, .weight_decay = 0.1});

@@ -1,8 +1,8 @@
 /// The two products of a packed matrix on a device, by the kernel that fits the matrix and the
 /// number of tokens. The CPU's are in linalg/gemm.hpp.
 ///
-///     qlora::cuda::forward_product(device, w.view(), x, {y, tokens, w.rows()});
-///     qlora::cuda::backward_product(device, w.view(), dy, {dx, tokens, w.cols()});
+///     qlora::cuda::forward_product(device, w, x, {y, tokens, w.rows()});
+///     qlora::cuda::backward_product(device, w, dy, {dx, tokens, w.cols()});
 ///
 /// Launches never wait. Throws DeviceError where a launch fails.
 #pragma once

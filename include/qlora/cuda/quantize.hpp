@@ -4,7 +4,7 @@
 /// absmax, and QuantizeScales codes those again. Between the two the host adds up the scales
 /// (qlora::mean_of_scales), in the one order that gives the host's bits.
 ///
-///     QuantizeBlocks<formats::nf4_dq, bfloat16> blocks{weights, count, codes, references};
+///     QuantizeBlocks<formats::nf4_dq, float> blocks{weights, count, codes, references};
 ///     QuantizeScales<formats::nf4_dq> scales{references, blocks_of_weights, mean, scale_codes, inner};
 ///
 /// Each is a Kernel, and its call operator the body for one's own kernels. It takes any number of

@@ -373,8 +373,9 @@ class GgufModelWriter {
   void open() {
     // What llama.cpp calls a file whose tensors are mostly of a type.
     using Id = GgufTypeId;
-    static const std::map<Id, std::uint32_t> kinds{
-        {Id::q4_0, 2}, {Id::q4_1, 3}, {Id::q8_0, 7}, {Id::q5_0, 8}, {Id::q5_1, 9}, {Id::iq4_nl, 25}, {Id::mxfp4, 38}};
+    static const std::map<Id, std::uint32_t> kinds{{Id::q4_0, 2},  {Id::q4_1, 3}, {Id::q8_0, 7},
+                                                   {Id::q5_0, 8},  {Id::q5_1, 9}, {Id::iq4_nl, 25},
+                                                   {Id::mxfp4, 38}};
     if (const auto kind = kinds.find(file_type_); kind != kinds.end())
       file_.set("general.file_type", kind->second);
     file_.open(target_);
