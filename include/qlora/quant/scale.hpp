@@ -79,7 +79,7 @@ T stored_number(float number, std::size_t block, const char* what) {
 
 /// `store(references, value)` keeps one scale a block: what the block is normalized by over the
 /// code value that it maps to; it throws NumericError for a scale that it can't hold. `View(block)`
-/// gives it back, on host and device, as a float, an ScaleAndOffset or TwoFactors, or as a type of your own
+/// gives it back, on host and device, as a float, a ScaleAndOffset or TwoFactors, or as a type of your own
 /// with a function `scaled(value, that type)` beside it; `bits_per_scale` is the cost of one.
 ///
 /// What a Scale may have besides:
