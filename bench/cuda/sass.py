@@ -54,8 +54,9 @@ def kernels(cubin):
     for mangled, readable in zip(code, plain(code)):
         if mangled in usage:
             registers, stack, shared, local = usage[mangled]
-            made.append(Kernel(readable.replace("qlora::", "").replace("cuda::", ""), registers, shared, stack + local,
-                               code[mangled]))
+            # Without namespaces, the one that is spelled from the build's choices among them.
+            name = re.sub(r"\bqlora::(?:(?:portable|vectors|avx|ss?se|neon)\w*::)?|\bcuda::", "", readable)
+            made.append(Kernel(name, registers, shared, stack + local, code[mangled]))
     return made
 
 
