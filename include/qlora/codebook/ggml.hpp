@@ -31,12 +31,21 @@ constexpr auto make_whole_part_thresholds(float shift) {
   return table;
 }
 
+/// -2^(Bits-1) to 2^(Bits-1) - 1.
+template <int Bits>
+constexpr auto make_whole_numbers() {
+  constexpr int half = 1 << (Bits - 1);
+  std::array<float, 2 * half> table{};
+  for (int k = -half; k < half; ++k)
+    table[static_cast<std::size_t>(k + half)] = static_cast<float>(k);
+  return table;
+}
+
 }  // namespace codebook_detail
 
 /// Q4_0's -8 to 7: the signed extreme of a block maps to -8.
 struct GgmlInt4 {
-  static constexpr std::array values{-8.f, -7.f, -6.f, -5.f, -4.f, -3.f, -2.f, -1.f,
-                                     0.f,  1.f,  2.f,  3.f,  4.f,  5.f,  6.f,  7.f};
+  static constexpr auto values = codebook_detail::make_whole_numbers<4>();
   static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<15>(8.5f);
 };
 
@@ -48,11 +57,7 @@ struct GgmlUInt4 {
 
 /// Q5_0's -16 to 15: the signed extreme of a block maps to -16.
 struct GgmlInt5 {
-  static constexpr auto values = [] {
-    std::array<float, 32> table{};
-    for (int k = -16; k < 16; ++k) table[static_cast<std::size_t>(k + 16)] = static_cast<float>(k);
-    return table;
-  }();
+  static constexpr auto values = codebook_detail::make_whole_numbers<5>();
   static constexpr auto thresholds = codebook_detail::make_whole_part_thresholds<31>(16.5f);
 };
 
@@ -64,12 +69,7 @@ struct GgmlUInt5 {
 
 /// Q8_0's -128 to 127: absmax maps to 127, ties go away from zero.
 struct GgmlInt8 {
-  static constexpr auto values = [] {
-    std::array<float, 256> table{};
-    for (int k = -128; k < 128; ++k)
-      table[static_cast<std::size_t>(k + 128)] = static_cast<float>(k);
-    return table;
-  }();
+  static constexpr auto values = codebook_detail::make_whole_numbers<8>();
   static constexpr float largest = 127;
   /// Half-way between two codes, the one further from zero.
   static constexpr bool tie_goes_up(int lower, int) { return lower >= 128; }
