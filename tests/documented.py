@@ -11,6 +11,7 @@ import pathlib
 import re
 import sys
 
+
 def blanked(source):
     """The source with comments, literals and preprocessor lines as blanks, of the same length; and the lines that hold doc comments."""
     pattern = r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'|^[ \t]*#(?:\\\n|[^\n])*'
@@ -290,7 +291,7 @@ def check_itself():
 def main():
     check_itself()
     root = pathlib.Path(sys.argv[1])
-    folders = sys.argv[2:] or [path.name for path in sorted(pathlib.Path(sys.argv[1]).iterdir()) if path.is_dir()]
+    folders = sys.argv[2:] or [path.name for path in sorted(root.iterdir()) if path.is_dir()]
     count, all_problems = 0, []
     for folder in folders:
         headers = sorted((root / folder).rglob("*.hpp"))
