@@ -4,25 +4,14 @@
 """
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+
+from steps import NOTHING_BUILT, Steps
 
 way, repository, compiler, eigen = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 source = repository / "tests/consumer"
 generator = ("-G", "Ninja", f"-DCMAKE_CXX_COMPILER={compiler}")
-nothing_built = ("-DQLORA_BUILD_TESTS=OFF", "-DQLORA_BUILD_EXAMPLES=OFF", "-DQLORA_BUILD_BENCH=OFF", "-DQLORA_CUDA=OFF")
-
-
-def attempt(*command):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=folder)
-
-
-def run(*command):
-    done = attempt(*command)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
 
 
 def expect(condition, sentence, found):
@@ -30,16 +19,9 @@ def expect(condition, sentence, found):
         sys.exit(f"expected {sentence}, found:\n{found}")
 
 
-def install():
-    said = run("cmake", "-S", repository, "-B", folder / "build", *generator, *nothing_built,
-               f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}")
-    run("cmake", "--install", folder / "build")
-    return said
-
-
 def refused(sentence, *options):
     """The consumer does not configure with these options, and CMake says why."""
-    done = attempt("cmake", "-S", source, "-B", folder / "refused", "--fresh", *generator,
+    done = steps.attempt("cmake", "-S", source, "-B", folder / "refused", "--fresh", *generator,
                    f"-DCMAKE_PREFIX_PATH={folder / 'prefix'}", *options)
     words = " ".join(done.stderr.split())
     expect(done.returncode != 0 and sentence in words, f"to be refused with '{sentence}'", done.stdout + done.stderr)
@@ -60,8 +42,8 @@ def fake_eigen(version):
 
 
 def check_configuring():
-    said = install()
-    run("cmake", "-S", repository, "-B", folder / "kept", *generator, *nothing_built, "-DQLORA_INSTALL=OFF",
+    said = steps.install(repository, compiler)
+    run("cmake", "-S", repository, "-B", folder / "kept", *generator, *NOTHING_BUILT, "-DQLORA_INSTALL=OFF",
         f"-DCMAKE_INSTALL_PREFIX={folder / 'nothing'}")
     run("cmake", "--install", folder / "kept")
     expect(not (folder / "nothing").exists(), "QLORA_INSTALL=OFF to install nothing", list((folder / "nothing").rglob("*")))
@@ -88,6 +70,8 @@ def check_configuring():
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
+    steps = Steps(folder)
+    run = steps.run
     programs = []
     if way == "bare":
         # No build system, and no library to link: io and text cost nothing that is not used. No warning either, whatever is asked for.
@@ -100,7 +84,7 @@ with tempfile.TemporaryDirectory() as name:
         check_configuring()
     else:
         if way == "installed":
-            install()
+            steps.install(repository, compiler)
             where = f"-DCMAKE_PREFIX_PATH={folder / 'prefix'}"
         else:
             where = f"-DQLORA_SOURCE={repository}"

@@ -6,9 +6,10 @@ one set.
 """
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
+
+from steps import Steps
 
 repository, compiler, eigen = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3]
 MAIN = """
@@ -18,13 +19,6 @@ std::string with(int threads);
 std::string without(int threads);
 int main() { std::cout << with(3) << '\\n' << without(0) << '\\n' << without(2) << '\\n' << with(0) << '\\n'; }
 """
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=folder)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def library_symbols(path):
@@ -43,6 +37,7 @@ def field(line, name):
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
+    run = Steps(folder).run
     ring = pathlib.Path("/usr/include/liburing.h").exists()
     common = [compiler, "-std=c++20", "-O0", "-I", repository / "include", "-isystem", eigen, "-c", repository / "tests/consumer/unit.cpp"]
     run(*common, "-march=native", "-fopenmp", "-DWITH_HIGHWAY", *(["-DQLORA_USE_URING"] if ring else []), "-DUNIT=with", "-o", "with.o")

@@ -5,9 +5,11 @@ names are spelled from to nvcc's host compiler. Given to the .cpp alone, the pro
 """
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from steps import Steps  # noqa: E402
 
 repository, compiler = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
 if not shutil.which("nvcc"):
@@ -15,22 +17,11 @@ if not shutil.which("nvcc"):
     sys.exit(77)
 
 
-def attempt(*command):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=folder)
-
-
-def run(*command):
-    done = attempt(*command)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
-
-
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    run("cmake", "-S", repository, "-B", "build", "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={compiler}", "-DQLORA_BUILD_TESTS=OFF",
-        "-DQLORA_BUILD_EXAMPLES=OFF", "-DQLORA_BUILD_BENCH=OFF", "-DQLORA_CUDA=OFF", f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}")
-    run("cmake", "--install", "build")
+    steps = Steps(folder)
+    run = steps.run
+    steps.install(repository, compiler)
     found = []
     for flags in ("-O1", "-O1 -march=native"):
         run("cmake", "-S", repository / "tests/consumer/cuda", "-B", "both", "--fresh", "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={compiler}",
@@ -43,7 +34,7 @@ with tempfile.TemporaryDirectory() as name:
     run(compiler, "-std=c++20", "-O1", "-I", repository / "include", "-isystem", sys.argv[3], "-c",
         repository / "tests/consumer/cuda/host.cpp", "-o", "host.o")
     device = next((folder / "both").rglob("device.cu.o"))
-    linked = attempt(compiler, "host.o", device, "-o", "program")
+    linked = steps.attempt(compiler, "host.o", device, "-o", "program")
     if linked.returncode == 0 or "device_unit" not in linked.stderr:
         sys.exit(f"expected the linker to miss names, found {linked.returncode}\n{linked.stderr[:2000]}")
 print(", ".join(found))
