@@ -1,6 +1,6 @@
-# Fuzzers (clang's libFuzzer) for what reads files of strangers; each starts from the corpus and runs for a minute.
+# Fuzzers (clang's libFuzzer) for what reads files of strangers; each starts from the corpus and runs for a while.
 
-set(QLORA_FUZZ_SECONDS 60 CACHE STRING "How long each fuzzer runs")
+set(QLORA_FUZZ_SECONDS 15 CACHE STRING "How long each fuzzer runs")
 foreach(name safetensors gguf tokenizer_json adapter_config jinja)
   add_executable(fuzz_${name} fuzz/${name}.cpp)
   target_link_libraries(fuzz_${name} PRIVATE qlora_program qlora::text)

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # What takes too long for every change: everything with clang 16 without a warning and its tests, clang-tidy over the
 # headers, each header alone without a warning on two compilers and four processors, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
-# qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, and every format's kernels for
-# every CUDA architecture, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
+# qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, threads under the thread sanitizer
+# and paged memory under valgrind, more compilers and flags whose bits are compared, every format's kernels for every CUDA
+# architecture, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [headers] [laws] [curve] [neon] [formats] [sanitize] [cuda] [templates]
+#   bash tests/long.sh [clang] [tidy] [headers] [laws] [curve] [neon] [formats] [sanitize] [bits] [cuda] [templates]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy headers laws curve neon formats sanitize cuda templates}
-install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libboost-context-dev
+parts=${*:-clang tidy headers laws curve neon formats sanitize bits cuda templates}
+install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libclang-rt-16-dev valgrind libboost-context-dev
 fetch_model
 fetch_jargon
 
@@ -73,10 +74,22 @@ for part in $parts; do
       ;;
     sanitize)
       build_and_test asan-all "core;codebook;quant;linalg;memory;nn;optim;io;text;model;train;eval;tournament"
+      build_and_test tsan "core;memory;optim;linalg"
+      build_and_test valgrind "memory"
+      step "paged memory under valgrind"
+      QLORA_LAW_MS=200 valgrind -q --error-exitcode=9 --fair-sched=yes --leak-check=full --show-leak-kinds=definite \
+        --errors-for-leak-kinds=definite build/valgrind/tests/test_memory '~"resident memory stays below*"~[fork]'
+      ;;
+    bits)
+      step "the same bits from more compilers and flags"
+      python3 tests/consumer/same_bits.py all . g++ /usr/include/eigen3
       ;;
     cuda)
       step "every format's kernels for every architecture, and the tests for a device"
       python3 tests/cuda/matrix.py include
+      python3 tests/cuda/sass_test.py tests/cuda/kernels.cu include 80 90 100 120
+      python3 tests/cuda/compile.py tests/cuda/device_functions.cu include 80 90 100 120
+      python3 tests/cuda/compile.py tests/cuda/named_formats.cu include 80 90 100 120
       cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DQLORA_GPU_TESTS=ON -DQLORA_BUILD_EXAMPLES=OFF \
         -DQLORA_TEST_FOLDERS=cuda -DCMAKE_CUDA_ARCHITECTURES=90 >build/gpu-configure.log
       cmake --build build/gpu --target test_gpu bench_gpu
@@ -85,16 +98,18 @@ for part in $parts; do
     templates)
       step "seventy chat templates as Python's jinja2 renders them"
       build_release
-      cmake --build build --target render_templates
+      cmake --build build --target render_templates encode_texts
       [ -x "$data/venv/bin/pip" ] || python3 -m venv "$data/venv"
       # The metadata of a source distribution needs its build system; nothing of it is built.
       "$data/venv/bin/pip" install --quiet --disable-pip-version-check jinja2==3.1.6 scikit-build-core==1.1.2
       "$data/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
         --dest "$data" llama-cpp-python==0.3.36
       "$data/venv/bin/python" tests/golden/templates.py "$data/llama_cpp_python-0.3.36.tar.gz" build/tests/render_templates
+      step "the vocabularies in the same sources: ids as llama.cpp has them"
+      "$data/venv/bin/python" tests/golden/vocabularies.py "$data/llama_cpp_python-0.3.36.tar.gz" build/tests/encode_texts
       ;;
     *)
-      echo "expected clang, tidy, headers, laws, curve, neon, formats, sanitize, cuda or templates, found $part" >&2
+      echo "expected clang, tidy, headers, laws, curve, neon, formats, sanitize, bits, cuda or templates, found $part" >&2
       exit 2
       ;;
   esac

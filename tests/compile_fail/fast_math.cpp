@@ -1,5 +1,3 @@
 // expect: -ffast-math changes the bits of decoded weights
-#ifndef QLORA_TEST_GOOD
-#define __FAST_MATH__ 1  // what -ffast-math defines
-#endif
+// flags: -ffast-math
 #include <qlora/core/config.hpp>

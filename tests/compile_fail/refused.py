@@ -1,19 +1,23 @@
 """A file that must not compile, and whose first error must be the sentence after "expect: " in its first line. Flags of its own
-stand in a second line after "flags: ": then the next error must be the last, for no pages of others follow.
+stand in a second line after "flags: ": then the next error must be the last, for no pages of others follow, and the file is compiled
+without the headers that are parsed already.
 
-    refused.py FILE.cpp COMPILER FLAGS...
+    refused.py FILE.cpp PARSED_HEADERS COMPILER FLAGS...
 """
 import pathlib
 import re
 import subprocess
 import sys
 
-source, command = sys.argv[1], sys.argv[2:]
-expected = re.match(r"// expect: (.+)", pathlib.Path(source).read_text())[1]
+source, headers, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+text = pathlib.Path(source).read_text()
+expected = re.match(r"// expect: (.+)", text)[1]
+own = re.search(r"^// flags: (.+)", text, re.MULTILINE)
+if not own:
+    command += ["-include", headers]
 good = subprocess.run([*command, "-DQLORA_TEST_GOOD", source], capture_output=True, text=True)
 if good.returncode != 0:
     sys.exit(f"the file must compile with QLORA_TEST_GOOD:\n{good.stderr}")
-own = re.search(r"^// flags: (.+)", pathlib.Path(source).read_text(), re.MULTILINE)
 run = subprocess.run([*command, *(own[1].split() if own else []), source], capture_output=True, text=True)
 errors = [line for line in run.stderr.splitlines() if "error:" in line]
 if run.returncode == 0:

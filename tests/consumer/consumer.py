@@ -76,7 +76,7 @@ with tempfile.TemporaryDirectory() as name:
     if way == "bare":
         # No build system, and no library to link: io and text cost nothing that is not used. No warning either, whatever is asked for.
         strict = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-I", repository / "include", "-isystem", eigen)
-        run(compiler, "-std=c++20", "-O1", *strict, source / "matrix.cpp", "-o", folder / "matrix")
+        run(compiler, "-std=c++20", "-O0", *strict, source / "matrix.cpp", "-o", folder / "matrix")
         if clang := shutil.which("clang++-16") or shutil.which("clang++"):
             run(clang, "-std=c++20", "-fsyntax-only", *strict, source / "matrix.cpp")
         programs = [folder / "matrix"]
@@ -89,8 +89,9 @@ with tempfile.TemporaryDirectory() as name:
         else:
             where = f"-DQLORA_SOURCE={repository}"
         run("cmake", "-S", source, "-B", folder / "consumer", *generator, where, f"-DCMAKE_INSTALL_PREFIX={folder / 'installed'}")
-        run("cmake", "--build", folder / "consumer")
-        programs = [folder / "consumer/matrix", folder / "consumer/files"]
+        built = ["matrix", "files"] if way == "installed" else ["matrix"]
+        run("cmake", "--build", folder / "consumer", "--target", *built)
+        programs = [folder / "consumer" / name for name in built]
         run("cmake", "--install", folder / "consumer")
         found = sorted(str(path.relative_to(folder)) for path in (folder / "installed").rglob("*") if path.is_file())
         expect(found == ["installed/bin/matrix"], "the consumer's own program to be installed and nothing else", found)

@@ -11,11 +11,9 @@ using qlora::Index;
 
 namespace {
 
-using Device = qlora::cuda::Device<test::FakeDevice>;
-
 // What the device decodes.
 template <class F>
-qlora::RowMatrix<float> decoded(const Device& device,
+qlora::RowMatrix<float> decoded(const test::Device& device,
                                 const qlora::cuda::DeviceMatrix<F, test::FakeDevice>& w) {
   const auto& view = w.view();
   qlora::cuda::Buffer<float, test::FakeDevice> out(device, std::max<Index>(1, view.size()));
@@ -31,7 +29,7 @@ TEMPLATE_TEST_CASE("a matrix of any format is copied with all its parts", "", QL
                    qlora::formats::learned4, qlora::formats::bof4_s_opq) {
   const auto record = std::make_shared<test::Record>();
   {
-    const Device device{test::FakeDevice(record)};
+    const test::Device device{test::FakeDevice(record)};
     const auto dense = test::normal_matrix(5, 70, 3);
     auto host = qlora::quantize<TestType>(dense);
     const auto expected = qlora::RowMatrix<float>(qlora::dequantize(host));
@@ -47,7 +45,7 @@ TEMPLATE_TEST_CASE("quantized on the device as on the host", "", qlora::formats:
                    qlora::formats::nf4_dq, test::Fp4Half) {
   const auto record = std::make_shared<test::Record>();
   {
-    const Device device{test::FakeDevice(record)};
+    const test::Device device{test::FakeDevice(record)};
     auto dense = test::normal_matrix(37, 75, 3);
     qlora::cuda::Buffer<float, test::FakeDevice> weights(device);
     weights.upload(dense.data(), dense.size());
@@ -67,7 +65,7 @@ TEMPLATE_TEST_CASE("quantized on the device as on the host", "", qlora::formats:
 TEST_CASE("a block size that is known at run time is the host's, and no other is taken") {
   const auto record = std::make_shared<test::Record>();
   {
-    const Device device{test::FakeDevice(record)};
+    const test::Device device{test::FakeDevice(record)};
     const auto dense = test::normal_matrix(6, 64, 3);
     qlora::cuda::Buffer<float, test::FakeDevice> weights(device);
     weights.upload(dense.data(), dense.size());
@@ -90,7 +88,7 @@ TEST_CASE("a block size that is known at run time is the host's, and no other is
 
 TEST_CASE("a scale that its type can't hold is refused on the device") {
   const auto record = std::make_shared<test::Record>();
-  const Device device{test::FakeDevice(record)};
+  const test::Device device{test::FakeDevice(record)};
   qlora::RowMatrix<float> dense = test::normal_matrix(2, 128, 3);
   dense(1, 5) = 1e6f;
   qlora::cuda::Buffer<float, test::FakeDevice> weights(device);

@@ -11,13 +11,12 @@ namespace {
 
 template <class State>
 using Optimizer = qlora::cuda::DeviceOptimizer<qlora::AdamWRule, State, test::FakeDevice>;
-using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Steps over two parameters of 700 and 300 elements in tiles of 512; what the first has become.
 template <class State>
 std::vector<float> run(const std::shared_ptr<test::Record>& record, bool paged, int steps = 1,
                        bool stay = false) {
-  const Device device{test::FakeDevice(record)};
+  const test::Device device{test::FakeDevice(record)};
   std::vector<float> result(1000);
   {
     qlora::cuda::Buffer<float, test::FakeDevice> values(device), gradients(device);

@@ -11,14 +11,12 @@ using qlora::Index;
 
 namespace {
 
-using Device = qlora::cuda::Device<test::FakeDevice>;
-
 // Both products of a matrix in device memory against sums in double; the numbers lie `offset` floats
 // into their buffer.
 template <class F>
 void compare(Index tokens, Index rows, Index cols, Index offset = 0) {
   INFO(tokens << " tokens, " << rows << " x " << cols << ", offset " << offset);
-  const Device device{test::FakeDevice(std::make_shared<test::Record>())};
+  const test::Device device{test::FakeDevice(std::make_shared<test::Record>())};
   const auto host = qlora::quantize<F>(test::normal_matrix(rows, cols, 1));
   const qlora::cuda::DeviceMatrix<F, test::FakeDevice> there(device, host.view());
   const auto weight = host.view();

@@ -130,4 +130,6 @@ class FakeDevice : public FakeRuntime {
 #endif
 static_assert(qlora::cuda::DeviceRuntime<FakeDevice>);
 
+using Device = qlora::cuda::Device<FakeDevice>;
+
 }  // namespace test

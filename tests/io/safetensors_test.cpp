@@ -17,7 +17,7 @@ std::string file_of(const std::string& header, const std::string& data = {}) {
   return std::string(reinterpret_cast<const char*>(&length), 8) + header + data;
 }
 
-std::string refusal(const test::TemporaryFolder& folder, const std::string& bytes) {
+std::string tensor_refusal(const test::TemporaryFolder& folder, const std::string& bytes) {
   const auto path = folder.write("f.safetensors", bytes);
   return test::message_of<qlora::FormatError>([&] { qlora::SafetensorsFile file(path); });
 }
@@ -58,30 +58,34 @@ TEST_CASE("what the format forbids is refused with the tensor's name") {
            offsets + "}}";
   };
   const std::string data(8, 'x');
-  REQUIRE(test::contains(refusal(folder, "abc"), "8 bytes"));
-  REQUIRE(test::contains(refusal(folder, std::string(8, '\xff')), "does not fit"));
-  REQUIRE(test::contains(refusal(folder, file_of("[]")), "start with '{'"));
-  REQUIRE(test::contains(refusal(folder, file_of("{\"w\":")), "f.safetensors"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F31", "[2]", "[0,8]"), data)),
+  REQUIRE(test::contains(tensor_refusal(folder, "abc"), "8 bytes"));
+  REQUIRE(test::contains(tensor_refusal(folder, std::string(8, '\xff')), "does not fit"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of("[]")), "start with '{'"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of("{\"w\":")), "f.safetensors"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(one("F31", "[2]", "[0,8]"), data)),
                          "'F31' is not known"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[3]", "[0,8]"), data)),
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(one("F32", "[3]", "[0,8]"), data)),
                          "expected 12 bytes"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[2]", "[8,0]"), data)), "'w'"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[3]", "[0,12]"), data)), "'w'"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(one("F32", "[2]", "[8,0]"), data)), "'w'"));
+  REQUIRE(
+      test::contains(tensor_refusal(folder, file_of(one("F32", "[3]", "[0,12]"), data)), "'w'"));
   REQUIRE(test::contains(
-      refusal(folder, file_of(one("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), data)),
+      tensor_refusal(folder,
+                     file_of(one("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), data)),
       "out of range"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[-2]", "[0,8]"), data)), "'w'"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[1]", "[0,4]"), data)),
+  REQUIRE(
+      test::contains(tensor_refusal(folder, file_of(one("F32", "[-2]", "[0,8]"), data)), "'w'"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(one("F32", "[1]", "[0,4]"), data)),
                          "expected 4 bytes of data, found 8"));
-  REQUIRE(test::contains(refusal(folder, file_of(one("F32", "[1]", "[4,8]"), data)), "hole"));
-  REQUIRE(test::contains(refusal(folder, file_of(R"({"w":{"dtype":"F32"}})", data)), "'w'"));
+  REQUIRE(
+      test::contains(tensor_refusal(folder, file_of(one("F32", "[1]", "[4,8]"), data)), "hole"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(R"({"w":{"dtype":"F32"}})", data)), "'w'"));
   const std::string overlap =
       R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
-  REQUIRE(test::contains(refusal(folder, file_of(overlap, data)), "overlaps"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(overlap, data)), "overlaps"));
   const std::string twice =
       R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
-  REQUIRE(test::contains(refusal(folder, file_of(twice, data)), "comes twice"));
+  REQUIRE(test::contains(tensor_refusal(folder, file_of(twice, data)), "comes twice"));
 }
 
 TEST_CASE("types of less than a byte and new types have their sizes") {

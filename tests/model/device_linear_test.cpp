@@ -12,11 +12,10 @@ using qlora::RowMatrixXf;
 
 namespace {
 
-using Device = qlora::cuda::Device<test::FakeDevice>;
 using Floats = qlora::cuda::Buffer<float, test::FakeDevice>;
 using Both = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q8_0>;
 
-Floats to_device(const Device& device, const RowMatrixXf& m) {
+Floats to_device(const test::Device& device, const RowMatrixXf& m) {
   Floats buffer(device);
   buffer.upload(m.data(), m.size());
   return buffer;
@@ -34,7 +33,7 @@ RowMatrixXf rounded(const RowMatrixXf& m) {
 
 template <class F>
 void compare() {
-  const Device device{test::FakeDevice(std::make_shared<test::Record>())};
+  const test::Device device{test::FakeDevice(std::make_shared<test::Record>())};
   const auto host = qlora::quantize<F>(test::normal_matrix(40, 64, 1));
   const RowMatrixXf w = qlora::dequantize(host);
   const auto linear = qlora::make_device_linear(device, host.view(), Both{}, "it");
@@ -71,7 +70,7 @@ TEST_CASE("behind one interface each format has its products and its rows") {
 }
 
 TEST_CASE("a weight that the device cannot take is refused by name, with what it is") {
-  const Device device{test::FakeDevice(std::make_shared<test::Record>())};
+  const test::Device device{test::FakeDevice(std::make_shared<test::Record>())};
   const auto other = qlora::quantize<qlora::formats::mxfp4>(test::normal_matrix(4, 64, 1));
   const auto refuse = [&](const qlora::AnyView& view) {
     return test::message_of<qlora::FormatError>(

@@ -72,7 +72,6 @@ constexpr float gradient_tolerance = 2e-2f;
 #endif
 
 using Known = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q4_1, qlora::formats::q8_0>;
-using Device = qlora::cuda::Device<test::FakeDevice>;
 
 // Two sequences; some positions predict nothing.
 struct Text {
@@ -108,7 +107,7 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
 
     const auto record = std::make_shared<test::Record>();
     {
-      const Device device{test::FakeDevice(record)};
+      const test::Device device{test::FakeDevice(record)};
       qlora::DeviceLlama there(device, model, Known{});
       there.set_adapters(parameters);
       there.zero_gradients();
@@ -141,7 +140,7 @@ TEST_CASE("a whole training step of a two-layer Llama: loss and gradients are th
 TEST_CASE("what a device cannot take is refused by name") {
   auto model = small_llama();
   const auto record = std::make_shared<test::Record>();
-  const Device device{test::FakeDevice(record)};
+  const test::Device device{test::FakeDevice(record)};
   using Few = qlora::FormatList<qlora::formats::nf4_dq, qlora::formats::q8_0>;
   REQUIRE_THROWS_WITH(qlora::DeviceLlama(device, model, Few{}),
                       test::contains("layer 1's q_proj: expected one of the 2 formats") &&
@@ -191,7 +190,7 @@ TEST_CASE("rotations of a device reach as far as was used, whatever the model's 
   model.config.context = Index{1} << 40;
   model.finish();
   const auto record = std::make_shared<test::Record>();
-  const Device device{test::FakeDevice(record)};
+  const test::Device device{test::FakeDevice(record)};
   qlora::DeviceLlama there(device, model, Known{});
   const auto held = [&] {
     std::size_t bytes = 0;
@@ -220,7 +219,7 @@ TEST_CASE("every call failing in turn is an error with its name, and nothing is 
   adapt(model, 0);
   const Text text(50);
   const auto step = [&](const std::shared_ptr<test::Record>& record) {
-    const Device device{test::FakeDevice(record)};
+    const test::Device device{test::FakeDevice(record)};
     qlora::DeviceLlama there(device, model, Known{});
     there.set_adapters(model.parameters());
     there.loss(text.ids, text.targets, text.layout, {.backward = true});

@@ -12,7 +12,7 @@ using qlora::RowMatrixXf;
 
 namespace {
 
-const std::vector<qlora::Token> ids{70, 100, 3, 250};
+const std::vector<qlora::Token> tokens{70, 100, 3, 250};
 
 // A saved adapter of rank 2 with random values, and the logits of the model that wrote it.
 struct Saved {
@@ -31,7 +31,7 @@ struct Saved {
     written.alpha = options.alpha;
     written.rank_stabilized = options.rank_stabilized;
     qlora::write_adapter(folder.path(), written, tiny.model.parameters());
-    logits = tiny.model.logits(ids);
+    logits = tiny.model.logits(tokens);
   }
 
   std::string refusal(qlora::Llama<>& model) const {
@@ -48,7 +48,7 @@ TEST_CASE("a saved adapter gives the same logits in a fresh model, rank-stabiliz
     const auto config = qlora::load_adapter(fresh.model, saved.folder.path());
     REQUIRE(config.rank_stabilized == stabilized);
     REQUIRE(fresh.model.blocks[0].projections[0].scaling() == (stabilized ? 3.f : 1.5f));
-    REQUIRE(test::same_bits(fresh.model.logits(ids), saved.logits));
+    REQUIRE(test::same_bits(fresh.model.logits(tokens), saved.logits));
   }
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("an adapter that does not fit is refused by tensor and changes nothing
   const Saved saved({.rank = 2, .alpha = 4});
   test::LoadedTiny fresh;
   fresh.model.adapt({.rank = 1});
-  const RowMatrixXf before = fresh.model.logits(ids);
+  const RowMatrixXf before = fresh.model.logits(tokens);
   const RowMatrixXf a = RowMatrixXf::Ones(2, 32), b = RowMatrixXf::Ones(32, 2);
   const auto write = [&](const std::string& module, const RowMatrixXf& first,
                          const RowMatrixXf& second) {
@@ -82,7 +82,7 @@ TEST_CASE("an adapter that does not fit is refused by tensor and changes nothing
   REQUIRE(test::contains(saved.refusal(fresh.model), "expected rank 2"));
   qlora::write_safetensors(saved.folder / "adapter_model.safetensors", {});
   REQUIRE(test::contains(saved.refusal(fresh.model), "expected the tensors of an adapter"));
-  REQUIRE(test::same_bits(fresh.model.logits(ids), before));
+  REQUIRE(test::same_bits(fresh.model.logits(tokens), before));
   REQUIRE(fresh.model.blocks[0].projections[0].rank() == 1);
 }
 

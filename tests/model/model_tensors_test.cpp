@@ -12,7 +12,7 @@ using qlora::ModelTensor;
 
 namespace {
 
-struct Tiny {
+struct TinyTensors {
   test::TemporaryFolder folder;
   std::filesystem::path gguf = folder.write("m.gguf", test::TinyModel().bytes());
 };
@@ -27,7 +27,7 @@ const ModelTensor& named(const std::vector<ModelTensor>& tensors, const std::str
 }  // namespace
 
 TEST_CASE("a GGUF file and a folder of its weights have the same tensors, each by its own name") {
-  const Tiny tiny;
+  const TinyTensors tiny;
   const ModelFile file(tiny.gguf);
   test::write_float_folder(tiny.folder / "hf", *file.gguf);
   const ModelFile folder(tiny.folder / "hf");
@@ -45,7 +45,7 @@ TEST_CASE("a GGUF file and a folder of its weights have the same tensors, each b
 }
 
 TEST_CASE("a packed weight is one tensor, with the size of all its parts and its floats") {
-  const Tiny tiny;
+  const TinyTensors tiny;
   const qlora::GgufSource source(tiny.gguf);
   test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", source, "nf4-dq");
   const ModelFile folder(tiny.folder / "dq");
@@ -61,7 +61,7 @@ TEST_CASE("a packed weight is one tensor, with the size of all its parts and its
 }
 
 TEST_CASE("matrices of numbered layers are weights of linear layers; tables and norms are not") {
-  const Tiny tiny;
+  const TinyTensors tiny;
   const ModelFile file(tiny.gguf);
   const auto tensors = file.tensors();
   const qlora::LinearWeights linear(tensors);

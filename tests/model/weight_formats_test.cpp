@@ -30,14 +30,12 @@ inline constexpr std::string_view qlora::format_name<Tern32> = "tern32";
 namespace {
 
 using Own = qlora::FormatList<Tern32, qlora::formats::nf4_dq>;
-const std::vector<qlora::Token> ids{70, 100, 3, 250, 70, 71};
-
-using Tiny = test::TinyFile;
+const std::vector<qlora::Token> six_tokens{70, 100, 3, 250, 70, 71};
 
 }  // namespace
 
 TEST_CASE("a model is quantized to a format of the user's own, found by its name") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   const auto source = qlora::open_model<Own>(tiny.path);
   const qlora::Llama<> model = qlora::load_llama(*source, {.format = "tern32"});
   const std::string name = qlora::projection_weight_name(1, qlora::up_proj);
@@ -47,14 +45,14 @@ TEST_CASE("a model is quantized to a format of the user's own, found by its name
 }
 
 TEST_CASE("a format of the library gives the same bits from a short list") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   const auto few = qlora::load_llama(*qlora::open_model<Own>(tiny.path), {.format = "nf4-dq"});
   const auto all = qlora::load_llama(tiny.path, {.format = "nf4-dq"});
-  REQUIRE(test::same_bits(few.logits(ids), all.logits(ids)));
+  REQUIRE(test::same_bits(few.logits(six_tokens), all.logits(six_tokens)));
 }
 
 TEST_CASE("a format that is not in the list is refused with those that are") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   const auto source = qlora::open_model<Own>(tiny.path);
   const auto text = test::message_of<qlora::OptionError>(
       [&] { (void)qlora::load_llama(*source, {.format = "nf4"}); });
@@ -62,7 +60,7 @@ TEST_CASE("a format that is not in the list is refused with those that are") {
 }
 
 TEST_CASE("a GGUF tensor of a type that is not in the list becomes the same floats") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   test::write_packed_gguf<qlora::formats::q4_0>(tiny.folder / "p.gguf", tiny.source.file());
   const qlora::GgufSource all(tiny.folder / "p.gguf");
   const qlora::GgufSource few(tiny.folder / "p.gguf", qlora::weight_formats<Own>);
@@ -74,7 +72,7 @@ TEST_CASE("a GGUF tensor of a type that is not in the list becomes the same floa
 }
 
 TEST_CASE("a packed weight of a folder whose format is not in the list is refused by name") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   test::write_packed_folder<qlora::formats::fp4>(tiny.folder / "fp4", tiny.source, "fp4");
   test::write_packed_folder<qlora::formats::nf3>(tiny.folder / "nf3", tiny.source, "nf3");
   for (const std::string format : {"fp4", "nf3"}) {
@@ -89,12 +87,12 @@ TEST_CASE("a packed weight of a folder whose format is not in the list is refuse
 }
 
 TEST_CASE("packed weights in a format of the list load as they are") {
-  const Tiny tiny;
+  const test::TinyFile tiny;
   test::write_packed_folder<qlora::formats::nf4_dq>(tiny.folder / "dq", tiny.source, "nf4-dq");
   test::write_packed_folder<Tern32>(tiny.folder / "own", tiny.source, "tern32");
   const auto logits = [&](const char* folder, const char* format) {
     return qlora::load_llama(*qlora::open_model<Own>(tiny.folder / folder), {.format = format})
-        .logits(ids);
+        .logits(six_tokens);
   };
   REQUIRE(test::same_bits(logits("dq", "as-is"), logits("m.gguf", "nf4-dq")));
   REQUIRE(test::same_bits(logits("own", "as-is"), logits("m.gguf", "tern32")));

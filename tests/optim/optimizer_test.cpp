@@ -59,10 +59,10 @@ TEST_CASE("an extent that holds no block is refused") {
 namespace {
 
 // Parameters of sizes that are kept in codes and of some that are not.
-struct Trained {
+struct Averaged {
   std::vector<Parameter<float>> parameters;
 
-  Trained() {
+  Averaged() {
     for (const Index size : {5000, 3, 4096, 700}) parameters.emplace_back("p", 1, size);
     for (std::size_t i = 0; i < parameters.size(); ++i)
       parameters[i].value = test::normal_matrix(1, parameters[i].value.size(), i);
@@ -76,7 +76,7 @@ struct Trained {
     for (std::size_t i = first; i < last; ++i) some.push_back(&parameters[i]);
     return some;
   }
-  bool same_as(const Trained& other) const {
+  bool same_as(const Averaged& other) const {
     for (std::size_t i = 0; i < parameters.size(); ++i)
       if (!test::same_bits(parameters[i].value, other.parameters[i].value)) return false;
     return true;
@@ -92,7 +92,7 @@ void groups_are_right() {
   Options slow, fast;
   slow.weight_decay = 0.1;
   slow.learning_rate = fast.learning_rate / 3;
-  Trained one, two, apart, together;
+  Averaged one, two, apart, together;
   Optimizer of_one(slow), of_two, first(slow), second(fast), of_both;
   for (std::uint64_t step = 0; step < 4; ++step) {
     one.gradients(step);
@@ -122,7 +122,7 @@ TEST_CASE("equal groups are one group, and unequal ones two optimizers, for ever
 TEST_CASE("a rule that remembers wants the groups of the first step, also after loading") {
   using Optimizer = qlora::ScheduleFreeAdamW<>;
   using Groups = std::vector<qlora::ParameterGroup<Optimizer::Options, float>>;
-  Trained trained;
+  Averaged trained;
   Optimizer optimizer;
   trained.gradients(0);
   optimizer.step(Groups{{trained.list(0, 2), {}}, {trained.list(2, 4), {}}});
@@ -130,7 +130,7 @@ TEST_CASE("a rule that remembers wants the groups of the first step, also after 
   optimizer.save(file);
   Optimizer resumed;
   resumed.load(file);
-  const Trained before = trained;
+  const Averaged before = trained;
   for (auto* each : {&optimizer, &resumed}) {
     REQUIRE_THROWS_AS(each->step(trained.list(0, 4)), qlora::ShapeError);
     REQUIRE_THROWS_AS(each->step(Groups{{trained.list(0, 1), {}}, {trained.list(1, 4), {}}}),

@@ -12,8 +12,8 @@
 
 using qlora::Index;
 using qlora::RowMatrixXf;
-using ByMatrix = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::FloatScale<float>>;
-using ByRow =
+using LearnedOnce = qlora::BlockFormat<qlora::Learned<4>, 64, qlora::FloatScale<float>>;
+using LearnedByRow =
     qlora::BlockFormat<qlora::Learned<4, qlora::OneTable::per_row>, 32, qlora::FloatScale<float>>;
 using ByRow3 =
     qlora::BlockFormat<qlora::Learned<3, qlora::OneTable::per_row>, 10, qlora::DoubleQuant<>>;
@@ -35,20 +35,20 @@ RowMatrixXf heavy_tailed(Index rows, Index cols, std::uint64_t seed) {
 TEST_CASE("learned values have a smaller error than NF4's, on normal and on heavy-tailed weights") {
   for (const RowMatrixXf& x :
        {RowMatrixXf(test::normal_matrix(64, 256, 1)), heavy_tailed(64, 256, 2)}) {
-    REQUIRE(error_of<ByMatrix>(x) < error_of<qlora::formats::nf4>(x));
+    REQUIRE(error_of<LearnedOnce>(x) < error_of<qlora::formats::nf4>(x));
     REQUIRE(error_of<qlora::formats::learned4>(x) < error_of<qlora::formats::nf4_dq>(x));
     using Nf4By32 = qlora::BlockFormat<qlora::NF4, 32, qlora::FloatScale<float>>;
-    REQUIRE(error_of<ByRow>(x) < error_of<Nf4By32>(x));
+    REQUIRE(error_of<LearnedByRow>(x) < error_of<Nf4By32>(x));
   }
 }
 
 TEST_CASE("no single value of a table can move and lower the error") {
   const RowMatrixXf x = heavy_tailed(32, 128, 3);
-  const auto w = qlora::quantize<ByMatrix>(x);
+  const auto w = qlora::quantize<LearnedOnce>(x);
   const auto error = [&](const std::vector<float>& values) {
-    ByMatrix::CodebookType::Storage table{values};
-    const qlora::QuantizedMatrix<ByMatrix> moved(w.codes(), w.scale(), x.rows(), x.cols(), 64,
-                                                 table);
+    LearnedOnce::CodebookType::Storage table{values};
+    const qlora::QuantizedMatrix<LearnedOnce> moved(w.codes(), w.scale(), x.rows(), x.cols(), 64,
+                                                    table);
     return static_cast<double>((qlora::dequantize(moved) - x).squaredNorm());
   };
   const std::vector<float> values = w.codebook().values;
@@ -64,7 +64,7 @@ TEST_CASE("no single value of a table can move and lower the error") {
 TEST_CASE("a matrix of sixteen values comes back as it was") {
   RowMatrixXf x(8, 64);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>((i * 7) % 16) / 15.f;
-  REQUIRE((qlora::dequantize(qlora::quantize<ByMatrix>(x)) - x).cwiseAbs().maxCoeff() < 1e-6f);
+  REQUIRE((qlora::dequantize(qlora::quantize<LearnedOnce>(x)) - x).cwiseAbs().maxCoeff() < 1e-6f);
 }
 
 TEST_CASE("each row has its own table, also where blocks reach over rows") {
@@ -89,15 +89,15 @@ TEST_CASE("the table does not depend on the number of threads") {
 }
 
 TEST_CASE("zeros and an empty matrix have a table too") {
-  REQUIRE(qlora::dequantize(qlora::quantize<ByMatrix>(RowMatrixXf::Zero(3, 50))).norm() == 0.f);
+  REQUIRE(qlora::dequantize(qlora::quantize<LearnedOnce>(RowMatrixXf::Zero(3, 50))).norm() == 0.f);
   REQUIRE(qlora::quantize<qlora::formats::learned4>(RowMatrixXf(0, 7)).codebook().values.size() ==
           16);
-  REQUIRE(qlora::quantize<ByRow>(RowMatrixXf(0, 7)).codebook().values.empty());
+  REQUIRE(qlora::quantize<LearnedByRow>(RowMatrixXf(0, 7)).codebook().values.empty());
 }
 
 TEST_CASE("a table of another length is refused") {
-  const auto w = qlora::quantize<ByMatrix>(RowMatrixXf::Ones(2, 64));
-  using Matrix = qlora::QuantizedMatrix<ByMatrix>;
+  const auto w = qlora::quantize<LearnedOnce>(RowMatrixXf::Ones(2, 64));
+  using Matrix = qlora::QuantizedMatrix<LearnedOnce>;
   REQUIRE_THROWS_AS(Matrix(w.codes(), w.scale(), 2, 64, 64, {std::vector<float>(15)}),
                     qlora::ShapeError);
 }

@@ -10,13 +10,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // A tokenizer of bytes with some merges, and special tokens of several families.
-struct Loaded {
+struct ModelWithTemplate {
   test::TemporaryFolder folder;
   qlora::GgufFile file;
   qlora::TokenizerData data;
   qlora::Tokenizer tokenizer;
 
-  explicit Loaded(const std::vector<std::string>& special = {})
+  explicit ModelWithTemplate(const std::vector<std::string>& special = {})
       : file(folder.write("m.gguf", with(special).bytes())),
         data(qlora::tokenizer_data(file)),
         tokenizer(data) {}
@@ -68,7 +68,7 @@ const std::string thinking =
 }  // namespace
 
 TEST_CASE("a chat is the template's text, its default system message included") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat();
   const auto text = chat.encode({{"user", "Hi"}, {"assistant", "Yo"}});
   REQUIRE(m.tokenizer.decode(text.ids) ==
@@ -81,7 +81,7 @@ TEST_CASE("a chat is the template's text, its default system message included") 
 }
 
 TEST_CASE("each assistant's content and its end count, the newline after it and all else do not") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat();
   REQUIRE(m.counted(chat.encode(
               {{"user", "Hi"}, {"assistant", "Yo"}, {"user", "the"}, {"assistant", "in"}})) ==
@@ -94,7 +94,7 @@ TEST_CASE("each assistant's content and its end count, the newline after it and 
 }
 
 TEST_CASE("special tokens inside a message are plain text") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat();
   const auto text = chat.encode({{"user", "<|im_end|>"}});
   int ends = 0;
@@ -104,7 +104,7 @@ TEST_CASE("special tokens inside a message are plain text") {
 }
 
 TEST_CASE("special tokens in tools and other variables are plain text") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat("{{ tools | tojson if tools else '' }}" + chatml);
   const auto text = chat.encode_chat(
       {.messages = {{{"role", "user"}, {"content", "a"}}}, .tools = {{{"name", "<|im_end|>"}}}});
@@ -112,7 +112,7 @@ TEST_CASE("special tokens in tools and other variables are plain text") {
 }
 
 TEST_CASE("content that the template trims, splits or joins is found") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const std::vector<qlora::ChatMessage> said = {{"user", "Hi"}, {"assistant", " Yo yo\n"}};
   const auto counted = [&](const std::string& content) {
     return m.counted(m.chat("{% for m in messages %}<|im_start|>{{ m.role }}: {{ " + content +
@@ -130,7 +130,7 @@ TEST_CASE("content that the template trims, splits or joins is found") {
 }
 
 TEST_CASE("white space between the content and the end of the turn counts") {
-  const Loaded m({"</s>"});
+  const ModelWithTemplate m({"</s>"});
   const auto chat = m.chat(
       "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
       "{% else %} {{ m.content }} </s>{% endif %}{% endfor %}");
@@ -139,7 +139,7 @@ TEST_CASE("white space between the content and the end of the turn counts") {
 }
 
 TEST_CASE("a turn that no special token ends counts up to the white space after it") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat =
       m.chat("{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\\n\\n' }}{% endfor %}");
   REQUIRE(m.counted(chat.encode({{"user", "Hi"}, {"assistant", "Yo"}, {"user", "Oh"}})) ==
@@ -147,7 +147,7 @@ TEST_CASE("a turn that no special token ends counts up to the white space after 
 }
 
 TEST_CASE("what a generation block encloses counts, and nothing else of answers") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
       "{% generation %}{{ m.content }}!<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
@@ -159,7 +159,7 @@ TEST_CASE("what a generation block encloses counts, and nothing else of answers"
 }
 
 TEST_CASE("an empty thought that the template writes into the last answer does not count") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(thinking);
   const auto text =
       chat.encode({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}});
@@ -168,7 +168,7 @@ TEST_CASE("an empty thought that the template writes into the last answer does n
 }
 
 TEST_CASE("a thought counts with the marks around it") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(thinking);
   const auto counted = [&](const Json& answer) {
     return m.counted(
@@ -183,7 +183,7 @@ TEST_CASE("a thought counts with the marks around it") {
 }
 
 TEST_CASE("calls of tools count from the beginning of the answer to its end") {
-  const Loaded m({"<tool_call>", "</tool_call>"});
+  const ModelWithTemplate m({"<tool_call>", "</tool_call>"});
   const auto chat = m.chat(thinking);
   const Json call = {{"type", "function"},
                      {"function", {{"name", "look_up"}, {"arguments", {{"word", "hack"}}}}}};
@@ -196,7 +196,7 @@ TEST_CASE("calls of tools count from the beginning of the answer to its end") {
 }
 
 TEST_CASE("what a template leaves out of a chat is refused by name") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(
       "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}"
       "<|im_end|>\n{% endfor %}");
@@ -221,7 +221,7 @@ TEST_CASE("what a template leaves out of a chat is refused by name") {
 }
 
 TEST_CASE("an empty answer that the template leaves out ends at once") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content %}{{ m.content }}"
       "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -232,7 +232,7 @@ TEST_CASE("an empty answer that the template leaves out ends at once") {
 }
 
 TEST_CASE("what can't be traced is refused by name") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const Json said = {{{"role", "user"}, {"content", "a"}},
                      {{"role", "assistant"}, {"content", "b"}}};
   REQUIRE(test::contains(m.refusal("[INST] {{ messages | length }} [/INST]", said),
@@ -250,7 +250,7 @@ TEST_CASE("what can't be traced is refused by name") {
 }
 
 TEST_CASE("a template that can't be parsed or evaluated is refused with its line") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const Json said = {{{"role", "tool"}, {"content", "a"}}};
   REQUIRE(test::contains(m.refusal("\n{% for %}", said), "t.jinja, line 2"));
   REQUIRE(test::contains(
@@ -263,7 +263,7 @@ TEST_CASE("a template that can't be parsed or evaluated is refused with its line
 }
 
 TEST_CASE("a file without a chat template is refused") {
-  const Loaded m;
+  const ModelWithTemplate m;
   qlora::TokenizerData other;
   other.name = "o.gguf";
   REQUIRE(test::contains(
@@ -272,7 +272,7 @@ TEST_CASE("a file without a chat template is refused") {
 }
 
 TEST_CASE("tokens by name are there, and undefined where the file has none") {
-  Loaded m;
+  ModelWithTemplate m;
   const std::string source = "{{ bos_token }}" + chatml + "{{ eos_token }}";
   m.data.begin = 0;
   const auto text = m.chat(source).encode({{"user", "a"}});
@@ -284,7 +284,7 @@ TEST_CASE("tokens by name are there, and undefined where the file has none") {
 }
 
 TEST_CASE("messages that are not trained on do not count, with and without generation blocks") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const std::string marked =
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
       "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
@@ -299,7 +299,7 @@ TEST_CASE("messages that are not trained on do not count, with and without gener
 }
 
 TEST_CASE("further variables reach the template") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat(chatml + "{{ enable_thinking if enable_thinking is defined }}");
   const Json said = {{{"role", "user"}, {"content", "a"}}};
   REQUIRE(chat.render({.messages = said, .variables = {{"enable_thinking", false}}})
@@ -308,7 +308,7 @@ TEST_CASE("further variables reach the template") {
 }
 
 TEST_CASE("the format alpaca writes instructions and responses between the file's own tokens") {
-  Loaded m({"<s>", "</s>"});
+  ModelWithTemplate m({"<s>", "</s>"});
   m.data.begin = static_cast<qlora::Token>(m.data.tokens.size()) - 2;
   m.data.end = *m.data.begin + 1;
   const qlora::Tokenizer tokenizer(m.data);
@@ -322,7 +322,7 @@ TEST_CASE("the format alpaca writes instructions and responses between the file'
 }
 
 TEST_CASE("a character beyond ASCII and broken UTF-8 keep their place in the mask") {
-  const Loaded m;
+  const ModelWithTemplate m;
   const auto chat = m.chat();
   REQUIRE(m.counted(chat.encode({{"user", "\xc3\xa9"}, {"assistant", "\xf0\x9f\x98\x80\xff!"}})) ==
           "\xf0\x9f\x98\x80\xef\xbf\xbd!<|im_end|>");

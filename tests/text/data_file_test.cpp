@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::string_literals;
 
-std::string refusal(const std::string& name, const std::string& bytes) {
+std::string file_refusal(const std::string& name, const std::string& bytes) {
   const test::TemporaryFolder folder;
   const auto path = folder.write(name, bytes);
   return test::message_of<qlora::FormatError>([&] { (void)qlora::read_data_text(path); });
@@ -50,12 +50,12 @@ TEST_CASE("archives, tables and other encodings are refused by name") {
            {"a.TSV", "a b", "this is a table (TSV)"},
            {"a.txt", "\"instruction\",\"output\"\r\n\"a\",\"b\"", "this is a table (CSV)"},
            {"data", "prompt\tcompletion\na\tb\n", "this is a table (TSV)"}}) {
-    INFO(name << ": " << refusal(name, bytes));
-    REQUIRE(test::contains(refusal(name, bytes), what));
-    REQUIRE(test::contains(refusal(name, bytes), name));
+    INFO(name << ": " << file_refusal(name, bytes));
+    REQUIRE(test::contains(file_refusal(name, bytes), what));
+    REQUIRE(test::contains(file_refusal(name, bytes), name));
   }
-  REQUIRE(refusal("a.txt", "text, input and more\n") == "nothing was thrown");
-  REQUIRE(refusal("a.txt", "") == "nothing was thrown");
+  REQUIRE(file_refusal("a.txt", "text, input and more\n") == "nothing was thrown");
+  REQUIRE(file_refusal("a.txt", "") == "nothing was thrown");
 }
 
 TEST_CASE("a byte order mark is no part of the text") {

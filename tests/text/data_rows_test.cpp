@@ -28,7 +28,7 @@ std::string chat(const std::string& line) {
   return all;
 }
 
-std::string refusal(const std::string& text) {
+std::string row_refusal(const std::string& text) {
   return test::message_of<qlora::FormatError>([&] { (void)qlora::rows_of_text("d", text); });
 }
 
@@ -56,11 +56,13 @@ TEST_CASE("chats are read as messages, as conversations and as instructions") {
 TEST_CASE("what stands twice in well-known data is taken once") {
   REQUIRE(chat(R"({"instruction":"a","output":"b","text":"Below: a ### b"})") ==
           "user:a assistant:b");
-  REQUIRE(test::contains(refusal(R"({"instruction":"a","output":"b","text":"other"})"), "text: "));
+  REQUIRE(
+      test::contains(row_refusal(R"({"instruction":"a","output":"b","text":"other"})"), "text: "));
   REQUIRE(chat(R"({"prompt":"a","messages":[{"role":"system","content":"s"},
     {"role":"user","content":"a"}]})") == "system:s user:a");
-  REQUIRE(test::contains(refusal(R"({"prompt":"x","messages":[{"role":"user","content":"a"}]})"),
-                         "prompt: expected the first question of messages"));
+  REQUIRE(
+      test::contains(row_refusal(R"({"prompt":"x","messages":[{"role":"user","content":"a"}]})"),
+                     "prompt: expected the first question of messages"));
 }
 
 TEST_CASE("prompts and completions are texts or messages; texts are texts") {
@@ -93,9 +95,9 @@ TEST_CASE("messages may say whether they are trained on") {
     {"role":"assistant","content":"b","weight":1},{"role":"assistant","content":"c","train":false},
     {"role":"assistant","content":"d","train":true}]})") ==
           "-assistant:a assistant:b -assistant:c assistant:d");
-  REQUIRE(
-      test::contains(refusal(R"({"messages":[{"role":"assistant","content":"a","weight":0.5}]})"),
-                     "messages[0].weight: expected 0 or 1, found 0.5"));
+  REQUIRE(test::contains(
+      row_refusal(R"({"messages":[{"role":"assistant","content":"a","weight":0.5}]})"),
+      "messages[0].weight: expected 0 or 1, found 0.5"));
 }
 
 TEST_CASE("what is not understood is refused with file, line and field") {
@@ -122,7 +124,8 @@ TEST_CASE("what is not understood is refused with file, line and field") {
             "messages[0].content[0]: expected an object, found a text"},
            {message(R"({"role":"user","content":[{"type":"image_url","image_url":""}]})"),
             "messages[0].content[0].type: expected text, found 'image_url'"},
-           {message(R"({"role":"user","content":"a","refusal":"no"})"), "messages[0].refusal"},
+           {message(R"({"role":"user","content":"a","row_refusal":"no"})"),
+            "messages[0].row_refusal"},
            {R"({"conversations":[{"from":"robot","value":"a"}]})", "found 'robot'"},
            {R"({"conversations":[{"from":"function_call","value":"{}"}]})", "'function_call'"},
            {R"({"conversations":[{"from":"gpt","value":["a"]}]})", "conversations[0].value[0]"},
@@ -146,10 +149,10 @@ TEST_CASE("what is not understood is refused with file, line and field") {
            {R"({"prompt":"a","completion":"b","label":true})", "label: this key"},
            {R"({"text":"a","labels":"b"})", "labels: this key"},
            {R"({"text":["a"]})", "text: expected a text, found a list"}}) {
-    INFO(line << ": " << refusal(line));
-    REQUIRE(test::contains(refusal(line), part));
-    REQUIRE(refusal(line).starts_with("d:1: "));
-    REQUIRE_FALSE(test::contains(refusal(line), "json.exception"));
+    INFO(line << ": " << row_refusal(line));
+    REQUIRE(test::contains(row_refusal(line), part));
+    REQUIRE(row_refusal(line).starts_with("d:1: "));
+    REQUIRE_FALSE(test::contains(row_refusal(line), "json.exception"));
   }
 }
 
@@ -158,10 +161,10 @@ TEST_CASE("a file holds one kind of rows; both lines are named otherwise") {
                            "\n\n"
                            R"({"prompt":"a","completion":"b"})"
                            "\n";
-  REQUIRE(test::contains(refusal(text),
+  REQUIRE(test::contains(row_refusal(text),
                          "d:3: expected a text as in line 1, found a prompt with its completion"));
-  REQUIRE(refusal("{\"instruction\":\"a\",\"output\":\"b\"}\n"
-                  R"({"messages":[{"role":"user","content":"a"}]})") == "nothing was thrown");
+  REQUIRE(row_refusal("{\"instruction\":\"a\",\"output\":\"b\"}\n"
+                      R"({"messages":[{"role":"user","content":"a"}]})") == "nothing was thrown");
 }
 
 TEST_CASE("a plain text is one row") {

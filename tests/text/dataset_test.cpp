@@ -7,7 +7,7 @@
 
 namespace {
 
-struct Loaded {
+struct DataFiles {
   test::TemporaryFolder folder;
   qlora::GgufFile file;
   qlora::TokenizerData data = qlora::tokenizer_data(file);
@@ -15,7 +15,7 @@ struct Loaded {
   qlora::ChatTemplate chat{data, tokenizer};
 
   // With `begins`, <|im_start|> stands before every text.
-  explicit Loaded(bool begins = false)
+  explicit DataFiles(bool begins = false)
       : file(folder.write("m.gguf", test::TinyModel()
                                         .builder()
                                         .key("tokenizer.ggml.bos_token_id", std::uint32_t{1})
@@ -41,7 +41,7 @@ struct Loaded {
 }  // namespace
 
 TEST_CASE("chats and Alpaca's instructions are read from JSON lines, empty lines skipped") {
-  const Loaded m;
+  const DataFiles m;
   const auto data =
       m.load("d.jsonl",
              R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Yo"}]}
@@ -57,7 +57,7 @@ TEST_CASE("chats and Alpaca's instructions are read from JSON lines, empty lines
 }
 
 TEST_CASE("a text is cut into whole consecutive windows of which every token counts") {
-  const Loaded m;
+  const DataFiles m;
   const auto data = m.load("d.txt", "abcdefghij<|im_end|>k", 5);
   REQUIRE(data.examples.size() == 2);  // 12 tokens, the last two dropped
   REQUIRE(m.tokenizer.decode(data.examples[0].ids) == "abcde");
@@ -70,7 +70,7 @@ TEST_CASE("a text is cut into whole consecutive windows of which every token cou
 TEST_CASE(
     "chats that are too long are cut, and dropped where nothing that counts is left; both are "
     "told") {
-  const Loaded m;
+  const DataFiles m;
   const std::string chat =
       R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Yoyo"}]})";
   const auto full = m.load("d.jsonl", chat).examples[0].ids.size();
@@ -81,7 +81,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a broken line is named by file and number") {
-  const Loaded m;
+  const DataFiles m;
   const std::string good = R"({"instruction":"a","output":"b"})"
                            "\n";
   REQUIRE(test::contains(m.refusal("d.jsonl", good + "{\"messages\": [\n"), "d.jsonl:2: "));
@@ -93,7 +93,7 @@ TEST_CASE("a broken line is named by file and number") {
 }
 
 TEST_CASE("texts and completions are trained on between the beginning and the end") {
-  const Loaded m(true);
+  const DataFiles m(true);
   const auto text = m.load("d.jsonl", R"({"text":"the <|im_end|> in"})").examples.at(0);
   REQUIRE(m.tokenizer.decode(text.ids) == "<|im_start|>the <|im_end|> in<|im_end|>");
   REQUIRE(m.counted(text) == m.tokenizer.decode(text.ids));
@@ -108,14 +108,14 @@ TEST_CASE("texts and completions are trained on between the beginning and the en
 }
 
 TEST_CASE("a text of its own begins with the token that the tokenizer puts there") {
-  const Loaded m(true);
+  const DataFiles m(true);
   const auto data = m.load("d.txt", "abcdefghi", 5);
   REQUIRE(data.examples.size() == 2);
   REQUIRE(m.tokenizer.decode(data.examples[0].ids) == "<|im_start|>abcd");
 }
 
 TEST_CASE("messages that the data say not to train on do not count") {
-  const Loaded m;
+  const DataFiles m;
   const std::string chat =
       R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"no","weight":0},
       {"role":"user","content":"Hi"},{"role":"assistant","content":"yes","weight":1}]})";
@@ -131,7 +131,7 @@ TEST_CASE("messages that the data say not to train on do not count") {
 }
 
 TEST_CASE("what the template leaves out is refused by name, and other roles are the template's") {
-  const Loaded m;
+  const DataFiles m;
   const auto refused = [&](const std::string& line) { return m.refusal("d.jsonl", line); };
   const std::string calls = refused(
       R"({"messages":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]}]})");
@@ -148,7 +148,7 @@ TEST_CASE("what the template leaves out is refused by name, and other roles are 
 }
 
 TEST_CASE("chats are read for answering, and nothing but chats") {
-  const Loaded m;
+  const DataFiles m;
   const auto chats =
       qlora::read_chats(m.folder.write("d.json", R"([{"instruction":"a","output":"b"}])"));
   REQUIRE(chats.at(0).at(0).content == "a");
@@ -159,7 +159,7 @@ TEST_CASE("chats are read for answering, and nothing but chats") {
 }
 
 TEST_CASE("windows and examples without a length are refused") {
-  const Loaded m;
+  const DataFiles m;
   REQUIRE_THROWS_AS(qlora::windows({1, 2, 3}, 0), qlora::FormatError);
   REQUIRE_THROWS_AS(qlora::windows({1, 2, 3}, -1), qlora::FormatError);
   REQUIRE(qlora::windows({1, 2, 3}, 1).size() == 3);
@@ -168,7 +168,7 @@ TEST_CASE("windows and examples without a length are refused") {
 }
 
 TEST_CASE("empty data is refused") {
-  const Loaded m;
+  const DataFiles m;
   REQUIRE(test::contains(m.refusal("d.jsonl", ""), "found none"));
   REQUIRE(test::contains(m.refusal("d.txt", "", 5), "expected at least 5 tokens, found 0"));
   REQUIRE_THROWS_AS(qlora::load_dataset(m.folder / "missing.jsonl", m.tokenizer, &m.chat, 5),

@@ -29,11 +29,11 @@ std::tm noon() {
   return time;
 }
 
-std::string rendered(const std::string& source, const Json& context = Json::object()) {
+std::string rendered_json(const std::string& source, const Json& context = Json::object()) {
   return Template(source).render(context, {.now = noon, .limits = {}});
 }
-std::string refusal(const std::string& source, const Json& context = Json::object(),
-                    const qlora::jinja::Limits& limits = {}) {
+std::string template_refusal(const std::string& source, const Json& context = Json::object(),
+                             const qlora::jinja::Limits& limits = {}) {
   return test::message_of<qlora::FormatError>(
       [&] { (void)Template(source).render(context, {.now = noon, .limits = limits}); });
 }
@@ -62,9 +62,9 @@ TEST_CASE("templates give what Python's jinja2 gives, and are refused where it r
     const auto source = one["source"].get<std::string>();
     INFO(source);
     if (one.contains("text")) {
-      REQUIRE(rendered(source, golden["context"]) == one["text"].get<std::string>());
+      REQUIRE(rendered_json(source, golden["context"]) == one["text"].get<std::string>());
     } else {
-      REQUIRE(!refusal(source, golden["context"]).empty());
+      REQUIRE(!template_refusal(source, golden["context"]).empty());
     }
   }
 }
@@ -97,10 +97,10 @@ TEST_CASE("what is not supported is refused by name with its line, when it is ev
       {"{% autoescape true %}x{% endautoescape %}", "the statement 'autoescape' is not supported"}};
   for (const auto& [source, what] : unknown) {
     INFO(source);
-    const std::string said = refusal("\n\n" + source);
+    const std::string said = template_refusal("\n\n" + source);
     REQUIRE(test::contains(said, "template, line 3: "));
     REQUIRE(test::contains(said, what));
-    REQUIRE(rendered("{% if false %}" + source + "{% endif %}ok") == "ok");
+    REQUIRE(rendered_json("{% if false %}" + source + "{% endif %}ok") == "ok");
   }
 }
 
@@ -119,45 +119,47 @@ TEST_CASE("a template that can't be parsed is refused with its line") {
 }
 
 TEST_CASE("an error names the line of the innermost expression") {
-  REQUIRE(test::contains(refusal("{{ 1 }}\n{% if true %}\n  {{ none.a.b }}\n{% endif %}"),
+  REQUIRE(test::contains(template_refusal("{{ 1 }}\n{% if true %}\n  {{ none.a.b }}\n{% endif %}"),
                          "line 3: a None has no 'a'"));
-  REQUIRE(test::contains(refusal("{% macro f() %}\n{{ 1 / 0 }}{% endmacro %}\n\n{{ f() }}"),
-                         "line 2: division by zero"));
-  REQUIRE(test::contains(refusal("\n{{ raise_exception('no ' ~ 'tools') }}"),
+  REQUIRE(
+      test::contains(template_refusal("{% macro f() %}\n{{ 1 / 0 }}{% endmacro %}\n\n{{ f() }}"),
+                     "line 2: division by zero"));
+  REQUIRE(test::contains(template_refusal("\n{{ raise_exception('no ' ~ 'tools') }}"),
                          "line 2: the template refuses: no tools"));
 }
 
 TEST_CASE("a hostile template ends by a limit that is named") {
   const std::string loop = "{% for i in range(100000) %}";
-  REQUIRE(test::contains(refusal(loop + loop + "{% endfor %}{% endfor %}", {}, {.steps = 300'000}),
-                         "300000 steps"));
-  REQUIRE(test::contains(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
-                         "calls itself deeper"));
-  REQUIRE(test::contains(refusal("{{ 'a' * 1000000000 }}"), "bytes"));
-  REQUIRE(test::contains(refusal("{{ [1] * 1000000000 }}"), "items"));
-  REQUIRE(test::contains(refusal("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}" + loop +
-                                 "{% set ns.x = ns.x + ns.x %}{% endfor %}"),
-                         "bytes"));
   REQUIRE(test::contains(
-      refusal("{% set ns = namespace(x=[]) %}" + loop + "{% set ns.x = [ns.x] %}{% endfor %}"),
-      "nest deeper"));
+      template_refusal(loop + loop + "{% endfor %}{% endfor %}", {}, {.steps = 300'000}),
+      "300000 steps"));
+  REQUIRE(test::contains(template_refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
+                         "calls itself deeper"));
+  REQUIRE(test::contains(template_refusal("{{ 'a' * 1000000000 }}"), "bytes"));
+  REQUIRE(test::contains(template_refusal("{{ [1] * 1000000000 }}"), "items"));
+  REQUIRE(test::contains(template_refusal("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}" + loop +
+                                          "{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+                         "bytes"));
+  REQUIRE(test::contains(template_refusal("{% set ns = namespace(x=[]) %}" + loop +
+                                          "{% set ns.x = [ns.x] %}{% endfor %}"),
+                         "nest deeper"));
   const std::string deep = "{{ " + std::string(3000, '(') + "1" + std::string(3000, ')') + " }}";
-  REQUIRE(test::contains(refusal(deep), "nests deeper"));
+  REQUIRE(test::contains(template_refusal(deep), "nests deeper"));
   std::string sum = "{{ 1";
   for (int i = 0; i < 3000; ++i) sum += " + 1";
-  REQUIRE(test::contains(refusal(sum + " }}"), "nest deeper"));
+  REQUIRE(test::contains(template_refusal(sum + " }}"), "nest deeper"));
   std::string blocks;
   for (int i = 0; i < 3000; ++i) blocks += "{% if 1 %}";
-  REQUIRE(test::contains(refusal(blocks), "nests deeper"));
+  REQUIRE(test::contains(template_refusal(blocks), "nests deeper"));
   std::string data = "1";
   for (int i = 0; i < 500; ++i) data = "[" + data + "]";
-  REQUIRE(test::contains(refusal("x", Json{{"v", Json::parse(data)}}), "nest deeper"));
-  REQUIRE(test::contains(refusal("{{ 'abc' | indent }}", {}, {.steps = 2}), "2 steps"));
+  REQUIRE(test::contains(template_refusal("x", Json{{"v", Json::parse(data)}}), "nest deeper"));
+  REQUIRE(test::contains(template_refusal("{{ 'abc' | indent }}", {}, {.steps = 2}), "2 steps"));
 }
 
 TEST_CASE("namespaces that hold each other are let go") {
-  REQUIRE(rendered("{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}"
-                   "{{ a.b.a.b is defined }}") == "True");
+  REQUIRE(rendered_json("{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}"
+                        "{{ a.b.a.b is defined }}") == "True");
 }
 
 TEST_CASE("output remembers what came from where through filters, slices and macros") {
@@ -205,9 +207,10 @@ TEST_CASE("slices of a text in characters are those of its list of characters") 
       text += characters[pick % 4];
     }
     const Json context = {{"t", text}, {"l", list}, {"b", begin}, {"e", end}};
-    RC_ASSERT(rendered("{{ t[b:e] == l[b:e] | join }}", context) == "True");
-    RC_ASSERT(rendered("{{ t[b:e:-2] == l[b:e:-2] | join }}", context) == "True");
-    RC_ASSERT(rendered("{{ (t[b] | default('')) == (l[b] | default('')) }}", context) == "True");
+    RC_ASSERT(rendered_json("{{ t[b:e] == l[b:e] | join }}", context) == "True");
+    RC_ASSERT(rendered_json("{{ t[b:e:-2] == l[b:e:-2] | join }}", context) == "True");
+    RC_ASSERT(rendered_json("{{ (t[b] | default('')) == (l[b] | default('')) }}", context) ==
+              "True");
   });
 }
 
@@ -215,9 +218,9 @@ TEST_CASE("JSON is read back as it was written") {
   test::law("tojson", [](std::string text, double number, std::int64_t whole) {
     RC_PRE(std::isfinite(number));
     const Json value = {{"t", qlora::repair_utf8(text)}, {"n", {number, whole, nullptr, true}}};
-    RC_ASSERT(Json::parse(rendered("{{ v | tojson }}", Json{{"v", value}})) == value);
-    RC_ASSERT(Json::parse(rendered("{{ v | tojson(indent=2, ensure_ascii=true) }}",
-                                   Json{{"v", value}})) == value);
+    RC_ASSERT(Json::parse(rendered_json("{{ v | tojson }}", Json{{"v", value}})) == value);
+    RC_ASSERT(Json::parse(rendered_json("{{ v | tojson(indent=2, ensure_ascii=true) }}",
+                                        Json{{"v", value}})) == value);
   });
 }
 

@@ -24,7 +24,7 @@ TokenizerData with(const std::string& json, TokenizerData data = tokens()) {
   qlora::text_detail::TokenizerConfig(name, config, data).read();
   return data;
 }
-std::string refusal(const std::string& json) {
+std::string config_refusal(const std::string& json) {
   return test::message_of<qlora::FormatError>([&] { (void)with(json); });
 }
 
@@ -76,21 +76,21 @@ TEST_CASE("flags that say what tokenizer.json says give no warning") {
 }
 
 TEST_CASE("what a tokenizer's config can't mean is refused by key, expected and found") {
-  REQUIRE(refusal("[]") == "c.json: expected an object, found array");
-  REQUIRE(refusal(R"({"add_eos_token":true})") ==
+  REQUIRE(config_refusal("[]") == "c.json: expected an object, found array");
+  REQUIRE(config_refusal(R"({"add_eos_token":true})") ==
           "c.json: add_eos_token: expected an eos_token, found none");
-  REQUIRE(refusal(R"({"split_special_tokens":1})") ==
+  REQUIRE(config_refusal(R"({"split_special_tokens":1})") ==
           "c.json: split_special_tokens: expected true or false, found 1");
-  REQUIRE(refusal(R"({"pad_token":{"text":"a"}})") ==
+  REQUIRE(config_refusal(R"({"pad_token":{"text":"a"}})") ==
           R"(c.json: pad_token: expected the text of a token, found {"text":"a"})");
-  REQUIRE(refusal(R"({"extra_special_tokens":[["a"]]})") ==
+  REQUIRE(config_refusal(R"({"extra_special_tokens":[["a"]]})") ==
           R"(c.json: extra_special_tokens: expected the text of a token, found ["a"])");
-  REQUIRE(refusal(R"({"added_tokens_decoder":{"4":"<x>"}})") ==
+  REQUIRE(config_refusal(R"({"added_tokens_decoder":{"4":"<x>"}})") ==
           "c.json: added_tokens_decoder: 4: expected an id and its token");
   for (const char* id : {"", "-1", "1e3", "1000000000"})
-    REQUIRE(test::contains(
-        refusal("{\"added_tokens_decoder\":{\"" + std::string(id) + "\":{\"content\":\"x\"}}}"),
-        "expected an id and its token"));
+    REQUIRE(test::contains(config_refusal("{\"added_tokens_decoder\":{\"" + std::string(id) +
+                                          "\":{\"content\":\"x\"}}}"),
+                           "expected an id and its token"));
 }
 
 TEST_CASE("ids that end an answer are a number or a list of them, none beyond 32 bits") {

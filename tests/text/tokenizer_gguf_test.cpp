@@ -21,8 +21,8 @@ qlora::TokenizerData read(const test::TinyModel& model,
   return qlora::tokenizer_data(qlora::GgufFile(folder.write("m.gguf", builder.bytes())));
 }
 
-std::string refusal(const test::TinyModel& model,
-                    const std::function<void(GgufBuilder&)>& more = {}) {
+std::string gguf_refusal(const test::TinyModel& model,
+                         const std::function<void(GgufBuilder&)>& more = {}) {
   return test::message_of<qlora::FormatError>(
       [&] { qlora::Tokenizer tokenizer(read(model, more)); });
 }
@@ -46,32 +46,33 @@ qlora::Index size(const qlora::TokenizerData& data) {
 TEST_CASE("tokenizers that are not understood are refused by the key") {
   test::TinyModel model;
   model.model = "llama";
-  REQUIRE(test::contains(refusal(model), "tokenizer.ggml.model: expected gpt2"));
-  REQUIRE(test::contains(refusal(model), "SentencePiece"));
+  REQUIRE(test::contains(gguf_refusal(model), "tokenizer.ggml.model: expected gpt2"));
+  REQUIRE(test::contains(gguf_refusal(model), "SentencePiece"));
   model = {};
   model.pre = "deepseek-llm";
-  REQUIRE(test::contains(refusal(model), "tokenizer.ggml.pre: expected one of gpt-2, smollm"));
-  REQUIRE(test::contains(refusal(model), "found deepseek-llm"));
+  REQUIRE(test::contains(gguf_refusal(model), "tokenizer.ggml.pre: expected one of gpt-2, smollm"));
+  REQUIRE(test::contains(gguf_refusal(model), "found deepseek-llm"));
   model = {};
   model.types.pop_back();
-  REQUIRE(test::contains(refusal(model), "token types"));
+  REQUIRE(test::contains(gguf_refusal(model), "token types"));
   model = {};
   model.types[5] = 6;
-  REQUIRE(test::contains(refusal(model), "the type 6 of token 5"));
+  REQUIRE(test::contains(gguf_refusal(model), "the type 6 of token 5"));
   model = {};
   model.merges.push_back("zq zq");
-  REQUIRE(test::contains(refusal(model), "merge 'zq zq'"));
+  REQUIRE(test::contains(gguf_refusal(model), "merge 'zq zq'"));
   model = {};
   model.tokens[0] = "\xff";
-  REQUIRE(test::contains(refusal(model), "added token 0: expected valid UTF-8"));
+  REQUIRE(test::contains(gguf_refusal(model), "added token 0: expected valid UTF-8"));
   const auto key = [](const char* name, auto value) {
     return [=](GgufBuilder& builder) { builder.key(std::string("tokenizer.ggml.") + name, value); };
   };
-  REQUIRE(test::contains(refusal({}, key("add_space_prefix", true)), "add_space_prefix"));
-  REQUIRE(test::contains(refusal({}, key("bos_token_id", std::uint32_t{99999})),
+  REQUIRE(test::contains(gguf_refusal({}, key("add_space_prefix", true)), "add_space_prefix"));
+  REQUIRE(test::contains(gguf_refusal({}, key("bos_token_id", std::uint32_t{99999})),
                          "tokenizer.ggml.bos_token_id: expected an id below"));
-  REQUIRE(test::contains(refusal({}, key("eot_token_id", std::uint32_t{99999})), "eot_token_id"));
-  REQUIRE(test::contains(refusal({}, key("add_bos_token", true)), "bos_token_id"));
+  REQUIRE(
+      test::contains(gguf_refusal({}, key("eot_token_id", std::uint32_t{99999})), "eot_token_id"));
+  REQUIRE(test::contains(gguf_refusal({}, key("add_bos_token", true)), "bos_token_id"));
 }
 
 TEST_CASE("a file that does not name its split is split by llama.cpp's default, with a warning") {

@@ -29,7 +29,7 @@ std::string text_with(const std::string& from = "", const std::string& to = "") 
   return text;
 }
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   return test::message_of<qlora::FormatError>(
       [&] { qlora::Tokenizer t(qlora::read_tokenizer_json("t.json", text)); });
 }
@@ -107,7 +107,7 @@ qlora::TokenizerData folder_with(const std::vector<std::pair<std::string, std::s
   for (const auto& [name, text] : files) (void)folder.write(name, text);
   return qlora::read_tokenizer_folder(folder.path());
 }
-std::string config_refusal(const std::string& config) {
+std::string folder_refusal(const std::string& config) {
   return test::message_of<qlora::FormatError>([&] {
     (void)folder_with({{"tokenizer_config.json", config}});
   });
@@ -128,9 +128,9 @@ TEST_CASE("special tokens may be objects, the template a file of its own") {
 }
 
 TEST_CASE("what is not byte-level BPE, or does not fit together, is refused by name") {
-  REQUIRE(refusal(text_with()) == "nothing was thrown");
+  REQUIRE(json_refusal(text_with()) == "nothing was thrown");
   const auto expect = [](const std::string& text, const std::string& part) {
-    const std::string found = refusal(text);
+    const std::string found = json_refusal(text);
     INFO(found);
     REQUIRE(test::contains(found, part));
     REQUIRE(test::contains(found, "t.json"));
@@ -158,7 +158,7 @@ TEST_CASE("what is not byte-level BPE, or does not fit together, is refused by n
                      R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":)" + pattern +
                          R"(,"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]})");
   };
-  REQUIRE(refusal(split(R"({"Regex":"a"})")) == "nothing was thrown");
+  REQUIRE(json_refusal(split(R"({"Regex":"a"})")) == "nothing was thrown");
   expect(split(R"({"Regex":"("})"), "pattern '('");
   expect(split(R"({"String":"a"})"),
          "expected the behavior Isolated of a Regex, found Isolated of");
@@ -181,7 +181,7 @@ TEST_CASE("every key of tokenizer.json is used, known to change no ids, or refus
         R"({"model":{"end_of_word_suffix":""}})", R"({"model":{"fuse_unk":false}})",
         R"({"model":{"byte_fallback":false}})", R"({"model":{"ignore_merges":true}})"}) {
     INFO(change);
-    REQUIRE(refusal(laid_over(change)) == "nothing was thrown");
+    REQUIRE(json_refusal(laid_over(change)) == "nothing was thrown");
   }
   const std::vector<std::pair<std::string, std::string>> refused{
       {R"({"something":1})", "something: this key is not supported"},
@@ -234,7 +234,7 @@ TEST_CASE("every key of tokenizer.json is used, known to change no ids, or refus
   };
   REQUIRE(refused.size() >= 20);
   for (const auto& [change, part] : refused) {
-    const std::string found = refusal(laid_over(change));
+    const std::string found = json_refusal(laid_over(change));
     INFO(change << "\n" << found);
     REQUIRE(test::contains(found, part));
     REQUIRE(test::contains(found, "t.json"));
@@ -249,10 +249,10 @@ TEST_CASE("named tokens are special whether or not tokenizer.json says so") {
   REQUIRE(data.is_special(1));
   REQUIRE(data.is_special(2));
   REQUIRE_FALSE(data.is_special(0));
-  REQUIRE(test::contains(config_refusal(R"({"eos_token":"<none>"})"),
+  REQUIRE(test::contains(folder_refusal(R"({"eos_token":"<none>"})"),
                          "eos_token: '<none>' is not a token"));
-  REQUIRE(test::contains(config_refusal(R"({"additional_special_tokens":["<none>"]})"), "<none>"));
-  REQUIRE(test::contains(config_refusal(R"({"eos_token":3})"), "eos_token: expected the text"));
+  REQUIRE(test::contains(folder_refusal(R"({"additional_special_tokens":["<none>"]})"), "<none>"));
+  REQUIRE(test::contains(folder_refusal(R"({"eos_token":3})"), "eos_token: expected the text"));
   REQUIRE(folder_with({{"special_tokens_map.json", R"({"eos_token":"<end>"})"}}).end == 2);
   REQUIRE(folder_with({{"special_tokens_map.json", R"({"eos_token":"<end>"})"},
                        {"tokenizer_config.json", R"({"eos_token":"b"})"}})
@@ -268,11 +268,11 @@ TEST_CASE("added tokens of tokenizer_config.json count too") {
   REQUIRE(data.is_special(3));
   const qlora::Tokenizer tokenizer(data);
   REQUIRE(tokenizer.encode("b a<new>") == std::vector<qlora::Token>{1, 0, 3});
-  REQUIRE(test::contains(config_refusal(R"({"added_tokens_decoder":{"5":{"content":"x"}}})"),
+  REQUIRE(test::contains(folder_refusal(R"({"added_tokens_decoder":{"5":{"content":"x"}}})"),
                          "expected an id of at most 3"));
-  REQUIRE(test::contains(config_refusal(R"({"added_tokens_decoder":{"1":{"content":"x"}}})"),
+  REQUIRE(test::contains(folder_refusal(R"({"added_tokens_decoder":{"1":{"content":"x"}}})"),
                          "expected 'b' as in tokenizer.json, found 'x'"));
-  REQUIRE(test::contains(config_refusal(R"({"added_tokens_decoder":{"x":{"content":"x"}}})"),
+  REQUIRE(test::contains(folder_refusal(R"({"added_tokens_decoder":{"x":{"content":"x"}}})"),
                          "expected an id"));
 }
 
@@ -296,11 +296,11 @@ TEST_CASE("flags of tokenizer_config.json say what stands around a text, else th
                            "eos_token":"b"})");
   REQUIRE(on.before == Ids{2});
   REQUIRE(on.after == Ids{1});
-  REQUIRE(test::contains(config_refusal(R"({"add_bos_token":true})"),
+  REQUIRE(test::contains(folder_refusal(R"({"add_bos_token":true})"),
                          "expected a bos_token, found none"));
-  REQUIRE(test::contains(config_refusal(R"({"add_bos_token":"yes"})"), "add_bos_token"));
-  REQUIRE(test::contains(config_refusal(R"({"add_prefix_space":true})"), "add_prefix_space"));
-  REQUIRE(test::contains(config_refusal(R"({"split_special_tokens":true})"), "split_special"));
+  REQUIRE(test::contains(folder_refusal(R"({"add_bos_token":"yes"})"), "add_bos_token"));
+  REQUIRE(test::contains(folder_refusal(R"({"add_prefix_space":true})"), "add_prefix_space"));
+  REQUIRE(test::contains(folder_refusal(R"({"split_special_tokens":true})"), "split_special"));
 }
 
 TEST_CASE("ids that end an answer are those of generation_config.json, else of config.json") {
@@ -329,8 +329,8 @@ TEST_CASE("of a list of chat templates the one named default counts") {
   REQUIRE(data.chat_template == "d");
   REQUIRE(data.other_templates ==
           std::vector<std::pair<std::string, std::string>>{{"tool_use", "t"}});
-  REQUIRE(test::contains(config_refusal(R"({"chat_template":3})"), "chat_template: expected"));
-  REQUIRE(test::contains(config_refusal(R"({"chat_template":[{"name":"x"}]})"),
+  REQUIRE(test::contains(folder_refusal(R"({"chat_template":3})"), "chat_template: expected"));
+  REQUIRE(test::contains(folder_refusal(R"({"chat_template":[{"name":"x"}]})"),
                          "tokenizer_config.json"));
 }
 

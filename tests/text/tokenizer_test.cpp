@@ -11,11 +11,11 @@
 
 namespace {
 
-struct Loaded {
+struct GgufPair {
   test::TemporaryFolder folder;
   qlora::GgufFile file;
   qlora::Tokenizer tokenizer;
-  explicit Loaded(const test::TinyModel& model = {})
+  explicit GgufPair(const test::TinyModel& model = {})
       : file(folder.write("m.gguf", model.bytes())), tokenizer(qlora::tokenizer_data(file)) {}
 
   std::vector<std::string> pieces(std::string_view text) const {
@@ -28,18 +28,18 @@ struct Loaded {
 }  // namespace
 
 TEST_CASE("pairs of lowest rank merge first, within words only, and digits stay alone") {
-  const Loaded m;
+  const GgufPair m;
   REQUIRE(m.pieces("the the") == std::vector<std::string>{"the", " the"});
   REQUIRE(m.pieces("thin") == std::vector<std::string>{"th", "in"});
   REQUIRE(m.pieces("12") ==
           std::vector<std::string>{"1", "2"});  // "1 2" is a merge, but smollm splits digits
   test::TinyModel gpt2;
   gpt2.pre = "gpt-2";
-  REQUIRE(Loaded(gpt2).pieces("12") == std::vector<std::string>{"12"});
+  REQUIRE(GgufPair(gpt2).pieces("12") == std::vector<std::string>{"12"});
 }
 
 TEST_CASE("special tokens are recognized in plain text and never inside what encode_plain gets") {
-  const Loaded m;
+  const GgufPair m;
   REQUIRE(m.pieces("a<|im_end|>b") == std::vector<std::string>{"a", "<|im_end|>", "b"});
   for (const auto id : m.tokenizer.encode_plain("a<|im_end|>b"))
     REQUIRE_FALSE(m.tokenizer.is_special(id));
@@ -48,7 +48,7 @@ TEST_CASE("special tokens are recognized in plain text and never inside what enc
 }
 
 TEST_CASE("decoding gives back any valid text, and any bytes repaired") {
-  const Loaded m;
+  const GgufPair m;
   test::law("round trip", [&](const std::string& bytes) {
     const std::string valid = qlora::repair_utf8(bytes);
     RC_ASSERT(m.tokenizer.decode(m.tokenizer.encode(bytes)) == valid);
@@ -58,7 +58,7 @@ TEST_CASE("decoding gives back any valid text, and any bytes repaired") {
 }
 
 TEST_CASE("an id without a token stands for nothing, as in models with a padded vocabulary") {
-  const Loaded m;
+  const GgufPair m;
   const auto beyond = static_cast<qlora::Token>(m.tokenizer.size());
   REQUIRE(m.tokenizer.piece(beyond).empty());
   REQUIRE(m.tokenizer.decode(std::vector<qlora::Token>{100000, 2}) == "<|im_end|>");
@@ -92,7 +92,7 @@ TEST_CASE("ids are those of Hugging Face's tokenizers") {
 }
 
 TEST_CASE("threads share one tokenizer") {
-  const Loaded m;
+  const GgufPair m;
   std::string text;
   for (int i = 0; i < 300; ++i) text += "the thin 12 <|im_end|> Ж🚀 ";
   const auto expected = m.tokenizer.encode(text), plain = m.tokenizer.encode_plain(text);
@@ -111,6 +111,6 @@ TEST_CASE("threads share one tokenizer") {
 }
 
 TEST_CASE("long words take no quadratic time") {
-  const Loaded m;
+  const GgufPair m;
   REQUIRE(m.tokenizer.encode(std::string(1 << 20, 'h')).size() == std::size_t{1} << 20);
 }
