@@ -81,7 +81,23 @@ TEST_CASE("quantiles of p and 1 - p are opposite, and the tail ends where double
     REQUIRE(near(0.5 * std::erfc(-qlora::normal_quantile(p) / std::sqrt(2.0)), p, 1e-11));
 }
 
+TEST_CASE("functions end where doubles do, and never in another number") {
+  for (const double x : {0.0, 1e-300, 1e-60, 2.0, 1e57, 1e60, 1e200, 1.7e308})
+    REQUIRE(near(qlora::constant_sqrt(x), std::sqrt(x), 1e-15));
+  REQUIRE(qlora::constant_sqrt(0) == 0);
+  REQUIRE(std::isinf(qlora::constant_sqrt(std::numeric_limits<double>::infinity())));
+  for (const double x : {0.5, 3.0, 7.0, 8.9, 9.1, 18.0, 30.0, 38.0, 1000.0})
+    REQUIRE(near(qlora::normal_within(x), std::erf(x / std::sqrt(2.0)), 1e-14));
+  for (const double x : {0.5, 30.0, 37.0})
+    REQUIRE(near(qlora::normal_density(x), std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0)),
+                 1e-12));
+  REQUIRE(qlora::normal_density(38) == 0);
+  REQUIRE(qlora::constant_exp(-1e9) == 0);
+  REQUIRE(std::isinf(qlora::constant_exp(1e9)));
+}
+
 TEST_CASE("spaced points begin and end as told and mirror each other") {
+  REQUIRE(qlora::spaced_point(1, 2, 1, 0) == 1);
   REQUIRE(qlora::spaced_point(0.25f, 0.75f, 3, 1) == 0.5f);
   test::law("spaced", [](std::int16_t a, std::int16_t b, std::uint8_t more) {
     const float start = static_cast<float>(a) / 997, end = static_cast<float>(b) / 991;

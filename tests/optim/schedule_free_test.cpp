@@ -170,4 +170,5 @@ TEST_CASE("a move to the average that fails half-way tears the optimizer") {
   std::ostringstream out;
   REQUIRE_THROWS_WITH(optimizer.save(out), test::contains("torn"));
   REQUIRE_THROWS_WITH(optimizer.use_iterate(list), test::contains("torn"));
+  REQUIRE_THROWS_WITH(optimizer.average(list), test::contains("torn"));
 }

@@ -84,6 +84,8 @@ TEST_CASE("a view without a matrix is empty, and only a format of any size takes
   const qlora::QuantizedView<Four> none;
   REQUIRE((none.rows() == 0 && none.cols() == 0 && none.size() == 0 && none.block_count() == 0));
   REQUIRE(none.codes() == nullptr);
+  const qlora::QuantizedView<AnySize> no_size;
+  REQUIRE((no_size.block_size() == 1 && no_size.block_count() == 0));
   REQUIRE(Small().view.block_size() == 4);
   const std::array<std::uint8_t, 5> codes{254, 127, 0, 254, 127};
   const std::array<float, 2> scales{1.f, 2.f};

@@ -19,6 +19,11 @@ TEST_CASE("a matrix is made from bytes as they are, or refused when they do not 
                     qlora::ShapeError);
 }
 
+TEST_CASE("a matrix of any block size that holds nothing has no block") {
+  const qlora::QuantizedMatrix<test::Int4Dynamic> none;
+  REQUIRE((none.block_size() == 1 && none.view().block_count() == 0));
+}
+
 TEST_CASE("bytes are those of codes and scales") {
   REQUIRE(qlora::quantize<qlora::formats::nf4>(test::normal_matrix(64, 64, 1)).bytes() ==
           64 * 64 / 2 + 64 * 4);

@@ -12,14 +12,15 @@ using qlora::ChatPart;
 
 namespace {
 
-qlora::jinja::Text rendered(const std::string& source, const Json& messages) {
+qlora::jinja::Text rendered_spans(const std::string& source, const Json& messages) {
   return qlora::jinja::Template(source).render({{"messages", qlora::messages_value(messages)}});
 }
 // The origins of the parts of `expression`'s text, of the second of two messages.
 std::set<int> origins(const std::string& expression, const Json& message) {
   std::set<int> all;
   const Json first = {{"role", "user"}, {"content", "a"}};
-  for (const auto& span : rendered("{{ messages[1]." + expression + " }}", {first, message}).spans)
+  for (const auto& span :
+       rendered_spans("{{ messages[1]." + expression + " }}", {first, message}).spans)
     all.insert(span.origin);
   return all;
 }
@@ -67,7 +68,7 @@ TEST_CASE("a field that is null is as absent, and a thought goes by every name f
   const auto seen = [](const Json& fields) {
     Json message = {{"role", "assistant"}};
     message.update(fields);
-    return rendered(
+    return rendered_spans(
                "{% for name in ['content', 'reasoning', 'thinking', 'reasoning_content'] %}"
                "{{ messages[0][name] if name in messages[0] else '-' }} {% endfor %}",
                Json::array({message}))
@@ -89,6 +90,8 @@ TEST_CASE("what is no list of messages is refused by the number of the message")
   for (const Json& bad : {Json("text"), Json::object(), Json{{"role", 3}}, Json(nullptr)})
     REQUIRE(refusal(Json::array({good, bad})) == "message 2: expected an object with a role");
   REQUIRE(refusal(Json::array({good})) == "nothing was thrown");
+  REQUIRE_THAT(refusal(Json::array({good, {{"role", "user"}, {"seed", 18446744073709551615u}}})),
+               test::contains("message 2: 'seed': "));
 }
 
 TEST_CASE("a field without content is told from one with some") {

@@ -9,7 +9,8 @@
 
 namespace qlora::inline QLORA_ABI {
 
-/// bitsandbytes' table of AF4, in its order (downwards).
+/// bitsandbytes' table of AF4, which was made for blocks of 64 weights. Its order is bitsandbytes',
+/// from 1 down to -1.
 struct AF4 {
   static constexpr std::array values{1.f,          0.72424865f,  0.55496234f,  0.42563882f,
                                      0.31675667f,  0.21961275f,  0.12934484f,  0.04273164f,

@@ -32,10 +32,13 @@ constexpr double constant_log(double x) {
   return 2 * sum + exponent * 0.693147180559945309417232121458;
 }
 
-/// The square root of x >= 0.
+/// The square root of x >= 0. Newton's steps come down to it from above, and end where they would
+/// not come closer.
 constexpr double constant_sqrt(double x) {
+  if (!(x > 0) || x > 1.7976931348623157e308) return x;
   double guess = x > 1 ? x : 1;
-  for (int i = 0; i < 100; ++i) guess = (guess + x / guess) / 2;
+  for (double next = (guess + x / guess) / 2; next < guess; next = (guess + x / guess) / 2)
+    guess = next;
   return guess;
 }
 
@@ -92,8 +95,11 @@ constexpr double normal_quantile(double p) {
   return q < 0 ? -tail : tail;
 }
 
-/// e^x for compile time, x in [-700, 700]: x = k log 2 + r, then r's series.
+/// e^x for compile time: x = k log 2 + r, then r's series. 0 below -708, where it is less than a
+/// double of full precision, and infinity above 709.
 constexpr double constant_exp(double x) {
+  if (x < -708) return 0;
+  if (x > 709) return __builtin_huge_val();
   constexpr double log_2 = 0.693147180559945309417232121458;
   const double turns = x / log_2;
   const int k = static_cast<int>(turns < 0 ? turns - 0.5 : turns + 0.5);
@@ -110,6 +116,7 @@ constexpr double normal_density(double x) {
 
 /// P(|X| < x) of a standard normal X, x >= 0: 2 phi(x) (x + x^3/3 + x^5/15 + ...).
 constexpr double normal_within(double x) {
+  if (x > 9) return 1;  // the rest is below 1e-18
   double term = x, sum = x;
   for (int n = 3; n < 400 && term > 1e-18 * sum; n += 2) {
     term *= x * x / n;
@@ -135,8 +142,9 @@ constexpr double constant_cos(double x) {
 
 /// Point i of `steps` equally spaced float32 points: from the start in the first half, from the end
 /// in the second, product and sum rounded once (in double, which holds the product exactly), as
-/// torch.linspace does it on processors with fused multiply-add.
+/// torch.linspace does it on processors with fused multiply-add. A single point is the start.
 constexpr float spaced_point(float start, float end, int steps, int i) {
+  if (steps == 1) return start;
   const auto step = static_cast<double>((end - start) / static_cast<float>(steps - 1));
   return static_cast<float>(i < steps / 2 ? static_cast<double>(start) + step * i
                                           : static_cast<double>(end) - step * (steps - 1 - i));

@@ -66,7 +66,7 @@ class Cancelled : public Error {
 template <class... Parts>
 std::string message(const Parts&... parts) {
   std::ostringstream stream;
-  (stream << ... << parts);
+  static_cast<void>((stream << ... << parts));
   return stream.str();
 }
 

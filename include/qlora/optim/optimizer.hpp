@@ -156,9 +156,11 @@ class Optimizer {
   void use_iterate(const ParameterList<T>& parameters) {
     move_parameters(parameters, false);
   }
-  /// The values that use_average would give the parameters, which stay as they are.
+  /// The values that use_average would give the parameters, which stay as they are. Throws as
+  /// use_average does.
   template <Scalar T>
   std::vector<RowMatrix<T>> average(const ParameterList<T>& parameters) {
+    require_whole();
     std::vector<RowMatrix<T>> values;
     for (const auto& p : parameters) values.push_back(p.value());
     if constexpr (averages)

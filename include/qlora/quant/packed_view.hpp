@@ -244,7 +244,7 @@ class QuantizedView {
   const std::uint8_t* codes_ = nullptr;
   ScaleView scale_{};
   [[no_unique_address]] CodebookView codebook_{};
-  Index rows_ = 0, cols_ = 0, block_size_ = 0;
+  Index rows_ = 0, cols_ = 0, block_size_ = 1;
 };
 
 /// The transpose of a packed matrix as an operand of a product; nothing moves.

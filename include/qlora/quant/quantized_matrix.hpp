@@ -90,7 +90,7 @@ class QuantizedMatrix {
   std::vector<std::uint8_t> codes_;
   ScaleStorage scale_;
   [[no_unique_address]] CodebookStorage codebook_;
-  Index rows_ = 0, cols_ = 0, block_size_ = F::block_size;
+  Index rows_ = 0, cols_ = 0, block_size_ = F::block_size == any_size ? 1 : F::block_size;
 };
 
 /// A packed matrix of any format beside the weights that are kept in 16 bits. A const one may be

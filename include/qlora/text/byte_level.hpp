@@ -42,7 +42,8 @@ inline std::array<std::string, 256> byte_stand_ins() {
   return texts;
 }
 
-/// A vocabulary entry in stand-ins back to its bytes; nothing when it holds other characters.
+/// A vocabulary entry in stand-ins back to its bytes; nothing when it holds other characters, or
+/// bytes that are not UTF-8.
 inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
   static const auto bytes = [] {
     std::unordered_map<std::uint32_t, char> map;
@@ -55,8 +56,12 @@ inline std::optional<std::string> bytes_of_stand_ins(std::string_view text) {
     const auto first = static_cast<unsigned char>(text[i]);
     std::uint32_t point = first;
     std::size_t length = 1;
-    if (first >= 0xc0 && first < 0xe0 && i + 1 < text.size()) {
-      point = ((first & 0x1fu) << 6) | (static_cast<unsigned char>(text[i + 1]) & 0x3fu);
+    if (first >= 0x80) {
+      // All stand-ins take two bytes at most, and the first of two is 0xc2 or more.
+      if (first < 0xc2 || first >= 0xe0 || i + 1 >= text.size()) return std::nullopt;
+      const auto second = static_cast<unsigned char>(text[i + 1]);
+      if ((second & 0xc0u) != 0x80) return std::nullopt;
+      point = ((first & 0x1fu) << 6) | (second & 0x3fu);
       length = 2;
     }
     const auto place = bytes.find(point);

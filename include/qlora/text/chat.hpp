@@ -108,11 +108,15 @@ inline jinja::Value messages_value(const Chat::Json& messages) {
     const Chat::Json normal = text_detail::normal_message(messages[i]);
     jinja::DictBuilder dict;
     for (const auto& [name, value] : normal.items()) {
-      if (name == "role") {
-        dict.set(jinja::Text(name), jinja::from_json(value));
-      } else {
-        dict.set(jinja::Text(name),
-                 jinja::from_json(value, chat_origin(i, text_detail::part_of_field(name))));
+      try {
+        if (name == "role") {
+          dict.set(jinja::Text(name), jinja::from_json(value));
+        } else {
+          dict.set(jinja::Text(name),
+                   jinja::from_json(value, chat_origin(i, text_detail::part_of_field(name))));
+        }
+      } catch (const jinja::Failure& failure) {
+        throw FormatError(message("message ", i + 1, ": '", name, "': ", failure.what()));
       }
     }
     values.push_back(dict.value());
