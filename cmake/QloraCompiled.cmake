@@ -11,7 +11,7 @@ if(TARGET qlora::text AND NOT TARGET qlora_compiled)
   add_library(qlora_compiled STATIC EXCLUDE_FROM_ALL ${qlora_sources}/models.cpp ${qlora_sources}/products.cpp
     ${qlora_sources}/training.cpp)
   add_library(qlora::compiled ALIAS qlora_compiled)
-  foreach(part RANGE 6)
+  foreach(part RANGE 7)
     set(source ${CMAKE_CURRENT_BINARY_DIR}/qlora_compiled/formats_${part}.cpp)
     configure_file(${qlora_sources}/formats.cpp.in ${source} @ONLY)
     target_sources(qlora_compiled PRIVATE ${source})

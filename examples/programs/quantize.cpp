@@ -120,13 +120,14 @@ void print_table(const std::vector<Line>& lines) {
   std::size_t width = 6, before = 0, after = 0;
   for (const Line& line : lines) width = std::max(width, line.name.size());
   const int w = static_cast<int>(width);
-  std::printf("%-*s  %12s  %12s  %8s\n", w, "tensor", "mean sq. err", "largest err", "SNR dB");
+  std::printf("%-*s  %-10s  %12s  %12s  %8s\n", w, "tensor", "format", "mean sq. err",
+              "largest err", "SNR dB");
   for (const Line& line : lines) {
     before += line.before;
     after += line.after;
     if (line.error)
-      std::printf("%-*s  %12.4g  %12.4g  %8.2f\n", w, line.name.c_str(), line.error->mean_squared,
-                  line.error->largest, line.error->signal_to_noise_db);
+      std::printf("%-*s  %-10s  %12.4g  %12.4g  %8.2f\n", w, line.name.c_str(), line.format.c_str(),
+                  line.error->mean_squared, line.error->largest, line.error->signal_to_noise_db);
   }
   std::printf("size before %.1f MiB, after %.1f MiB\n", static_cast<double>(before) / 1048576,
               static_cast<double>(after) / 1048576);
@@ -151,6 +152,11 @@ class Temporaries {
   std::vector<fs::path> paths_;
 };
 
+// The format of a weight that F's blocks in GGUF do not fill.
+template <class F, class Output>
+using FallbackOf = typename std::conditional_t<std::is_same_v<Output, qlora::GgufModelWriter>,
+                                               qlora::GgufFallback<F>, std::type_identity<F>>::type;
+
 // Plans every tensor, then writes one after the other. Throws Cancelled after a signal.
 // only_linear: even with --skip nothing but weights of linear layers is packed.
 template <class F, class Output>
@@ -159,22 +165,39 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
                           Temporaries& temporaries, const program::StopSignals& signals) {
   const std::vector<ModelTensor> tensors = input.tensors();
   const qlora::LinearWeights linear(tensors);
-  const auto is_packed = [&](const ModelTensor& tensor) {
-    if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float") return false;
-    if (is_skipped(tensor.name, settings.skip)) return false;
-    if ((settings.skip.empty() || only_linear) && !linear.contains(tensor)) return false;
-    if constexpr (std::is_same_v<Output, qlora::GgufModelWriter>) {
-      if (tensor.shape[1] % F::block_size != 0) return false;  // copied: blocks end with rows there
+  using Fallback = FallbackOf<F, Output>;
+  enum class As { copy, asked, fallback };
+  const auto kept_as = [&](const ModelTensor& tensor) {
+    if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float") return As::copy;
+    if (is_skipped(tensor.name, settings.skip)) return As::copy;
+    if ((settings.skip.empty() || only_linear) && !linear.contains(tensor)) return As::copy;
+    if constexpr (std::is_same_v<Output, qlora::GgufModelWriter>) {  // blocks end with rows there
+      if (tensor.shape[1] % qlora::GgufTypeOf<F>::weights == 0) return As::asked;
+      if (std::is_same_v<Fallback, F> ||
+          tensor.shape[1] % qlora::GgufTypeOf<Fallback>::weights != 0)
+        return As::copy;
+      return As::fallback;
     }
-    return true;
+    return As::asked;
   };
+  const auto is_packed = [&](const ModelTensor& tensor) { return kept_as(tensor) != As::copy; };
+  const std::string fallback(qlora::format_name<Fallback>);
+  std::size_t fallen = 0, packed_ones = 0;
   for (const ModelTensor& tensor : tensors) {
-    if (is_packed(tensor)) {
+    const As as = kept_as(tensor);
+    fallen += as == As::fallback;
+    packed_ones += as != As::copy;
+    if (as == As::asked) {
       output.template plan_packed<F>(tensor, format);
+    } else if (as == As::fallback) {
+      output.template plan_packed<Fallback>(tensor, fallback);
     } else {
       output.plan_copy(tensor);
     }
   }
+  if (fallen > 0)
+    program::warn(qlora::message(fallen, " of ", packed_ones, " weights have rows that blocks of ",
+                                 format, " do not fill; they become ", fallback));
   qlora::require<qlora::FormatError>(
       format == "float" || std::any_of(tensors.begin(), tensors.end(), is_packed), settings.input,
       ": expected a matrix to quantize, found none; --skip says what else to copy");
@@ -183,14 +206,28 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
   for (const ModelTensor& tensor : tensors) {
-    const bool packed = is_packed(tensor);
-    Line line{tensor.name, packed ? format : "copied", tensor.shape, tensor.size, 0, {}};
-    if (packed) {
+    const As as = kept_as(tensor);
+    Line line{tensor.name,
+              as == As::asked      ? format
+              : as == As::fallback ? fallback
+                                   : "copied",
+              tensor.shape,
+              tensor.size,
+              0,
+              {}};
+    if (as != As::copy) {
       const qlora::RowMatrixXf dense = output.weights(tensor);
-      try {
-        const auto w = qlora::quantize<F>(dense, {.block_size = settings.block_size});
+      const auto pack = [&]<class Taken>(const std::string& name) {
+        const auto w = qlora::quantize<Taken>(dense, {.block_size = settings.block_size});
         line.error = qlora::quantization_error(dense, w.view());
-        line.after = output.write_packed(tensor, format, w);
+        line.after = output.write_packed(tensor, name, w);
+      };
+      try {
+        if (as == As::asked) {
+          pack.template operator()<F>(format);
+        } else {
+          pack.template operator()<Fallback>(fallback);
+        }
       } catch (const qlora::NumericError& failure) {
         throw qlora::NumericError(
             qlora::message(settings.input, ": tensor '", tensor.name, "': ", failure.what()));
@@ -248,8 +285,8 @@ int run_quantize(const Settings& settings) {
         output.commit({});
       } else {
         throw qlora::FormatError(qlora::message(
-            settings.output, ": GGUF has no type for ", format,
-            "; expected q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl or mxfp4, or another kind of output"));
+            settings.output, ": GGUF has no type for ", format, "; expected ",
+            qlora::joined_format_names<qlora::GgufFormats>(), ", or another kind of output"));
       }
     } else {
       options.whole_model = target.extension() != ".safetensors";

@@ -57,7 +57,7 @@ TEST_CASE("blocks become a matrix of the same values, whose blocks are the same 
     const auto count = static_cast<Index>(expected.size());
     qlora::visit_gguf_format(id_of(each["type"].get<std::string>()), [&]<class F>() {
       ++formats;
-      for (const Index cols : {count, Index{32}}) {
+      for (const Index cols : {count, Index{qlora::GgufTypeOf<F>::weights}}) {
         const auto w = qlora::from_gguf_blocks<F>(packed, count / cols, cols);
         const RowMatrixXf back = qlora::dequantize(w);
         for (Index i = 0; i < count; ++i)
@@ -66,7 +66,7 @@ TEST_CASE("blocks become a matrix of the same values, whose blocks are the same 
       }
     });
   }
-  REQUIRE(formats == 7);
+  REQUIRE(formats == 13);
 }
 
 TEST_CASE("weights get the bytes that ggml's quantizers give them") {
@@ -86,6 +86,35 @@ TEST_CASE("weights get the bytes that ggml's quantizers give them") {
   for (const auto& each : golden["five_bits"]) compare(each);
   for (const auto& each : golden["cases"])
     if (each["type"] == "Q4_0" || each["type"] == "Q4_1" || each["type"] == "Q8_0") compare(each);
+  REQUIRE(formats == 5);
+}
+
+TEST_CASE("weights get the bytes that ggml itself gives them in the K types, or its values") {
+  const auto golden = test::golden("ggml_quantized.json");
+  const auto input = test::floats_of_bits(golden["input"]);
+  const auto cols = golden["cols"].get<Index>();
+  const auto rows = static_cast<Index>(input.size()) / cols;
+  int formats = 0;
+  for (const auto& [name, packed] : golden["types"].items())
+    qlora::visit_gguf_format(id_of(name), [&]<class F>() {
+      INFO(name);
+      ++formats;
+      const auto expected = bytes_of_hex(packed.template get<std::string>());
+      const auto found = qlora::to_gguf_blocks(qlora::quantize<F>(input.data(), rows, cols));
+      REQUIRE(found.size() == expected.size());
+      int others = 0;
+      for (std::size_t at = 0; at < found.size(); at += qlora::GgufTypeOf<F>::bytes) {
+        if (std::equal(&found[at], &found[at] + qlora::GgufTypeOf<F>::bytes, &expected[at]))
+          continue;
+        // Of parts whose scale is 0, ggml leaves the codes as they were.
+        float ours[256], ggmls[256];
+        qlora::decode_gguf_block<F>(&found[at], ours);
+        qlora::decode_gguf_block<F>(&expected[at], ggmls);
+        REQUIRE(test::same_bits(ours, ggmls, 256));
+        ++others;
+      }
+      REQUIRE(others <= 1);
+    });
   REQUIRE(formats == 5);
 }
 

@@ -14,7 +14,7 @@ using qlora::RowMatrixXf;
 
 namespace {
 
-struct Tiny {
+struct TinyWritten {
   test::TemporaryFolder folder;
   std::filesystem::path gguf = folder.write("m.gguf", test::TinyModel().bytes());
   ModelFile input{gguf};
@@ -56,7 +56,7 @@ void write(const ModelFile& input, Writer& output, const std::string& format,
 }  // namespace
 
 TEST_CASE("a folder made from a GGUF file holds the same weights, copied and packed") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   {
     qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "out",
                                          {.whole_model = true, .packs = true});
@@ -82,7 +82,7 @@ TEST_CASE("a folder made from a GGUF file holds the same weights, copied and pac
 }
 
 TEST_CASE("a format of this library is written under its name and read back") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   {
     qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "nf3.safetensors",
                                          {.packs = true});
@@ -99,7 +99,7 @@ TEST_CASE("a format of this library is written under its name and read back") {
 }
 
 TEST_CASE("a GGUF file made from a folder has GGUF's names and order of rows") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);
   const ModelFile folder(tiny.folder / "hf");
   qlora::GgufModelWriter output(folder, tiny.folder / "out.gguf", {});
@@ -143,7 +143,7 @@ TEST_CASE(
 }
 
 TEST_CASE("blocks of a GGUF file go to a GGUF file in a type of GGUF") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   test::TinyModel whole_blocks;
   whole_blocks.hidden = 64;
   const ModelFile input(tiny.folder.write("w.gguf", whole_blocks.bytes()));
@@ -159,7 +159,7 @@ TEST_CASE("blocks of a GGUF file go to a GGUF file in a type of GGUF") {
 }
 
 TEST_CASE("copied floats take another type when it is asked for") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   qlora::SafetensorsModelWriter output(tiny.input, tiny.folder / "half.safetensors",
                                        {.copied = qlora::CopiedType::bfloat16});
   const auto tensors = tiny.input.tensors();
@@ -171,8 +171,28 @@ TEST_CASE("copied floats take another type when it is asked for") {
   REQUIRE(written.tensor("model.norm.weight").dtype == "BF16");
 }
 
+TEST_CASE("config.json names the type that most of the copied weights have") {
+  const auto dtype_of = [](const ModelFile& input, qlora::CopiedType copied) {
+    const test::TemporaryFolder folder;
+    qlora::SafetensorsModelWriter output(input, folder / "out",
+                                         {.whole_model = true, .copied = copied});
+    const auto tensors = input.tensors();
+    for (const auto& tensor : tensors) output.plan_copy(tensor);
+    output.open();
+    for (const auto& tensor : tensors) output.copy(tensor);
+    output.commit(nullptr);
+    return qlora::FolderSource(folder / "out").config_json().at("torch_dtype").get<std::string>();
+  };
+  const TinyWritten tiny;
+  REQUIRE(dtype_of(tiny.input, qlora::CopiedType::as_it_is) == "float32");
+  REQUIRE(dtype_of(tiny.input, qlora::CopiedType::float16) == "float16");
+  test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);
+  const ModelFile folder(tiny.folder / "hf");
+  REQUIRE(dtype_of(folder, qlora::CopiedType::bfloat16) == "bfloat16");
+}
+
 TEST_CASE("without commit nothing is left, and an earlier folder stays unless it is replaced") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   const auto begin = [&](const std::filesystem::path& target, qlora::WriteModelOptions options) {
     qlora::SafetensorsModelWriter output(tiny.input, target, std::move(options));
     for (const auto& tensor : tiny.input.tensors()) output.plan_copy(tensor);
@@ -191,7 +211,7 @@ TEST_CASE("without commit nothing is left, and an earlier folder stays unless it
 }
 
 TEST_CASE("what has no place in the other kind of file is named") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   auto builder = test::TinyModel().builder();
   builder.tensor("rope_freqs.weight", test::normal_matrix(1, 8, 1, 1.0));
   const ModelFile scaled(tiny.folder.write("scaled.gguf", builder.bytes()));
@@ -202,7 +222,7 @@ TEST_CASE("what has no place in the other kind of file is named") {
 }
 
 TEST_CASE("an adapter in a model's folder is warned of, and its configuration is not copied") {
-  const Tiny tiny;
+  const TinyWritten tiny;
   test::write_float_folder(tiny.folder / "hf", *tiny.input.gguf);
   tiny.folder.write("hf/adapter_config.json", "{}");
   tiny.folder.write("hf/LICENSE", "free");

@@ -129,6 +129,14 @@ class Quantize(ProgramTest):
         self.assertLess(abs(float(self.perplexity(turned, "as-is")) / near - 1), 0.05)
         self.check(run("chat", "--model", turned, "--prompt", "Hi", "--max-tokens", 2), 0)
 
+    def test_rows_that_blocks_of_256_do_not_fill_get_another_type_and_the_program_says_so(self):
+        for form, instead in (("q2_k", "q4_0"), ("q3_k", "q4_0"), ("q4_k", "q5_0"), ("q5_k", "q5_1"), ("q6_k", "q8_0"), ("iq4_xs", "iq4_nl")):
+            done = self.quantize(self.model, f"{form}.gguf", form)
+            self.check(done, 0)
+            self.assertIn(f"rows that blocks of {form} do not fill; they become {instead}", done.stderr)
+            direct = self.made(self.model, f"{instead}.gguf", instead, "--overwrite")
+            self.assertEqual((self.folder / f"{form}.gguf").read_bytes(), direct.read_bytes())
+
     def test_whole_parts_of_names_are_skipped(self):
         out = self.made(self.model, "a.gguf", "q4_0", "--skip", "token_embd", "ffn_up")
         done = self.quantize(self.model, "b.safetensors", "nf4")

@@ -46,6 +46,8 @@ void for_each_format(Visit&& visit) {
   visit.template operator()<qlora::formats::learned4>(std::string("learned4"));
   visit.template operator()<qlora::formats::nvfp4>(std::string("nvfp4"));
   visit.template operator()<qlora::formats::q4_1>(std::string("q4_1"));
+  visit.template operator()<qlora::formats::q3_k>(std::string("q3_k"));
+  visit.template operator()<qlora::formats::q4_k>(std::string("q4_k"));
 #else
   for (const auto name : qlora::format_names)
     qlora::visit_format(name, 0,

@@ -75,6 +75,22 @@ struct GgmlInt8 {
   static constexpr bool tie_goes_up(int lower, int) { return lower >= 128; }
 };
 
+/// The K types' codes over a minimum, 0 to 2^Bits - 1.
+template <int Bits>
+struct GgmlUnsigned {
+  static constexpr auto values = UInt<Bits>::values;
+  /// Ties go to the even code.
+  static constexpr bool tie_goes_up(int lower, int) { return lower % 2 == 1; }
+};
+
+/// Their signed codes, -2^(Bits-1) to 2^(Bits-1) - 1, likewise.
+template <int Bits>
+struct GgmlSigned {
+  static constexpr auto values = codebook_detail::make_whole_numbers<Bits>();
+  /// Ties go to the even code.
+  static constexpr bool tie_goes_up(int lower, int) { return lower % 2 == 1; }
+};
+
 /// IQ4_NL's table: the signed extreme of a block maps to -127.
 struct IQ4NL {
   static constexpr std::array values{-127.f, -104.f, -83.f, -65.f, -49.f, -35.f, -22.f, -10.f,

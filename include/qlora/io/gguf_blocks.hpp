@@ -27,36 +27,24 @@ namespace qlora::inline QLORA_ABI {
 
 namespace io_detail {
 
-// What a Scale stores of each block, in its Storage.
-template <class Storage>
-auto& heads_of(Storage& scale) {
-  if constexpr (requires { scale.steps; }) {
-    return scale.steps;
-  } else if constexpr (requires { scale.exponents; }) {
-    return scale.exponents;
-  } else {
-    return scale.values;
-  }
-}
-
-/// 32 codes of a block and their places in a matrix's packed codes, whose bits are still zero, to or
-/// from.
+/// The codes of a block of GGUF and their places in a matrix's packed codes, to or from; the bits
+/// that they are put into are still zero.
 template <class F>
-void read_codes(const std::byte* from, std::uint8_t* codes) {
+void read_codes(const std::byte* block, std::uint8_t* codes) {
+  using Type = GgufTypeOf<F>;
   if constexpr (F::code_bits == 4) {
-    for (int i = 0; i < F::block_size / 2; ++i)
+    for (int i = 0; i < Type::weights / 2; ++i)
       codes[i] =
-          static_cast<std::uint8_t>(gguf_code<F>(from, 2 * i) << 4 | gguf_code<F>(from, 2 * i + 1));
+          static_cast<std::uint8_t>(Type::code(block, 2 * i) << 4 | Type::code(block, 2 * i + 1));
   } else {
-    for (int i = 0; i < F::block_size; ++i)
-      write_code<F::code_bits>(codes, i, gguf_code<F>(from, i));
+    for (int i = 0; i < Type::weights; ++i)
+      write_code<F::code_bits>(codes, i, Type::code(block, i));
   }
 }
 template <class F>
-void write_codes(const std::uint8_t* codes, std::byte* to) {
-  std::fill_n(to, packed_bytes(F::code_bits, F::block_size), std::byte{0});
-  for (int i = 0; i < F::block_size; ++i)
-    put_gguf_code<F>(read_code<F::code_bits>(codes, i), to, i);
+void write_codes(const std::uint8_t* codes, std::byte* block) {
+  for (int i = 0; i < GgufTypeOf<F>::weights; ++i)
+    GgufTypeOf<F>::put_code(block, i, read_code<F::code_bits>(codes, i));
 }
 
 struct SameRow {
@@ -71,27 +59,34 @@ struct SameRow {
 template <GgufFormat F, class Source = io_detail::SameRow>
 QuantizedMatrix<F> from_gguf_blocks(std::span<const std::byte> bytes, Index rows, Index cols,
                                     Source source = {}) {
-  using Head = typename GgufTypeOf<F>::Head;
-  constexpr std::size_t block_bytes = gguf_block_bytes<F>;
-  constexpr std::size_t code_bytes = F::block_size * F::code_bits / 8;
-  const Index blocks = cols / F::block_size;
-  require<FormatError>(cols % F::block_size == 0 &&
-                           static_cast<Index>(bytes.size() / block_bytes) == rows * blocks &&
-                           bytes.size() % block_bytes == 0,
-                       "blocks of ", F::block_size, " weights: ", bytes.size(),
+  using Type = GgufTypeOf<F>;
+  constexpr std::size_t code_bytes = Type::weights * F::code_bits / 8;
+  constexpr int parts = Type::weights / F::block_size;
+  const Index blocks = cols / Type::weights;
+  require<FormatError>(cols % Type::weights == 0 &&
+                           static_cast<Index>(bytes.size() / Type::bytes) == rows * blocks &&
+                           bytes.size() % Type::bytes == 0,
+                       "blocks of ", Type::weights, " weights: ", bytes.size(),
                        " bytes do not hold shape [", rows, ", ", cols, "]");
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * blocks) * code_bytes);
   typename F::ScaleType::Storage scale;
+  Type::make_room(scale, rows * blocks * parts);
+  const auto view = scale.view();
   std::uint8_t* to = codes.data();
+  Index first = 0;
   for (Index row = 0; row < rows; ++row) {
     const std::byte* from =
-        bytes.data() + static_cast<std::size_t>(source(row) * blocks) * block_bytes;
-    for (Index block = 0; block < blocks; ++block, from += block_bytes, to += code_bytes) {
-      io_detail::heads_of(scale).push_back(io_detail::load<Head>(from));
-      io_detail::read_codes<F>(from + sizeof(Head), to);
-      const float one = scaled(1.f, scale.view()(row * blocks + block));
-      require<NumericError>(is_finite(one), "row ", source(row), ", block ", block,
-                            ": expected a finite scale, found ", one);
+        bytes.data() + static_cast<std::size_t>(source(row) * blocks) * Type::bytes;
+    for (Index block = 0; block < blocks; ++block) {
+      Type::load_scales(from, scale, first);
+      io_detail::read_codes<F>(from, to);
+      for (int part = 0; part < parts; ++part, ++first) {
+        const float one = scaled(1.f, view(first));
+        require<NumericError>(is_finite(one), "row ", source(row), ", block ", block,
+                              ": expected a finite scale, found ", one);
+      }
+      from += Type::bytes;
+      to += code_bytes;
     }
   }
   return {std::move(codes), std::move(scale), rows, cols, F::block_size};
@@ -101,19 +96,19 @@ QuantizedMatrix<F> from_gguf_blocks(std::span<const std::byte> bytes, Index rows
 /// `source(r)`. Throws ShapeError for other rows.
 template <GgufFormat F, class Source = io_detail::SameRow>
 std::vector<std::byte> to_gguf_blocks(const QuantizedMatrix<F>& w, Source source = {}) {
-  using Head = typename GgufTypeOf<F>::Head;
-  constexpr std::size_t block_bytes = gguf_block_bytes<F>;
-  constexpr std::size_t code_bytes = F::block_size * F::code_bits / 8;
-  require<ShapeError>(w.cols() % F::block_size == 0, "GGUF: expected rows of a multiple of ",
-                      F::block_size, " weights, found ", w.cols());
-  const Index blocks = w.cols() / F::block_size;
-  std::vector<std::byte> bytes(static_cast<std::size_t>(w.rows() * blocks) * block_bytes);
+  using Type = GgufTypeOf<F>;
+  constexpr std::size_t code_bytes = Type::weights * F::code_bits / 8;
+  constexpr int parts = Type::weights / F::block_size;
+  require<ShapeError>(w.cols() % Type::weights == 0, "GGUF: expected rows of a multiple of ",
+                      Type::weights, " weights, found ", w.cols());
+  const Index blocks = w.cols() / Type::weights;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(w.rows() * blocks) * Type::bytes);
   std::byte* to = bytes.data();
   for (Index row = 0; row < w.rows(); ++row)
-    for (Index block = 0; block < blocks; ++block, to += block_bytes) {
-      const auto from = static_cast<std::size_t>(source(row) * blocks + block);
-      std::memcpy(to, &io_detail::heads_of(w.scale())[from], sizeof(Head));
-      io_detail::write_codes<F>(w.codes().data() + from * code_bytes, to + sizeof(Head));
+    for (Index block = 0; block < blocks; ++block, to += Type::bytes) {
+      const Index from = source(row) * blocks + block;
+      Type::save_scales(w.scale(), from * parts, to);
+      io_detail::write_codes<F>(w.codes().data() + static_cast<std::size_t>(from) * code_bytes, to);
     }
   return bytes;
 }

@@ -16,7 +16,6 @@
 #include "qlora/core/error.hpp"
 #include "qlora/core/numeric.hpp"
 #include "qlora/io/gguf_format.hpp"
-#include "qlora/io/gguf_k_types.hpp"
 #include "qlora/io/gguf_type_id.hpp"
 
 namespace qlora::inline QLORA_ABI {
@@ -32,24 +31,10 @@ struct GgufType {
 
 namespace io_detail {
 
-/// A half, 2 and 4 bytes of scales of 6 bits, 128 of IQ4_NL's codes in eight parts.
-inline void decode_iq4_xs(const std::byte* b, float* out) {
-  const float d = load_half(b);
-  const auto high = load<std::uint16_t>(b + 2);
-  for (int part = 0; part < 8; ++part) {
-    const unsigned low = bits_of(b[4 + part / 2], part % 2 * 4, 4);
-    const int code = static_cast<int>(low | ((high >> (2 * part)) & 3u) << 4);
-    const float scale = rounded_product(d, static_cast<float>(code - 32));
-    for (int i = 0; i < 32; ++i)
-      out[32 * part + i] =
-          scaled(decode<IQ4NL>(gguf_code<formats::iq4_nl>(b + 8 + 16 * part, i)), scale);
-  }
-}
-
 /// A type that is a Format of this library.
 template <GgufFormat F>
 constexpr GgufType gguf_type_of(const char* name) {
-  return {GgufTypeOf<F>::id, name, F::block_size, static_cast<Index>(gguf_block_bytes<F>),
+  return {GgufTypeOf<F>::id, name, GgufTypeOf<F>::weights, static_cast<Index>(GgufTypeOf<F>::bytes),
           decode_gguf_block<F>};
 }
 
@@ -66,13 +51,13 @@ inline constexpr std::array gguf_types{
     gguf_type_of<formats::q5_0>("Q5_0"),
     gguf_type_of<formats::q5_1>("Q5_1"),
     gguf_type_of<formats::q8_0>("Q8_0"),
-    GgufType{GgufTypeId::q2_k, "Q2_K", 256, 84, decode_q2_k},
-    GgufType{GgufTypeId::q3_k, "Q3_K", 256, 110, decode_q3_k},
-    GgufType{GgufTypeId::q4_k, "Q4_K", 256, 144, decode_q4_k},
-    GgufType{GgufTypeId::q5_k, "Q5_K", 256, 176, decode_q5_k},
-    GgufType{GgufTypeId::q6_k, "Q6_K", 256, 210, decode_q6_k},
+    gguf_type_of<formats::q2_k>("Q2_K"),
+    gguf_type_of<formats::q3_k>("Q3_K"),
+    gguf_type_of<formats::q4_k>("Q4_K"),
+    gguf_type_of<formats::q5_k>("Q5_K"),
+    gguf_type_of<formats::q6_k>("Q6_K"),
     gguf_type_of<formats::iq4_nl>("IQ4_NL"),
-    GgufType{GgufTypeId::iq4_xs, "IQ4_XS", 256, 136, decode_iq4_xs},
+    gguf_type_of<formats::iq4_xs>("IQ4_XS"),
     gguf_type_of<formats::mxfp4>("MXFP4")};
 
 }  // namespace io_detail

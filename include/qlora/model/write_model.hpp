@@ -12,6 +12,7 @@
 /// output appears whole or not at all. One thread uses a writer at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -90,6 +91,17 @@ inline Index head_width_of(const ModelFile& input) {
 /// key or a tensor which the model needs and the other kind of file has no place for.
 inline void require_known_llama(const ModelSource& source, const Warn& warn) {
   (void)require_llama_weights(source, warn);
+  const LlamaConfig config = source.config();
+  const std::string_view beyond = beyond_plain_llama(config);
+  require<FormatError>(beyond.empty() && find_family(config.family).interleaves_rows, source.name(),
+                       ": a model of the family ", config.family, beyond.empty() ? "" : " with ",
+                       beyond, " can't go to the other kind of file yet");
+  require<FormatError>(config.rotary.divisors.empty(), source.name(), ": the tensor '",
+                       rotary_divisors_name, "' has no place in the other kind of file");
+  require<FormatError>(config.rotary.scaling == RotaryScaling::none && config.own_head_width == 0,
+                       source.name(),
+                       ": a scaled rotary embedding or a head width of its own can't ",
+                       "go to the other kind of file yet");
 }
 
 inline void pass_on(const TokenizerData& tokenizer, const Warn& warn) {
@@ -260,6 +272,7 @@ class SafetensorsModelWriter {
   /// the order of its rows changes. Throws as write_packed does.
   std::size_t copy(const ModelTensor& tensor) {
     const std::string dtype = model_detail::copied_dtype(tensor, options_.copied);
+    copied_[dtype] += tensor.bytes.size();
     if (dtype == tensor.dtype && order_of(tensor).head_width == 0) {
       file_->add(name_of(tensor), dtype, tensor.shape, tensor.bytes);
       return tensor.bytes.size();
@@ -280,12 +293,14 @@ class SafetensorsModelWriter {
       const TokenizerData tokenizer = input_.gguf->tokenizer();
       model_detail::pass_on(tokenizer, options_.warn);
       config = config_json(input_.gguf->config(), tokenizer, input_.gguf->ties_embeddings(),
-                           torch_name(safetensors_name(options_.copied)));
+                           torch_name(main_dtype()));
       write_tokenizer_folder(folder_->path(), tokenizer);
     } else {
       config = input_.folder->config_json();
       copy_other_files(input_.folder->name());
     }
+    if (!input_.gguf && options_.copied != CopiedType::as_it_is)
+      config[config.contains("dtype") ? "dtype" : "torch_dtype"] = torch_name(main_dtype());
     config.erase("quantization_config");
     if (!quantization.is_null()) config["quantization_config"] = quantization;
     write_text_file(folder_->path() / "config.json", config.dump(2) + "\n");
@@ -296,6 +311,13 @@ class SafetensorsModelWriter {
   // How rows move from a GGUF file's order to Hugging Face's.
   RowOrder order_of(const ModelTensor& tensor) const {
     return input_.gguf ? row_order(tensor.name, head_width_) : RowOrder{};
+  }
+  // The type of most of what was copied.
+  std::string main_dtype() const {
+    const auto most = std::max_element(
+        copied_.begin(), copied_.end(),
+        [](const auto& one, const auto& other) { return one.second < other.second; });
+    return most == copied_.end() ? safetensors_name(options_.copied) : most->first;
   }
   // Everything that holds no weights: tokenizer, templates, license.
   void copy_other_files(const std::filesystem::path& from) const {
@@ -320,6 +342,7 @@ class SafetensorsModelWriter {
   std::filesystem::path target_;
   Index head_width_;
   std::vector<std::string> names_;
+  std::map<std::string, std::size_t> copied_;  // bytes by their type in the output
   std::optional<AtomicFolder> folder_;
   std::optional<SafetensorsWriter> file_;
 };
@@ -353,7 +376,7 @@ class GgufModelWriter {
   template <class F>
   void plan_packed(const ModelTensor& tensor, const std::string&) {
     file_.declare(name_of(tensor), tensor.shape, GgufTypeOf<F>::id);
-    file_type_ = GgufTypeOf<F>::id;
+    planned_[GgufTypeOf<F>::id] += tensor.size;
   }
   /// Plans a tensor that will be copied. Throws FormatError for a type that GGUF does not have, and
   /// for rows that are not whole blocks of it.
@@ -373,11 +396,15 @@ class GgufModelWriter {
   void open() {
     // What llama.cpp calls a file whose tensors are mostly of a type.
     using Id = GgufTypeId;
-    static const std::map<Id, std::uint32_t> kinds{{Id::q4_0, 2},  {Id::q4_1, 3}, {Id::q8_0, 7},
-                                                   {Id::q5_0, 8},  {Id::q5_1, 9}, {Id::iq4_nl, 25},
-                                                   {Id::mxfp4, 38}};
-    if (const auto kind = kinds.find(file_type_); kind != kinds.end())
-      file_.set("general.file_type", kind->second);
+    static const std::map<Id, std::uint32_t> kinds{
+        {Id::q4_0, 2},    {Id::q4_1, 3},    {Id::q8_0, 7},  {Id::q5_0, 8},  {Id::q5_1, 9},
+        {Id::q2_k, 10},   {Id::q3_k, 11},   {Id::q4_k, 14}, {Id::q5_k, 16}, {Id::q6_k, 18},
+        {Id::iq4_nl, 25}, {Id::iq4_xs, 30}, {Id::mxfp4, 38}};
+    const auto most = std::max_element(
+        planned_.begin(), planned_.end(),
+        [](const auto& one, const auto& other) { return one.second < other.second; });
+    if (most != planned_.end() && kinds.contains(most->first))
+      file_.set("general.file_type", kinds.at(most->first));
     file_.open(target_);
   }
 
@@ -447,7 +474,7 @@ class GgufModelWriter {
   WriteModelOptions options_;
   std::filesystem::path target_;
   Index head_width_;
-  GgufTypeId file_type_ = GgufTypeId::f32;
+  std::map<GgufTypeId, std::size_t> planned_;  // of the input's bytes, what is packed by type
   GgufWriter file_;
 };
 

@@ -29,6 +29,9 @@ QLORA_HD constexpr float scaled(float value, TwoFactors scale) {
 QLORA_HD constexpr float unscaled(float weight, float scale) {
   return scale == 0 ? 0.f : weight / scale;
 }
+QLORA_HD constexpr float unscaled(float weight, ScaleAndOffset scale) {
+  return unscaled(weight - scale.offset, scale.scale);
+}
 QLORA_HD constexpr float unscaled(float weight, TwoFactors scale) {
   return unscaled(weight, rounded_product(scale.block, scale.tensor));
 }

@@ -58,7 +58,7 @@ inline constexpr float reference_value = [] {
 /// Whether a codebook's values are steps up from 0, or the normalization needs none such.
 template <class C, class N>
 constexpr bool steps_from_zero() {
-  if constexpr (std::is_same_v<ReferenceOf<N>, Range>) {
+  if constexpr (!std::is_same_v<ReferenceOf<N>, float>) {
     if constexpr (SortedCodebook<C>) return C::values[0] == 0;
     return false;
   }
@@ -143,7 +143,7 @@ constexpr float largest_weight(float reference, float extreme) {
   const auto ref = static_cast<double>(magnitude(reference));
   const auto ext = static_cast<double>(magnitude(extreme));
   double largest = std::min(held * ref, all / 4 * std::min(1.0, ref / ext));
-  if constexpr (std::is_same_v<ReferenceOf<typename F::NormalizationType>, Range>) {
+  if constexpr (!std::is_same_v<ReferenceOf<typename F::NormalizationType>, float>) {
     largest = std::min(held, largest / 2);  // the minimum is stored as it is
   } else if constexpr (std::is_same_v<typename F::ScaleType, FloatScale<float>>) {
     // Nothing but a quotient and a product is rounded.

@@ -17,6 +17,7 @@
 #include "qlora/quant/outlier_preserving.hpp"
 #include "qlora/quant/power_of_two_scale.hpp"
 #include "qlora/quant/sign_bit.hpp"
+#include "qlora/quant/super_scale.hpp"
 #include "qlora/quant/two_level_scale.hpp"
 
 namespace qlora::inline QLORA_ABI::formats {
@@ -69,6 +70,19 @@ using q5_0 = BlockFormat<GgmlInt5, 32, FloatScale<float16>, SignedAbsoluteMaximu
 using q5_1 = BlockFormat<GgmlUInt5, 32, AffineScale<float16>>;
 /// GGUF's Q8_0.
 using q8_0 = BlockFormat<GgmlInt8, 32, FloatScale<float16>>;
+/// GGUF's Q2_K; of this and the five below 256 weights share one or two halves.
+using q2_k = BlockFormat<GgmlUnsigned<2>, 16, SuperAffineScale<16, 4>,
+                         FittedStep<3, -5, 15, ErrorWeight::magnitude>>;
+/// GGUF's Q3_K.
+using q3_k = BlockFormat<GgmlSigned<3>, 16, SuperScale<16, 6>, FittedByCodes<4>>;
+/// GGUF's Q4_K.
+using q4_k = BlockFormat<GgmlUnsigned<4>, 32, SuperAffineScale<8, 6>, FittedStep<15>>;
+/// GGUF's Q5_K.
+using q5_k = BlockFormat<GgmlUnsigned<5>, 32, SuperAffineScale<8, 6>, FittedStep<31, -5, 15>>;
+/// GGUF's Q6_K.
+using q6_k = BlockFormat<GgmlSigned<6>, 16, SuperScale<16, 8>, FittedSigned<32>>;
+/// GGUF's IQ4_XS: IQ4_NL's values, and scales of six bits.
+using iq4_xs = BlockFormat<IQ4NL, 32, SuperScale<8, 6>, SignedAbsoluteMaximum>;
 /// GGUF's IQ4_NL.
 using iq4_nl = BlockFormat<IQ4NL, 32, FloatScale<float16>, SignedAbsoluteMaximum>;
 
@@ -88,6 +102,9 @@ static_assert(nf3::bits_per_weight == 3.5 && nf2::bits_per_weight == 2.5 &&
 static_assert(mxfp4::bits_per_weight == 4.25 && nvfp4::bits_per_weight == 4.5);
 static_assert(q4_0::bits_per_weight == 4.5 && q4_1::bits_per_weight == 5 &&
               q5_0::bits_per_weight == 5.5 && q5_1::bits_per_weight == 6 &&
-              q8_0::bits_per_weight == 8.5 && iq4_nl::bits_per_weight == 4.5);
+              q2_k::bits_per_weight == 2.625 && q3_k::bits_per_weight == 3.4375 &&
+              q4_k::bits_per_weight == 4.5 && q5_k::bits_per_weight == 5.5 &&
+              q6_k::bits_per_weight == 6.5625 && q8_0::bits_per_weight == 8.5 &&
+              iq4_nl::bits_per_weight == 4.5);
 
 }  // namespace qlora::inline QLORA_ABI::formats

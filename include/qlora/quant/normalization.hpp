@@ -8,6 +8,7 @@
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/numeric.hpp"
+#include "qlora/quant/apply_scale.hpp"
 
 namespace qlora::inline QLORA_ABI {
 
@@ -52,14 +53,17 @@ struct MinimumMaximum {
   }
 };
 
-/// `reference(x, count)` gives what a block of at least one weight is divided by: a number, or its
-/// Range.
+/// `reference(x, count)` gives what a block of at least one weight is divided by: a number, its
+/// Range, or the scale and offset that its codes will have.
 template <class N>
 concept Normalization = requires(const float* x, Index count) {
   { N::reference(x, count) } -> std::same_as<float>;
 }
 || requires(const float* x, Index count) {
   { N::reference(x, count) } -> std::same_as<Range>;
+}
+|| requires(const float* x, Index count) {
+  { N::reference(x, count) } -> std::same_as<ScaleAndOffset>;
 };
 
 /// What a Normalization's `reference` returns.

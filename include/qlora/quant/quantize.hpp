@@ -221,6 +221,9 @@ inline float largest_reference(float reference) { return magnitude(reference); }
 inline float largest_reference(Range range) {
   return std::max(magnitude(range.minimum), magnitude(range.maximum));
 }
+inline float largest_reference(ScaleAndOffset step) {
+  return std::max(magnitude(step.scale), magnitude(step.offset));
+}
 
 /// Throws NumericError at the first weight that does not decode to a finite number.
 template <class F>

@@ -35,6 +35,9 @@ concept stores_references = requires(std::span<const float> references) {
 }
 || requires(std::span<const Range> references) {
   { S::store(references, 1.f) } -> std::same_as<typename S::Storage>;
+}
+|| requires(std::span<const ScaleAndOffset> references) {
+  { S::store(references, 1.f) } -> std::same_as<typename S::Storage>;
 };
 
 /// The largest number of a type that scales are stored in, at most the largest float.

@@ -69,6 +69,18 @@ inline constexpr std::string_view format_name<formats::q5_1> = "q5_1";
 template <>
 inline constexpr std::string_view format_name<formats::q8_0> = "q8_0";
 template <>
+inline constexpr std::string_view format_name<formats::q2_k> = "q2_k";
+template <>
+inline constexpr std::string_view format_name<formats::q3_k> = "q3_k";
+template <>
+inline constexpr std::string_view format_name<formats::q4_k> = "q4_k";
+template <>
+inline constexpr std::string_view format_name<formats::q5_k> = "q5_k";
+template <>
+inline constexpr std::string_view format_name<formats::q6_k> = "q6_k";
+template <>
+inline constexpr std::string_view format_name<formats::iq4_xs> = "iq4_xs";
+template <>
 inline constexpr std::string_view format_name<formats::iq4_nl> = "iq4_nl";
 
 /// NF4 or FP4 with another table of values than its own, as some files of bitsandbytes have it. It
@@ -82,8 +94,9 @@ using AllFormats =
                formats::fp4_e3m0, AnyBlockSize<formats::int4>, formats::int4_16, formats::af4,
                formats::bof4, formats::bof4_s, formats::bof4_s_opq, formats::learned4, formats::nf3,
                formats::nf2, formats::nf8, formats::mxfp4, formats::nvfp4, formats::q4_0,
-               formats::q4_1, formats::q5_0, formats::q5_1, formats::q8_0, formats::iq4_nl,
-               TableFormat>;
+               formats::q4_1, formats::q5_0, formats::q5_1, formats::q8_0, formats::q2_k,
+               formats::q3_k, formats::q4_k, formats::q5_k, formats::q6_k, formats::iq4_nl,
+               formats::iq4_xs, TableFormat>;
 
 /// The names that visit_format knows, for help texts.
 inline constexpr auto format_names = format_names_of<AllFormats>;
