@@ -122,7 +122,7 @@ class Gguf(FaultTest):
             self.check(done, 0)
             self.assertLess(abs(float(done.stdout.split()[1]) / SAME - 1), 1e-4)
             self.assertIn(f"'{name}'", done.stderr)
-        for name in ("blk.0.order", "rope_freqs.weight", "x.weight"):
+        for name in ("blk.0.order", "rope_factors.weight", "x.weight"):
             self.is_refused(self.base_gguf("m.gguf", tensors={name: ([4], 26, bytes(16))}), name)
 
     def test_types_count_only_where_they_are_read(self):

@@ -25,11 +25,11 @@ class GgufParts(FaultTest):
 
     def test_a_tensor_that_no_part_reads_is_refused_by_name(self):
         def one(name, count=64, *said):
-            return {}, {name: ([count], 0, vector(count))}, *(said or ("no part of this Llama reads it",))
-        bias, query, after = "biases are not supported", "norms of query and key", "norms after the sublayers"
+            return {}, {name: ([count], 0, vector(count))}, *(said or ("no part of this model reads it",))
+        bias, query, after = "no such bias", "norms of query and key", "norms after the sublayers"
         self.each([
-            one("rope_freqs.weight", 8, "scaled rotary"), one("rope_factors_long.weight", 8, "scaled rotary"),
-            *(one(f"blk.0.attn_{name}.bias", count, bias) for name, count in (("q", 64), ("k", 32), ("v", 32), ("output", 64))),
+            one("rope_factors_long.weight", 8, "scaled rotary"),
+            *(one(f"blk.1.attn_{name}.bias", count, bias) for name, count in (("q", 64), ("k", 32), ("v", 32), ("output", 64))),
             *(one(f"blk.1.ffn_{name}.bias", count, bias) for name, count in (("gate", 128), ("up", 128), ("down", 64))),
             one("output.bias", 512, bias), one("blk.0.attn_norm.bias", 64, bias), one("output_norm.bias", 64, bias),
             one("blk.0.attn_q_norm.weight", 16, query), one("blk.0.attn_k_norm.weight", 16, query),
@@ -41,14 +41,12 @@ class GgufParts(FaultTest):
             one("blk.0.ffn_down.scale", 1), one("some.tensor")])
 
     def test_a_key_of_the_architecture_is_used_or_refused_by_name(self):
-        scaled, experts = "scaled rotary", "mixture of experts is not supported"
+        experts = "mixture of experts is not supported"
         self.each([(({f"llama.{name}": value}), {}, *said) for name, value, *said in (
-            ("rope.scaling.factor", (F32, 4), scaled), ("rope.scale_linear", (F32, 4), scaled), ("rope.scaling.type", (STRING, "yarn"), scaled),
-            ("rope.scaling.type", (STRING, "longrope"), scaled), ("rope.scaling.attn_factor", (F32, 1.2), scaled),
-            ("rope.scaling.yarn_log_multiplier", (F32, 0.1)," is not supported"), ("rope.freq_base_swa", (F32, 1000.), "not supported"),
+            ("rope.scaling.type", (STRING, "longrope"), "not supported"), ("rope.scaling.attn_factor", (F32, 1.2), "expected 1, found 1.2"),
+            ("rope.scaling.yarn_log_multiplier", (F32, 0.1)," is not supported"), ("rope.freq_base_swa", (F32, 1000.), "found 1000"),
             ("rope.dimension_count", (U32, 8), "expected 16", "found 8"), ("rope.dimension_sections", (ARRAY, (I32, [1, 2, 3, 4])), "not supported"),
-            ("attention.key_length", (U32, 32), "expected 16", "found 32"), ("attention.value_length", (U32, 32), "expected 16", "found 32"),
-            ("attention.sliding_window", (U32, 64), "found 64"), ("attention.sliding_window_pattern", (U32, 2), "not supported"),
+            ("attention.value_length", (U32, 32), "expected 16", "found 32"), ("attention.sliding_window_pattern", (U32, 2), "not supported"),
             ("attn_logit_softcapping", (F32, 50), "not supported"), ("final_logit_softcapping", (F32, 30), "not supported"),
             ("logit_scale", (F32, 0.5), "not supported"), ("embedding_scale", (F32, 12), "not supported"),
             ("residual_scale", (F32, 0.2), "not supported"), ("attention.scale", (F32, 0.1), "not supported"),
@@ -58,11 +56,33 @@ class GgufParts(FaultTest):
             ("expert_count", (U32, 8), experts), ("expert_used_count", (U32, 2), experts), ("expert_weights_scale", (F32, 2), experts),
             ("leading_dense_block_count", (U32, 1), "not supported"), ("a_new_key", (U32, 1), "not supported"))])
 
+    def test_what_moves_the_numbers_moves_them(self):
+        for i, (keys, tensors) in enumerate((
+                ({"llama.rope.scaling.factor": (F32, 4)}, {}), ({"llama.rope.scale_linear": (F32, 4)}, {}),
+                ({"llama.rope.scaling.type": (STRING, "yarn"), "llama.rope.scaling.factor": (F32, 4),
+                  "llama.rope.scaling.original_context_length": (U32, 32)}, {}),
+                ({"llama.attention.sliding_window": (U32, 7)}, {}), ({}, {"rope_freqs.weight": ([8], 0, vector(8, 4.0))}),
+                ({}, {f"blk.{layer}.attn_q.bias": ([64], 0, vector(64)) for layer in (0, 1)}),
+                ({}, {f"blk.{layer}.ffn_down.bias": ([64], 0, vector(64)) for layer in (0, 1)}))):
+            with self.subTest(str(keys) + str(list(tensors))):
+                self.assertGreater(abs(self.perplexity(self.base_gguf(f"{i}.gguf", keys=keys, tensors=tensors)) / SAME - 1), 1e-3)
+        halves = self.perplexity(self.base_gguf("freqs.gguf", tensors={"rope_freqs.weight": ([8], 0, vector(8, 4.0))}))
+        linear = self.perplexity(self.base_gguf("linear.gguf", keys={"llama.rope.scaling.factor": (F32, 4)}))
+        self.assertLess(abs(halves / linear - 1), 1e-6)  # two ways to say the same
+
+    def test_numbers_of_another_shape_are_refused_by_name(self):
+        self.is_refused(self.base_gguf("a.gguf", tensors={"rope_freqs.weight": ([4], 0, vector(4))}), "rope_freqs.weight", "expected 8 numbers")
+        self.is_refused(self.base_gguf("b.gguf", tensors={"rope_freqs.weight": ([8], 0, vector(8, 0.0))}), "rope_freqs.weight", "above 0, found 0")
+        self.is_refused(self.base_gguf("c.gguf", keys={"llama.attention.key_length": (U32, 32)}), "llama.attention.value_length")
+        self.is_refused(self.base_gguf("d.gguf", keys={"llama.attention.key_length": (U32, 32), "llama.attention.value_length": (U32, 32),
+                                                       "llama.rope.dimension_count": (U32, 32)}), "expected shape [128, 64], found [64, 64]")
+        self.is_refused(self.base_gguf("e.gguf", tensors={"blk.0.attn_q.bias": ([64], 0, vector(64))}), "blk.1.attn_q.bias", "found none")
+
     def test_keys_that_change_nothing_are_let_pass(self):
         self.each([(keys, {}) for keys in (
             {"llama.rope.scaling.factor": (F32, 1)}, {"llama.rope.scale_linear": (F32, 1)}, {"llama.rope.scaling.type": (STRING, "none")},
             {"llama.rope.scaling.type": (STRING, "none"), "llama.rope.scaling.factor": (F32, 4)},
-            {"llama.rope.scaling.type": (STRING, "linear"), "llama.rope.scaling.factor": (F32, 1)},
+            {"llama.rope.scaling.type": (STRING, "linear"), "llama.rope.scaling.factor": (F32, 1)}, {"llama.rope.scaling.type": (STRING, "yarn")},
             {"llama.rope.scaling.original_context_length": (U32, 512)}, {"llama.attention.causal": (BOOL, True)},
             {"llama.expert_count": (U32, 0), "llama.expert_used_count": (U32, 0)}, {"llama.attention.sliding_window": (U32, 512)},
             {"llama.attention.key_length": (U32, 16), "llama.attention.value_length": (U32, 16)}, {"llama.vocab_size": (U32, 500)},
@@ -94,7 +114,7 @@ class GgufParts(FaultTest):
     def test_other_kinds_of_file_are_named(self):
         for kind in ("adapter", "mmproj", "imatrix"):
             self.is_refused(self.base_gguf(f"{kind}.gguf", keys={"general.type": (STRING, kind)}), "general.type: expected model, found " + kind)
-        self.is_refused(self.base_gguf("m.gguf", keys={"general.architecture": (STRING, "qwen2")}), "expected llama, found qwen2")
+        self.is_refused(self.base_gguf("m.gguf", keys={"general.architecture": (STRING, "mamba")}), "expected one of llama, qwen2, ", "found mamba")
 
     def test_without_a_head_the_embedding_serves(self):
         self.has_perplexity(self.base_gguf(without=("output.weight",)), EMBEDDING_AS_HEAD)
@@ -112,9 +132,9 @@ class FolderTest(FaultTest):
 class FolderParts(FolderTest):
     def test_a_tensor_that_no_part_reads_is_refused_by_name(self):
         for i, (name, count, *said) in enumerate((
-                *((f"model.layers.0.self_attn.{which}_proj.bias", 64, "biases") for which in "qkvo"),
-                *((f"model.layers.1.mlp.{which}_proj.bias", 64, "biases") for which in ("gate", "up", "down")),
-                ("model.layers.0.self_attn.q_norm.weight", 16, "norms of query and key"), ("lm_head.bias", 512, "biases"),
+                *((f"model.layers.0.self_attn.{which}_proj.bias", 64, "no such bias") for which in "qkvo"),
+                *((f"model.layers.1.mlp.{which}_proj.bias", 64, "no such bias") for which in ("gate", "up", "down")),
+                ("model.layers.0.self_attn.q_norm.weight", 16, "norms of query and key"), ("lm_head.bias", 512, "no such bias"),
                 ("model.layers.0.pre_feedforward_layernorm.weight", 64), ("model.layers.2.input_layernorm.weight", 64),
                 ("model.layers.0.mlp.gate.weight", 64, "mixture of experts"), ("model.layers.0.block_sparse_moe.experts.0.w1.weight", 64, "mixture"),
                 ("model.layers.0.self_attn.q_proj.qweight", 64, "GPTQ or AWQ"), ("model.layers.0.self_attn.q_proj.SCB", 64, "8 bits"),
@@ -129,12 +149,11 @@ class FolderParts(FolderTest):
 
     def test_a_key_that_changes_the_numbers_is_refused_by_name(self):
         for i, (key, value, *said) in enumerate((
-                ("attention_bias", True, "expected false, found true"), ("mlp_bias", True, "expected false, found true"), ("use_bias", True),
-                ("head_dim", 32, "expected 16, found 32"), ("sliding_window", 64, "found 64"), ("partial_rotary_factor", 0.5, "found 0.5"),
-                ("rope_scaling", {"rope_type": "llama3", "factor": 8.0}, "llama3 is not supported"),
-                ("rope_scaling", {"type": "linear", "factor": 4.0}, "linear is not supported"),
+                ("use_bias", True), ("sliding_window", 64, "found 64"), ("partial_rotary_factor", 0.5, "found 0.5"),
+                ("rope_scaling", {"rope_type": "llama3", "factor": 8.0}, "low_freq_factor"),
                 ("rope_scaling", {"type": "dynamic", "factor": 4.0}, "dynamic is not supported"),
-                ("rope_parameters", {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}, "yarn is not supported"),
+                ("rope_scaling", {"type": "longrope", "factor": 4.0}, "longrope is not supported"),
+                ("rope_parameters", {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}, "original_max_position_embeddings"),
                 ("rope_parameters", {"rope_type": "default", "factor": 4.0, "rope_theta": 1e4}, "factor"),
                 ("rope_parameters", {"rope_type": "default", "partial_rotary_factor": 0.5}, "partial_rotary_factor"),
                 ("rope_parameters", {"full_attention": {"rope_type": "default"}}, "full_attention"),
@@ -143,10 +162,26 @@ class FolderParts(FolderTest):
                 ("clip_qkv", 8.0), ("use_qk_norm", True), ("num_experts", 8, "mixture of experts"), ("num_local_experts", 8, "mixture of experts"),
                 ("moe_intermediate_size", 64, "mixture of experts"), ("pretraining_tp", 2, "found 2"), ("no_rope_layers", [1, 0]),
                 ("layer_types", ["full_attention", "sliding_attention"], "sliding_attention"), ("rope_interleaved", True), ("hidden_act", "gelu"),
-                ("auto_map", {"AutoModel": "x.py"}, "code of its own"), ("model_type", "qwen2", "found qwen2"), ("pruned_heads", {"0": [1]}),
+                ("auto_map", {"AutoModel": "x.py"}, "code of its own"), ("model_type", "mamba", "found mamba"), ("pruned_heads", {"0": [1]}),
                 ("quantization", {"bits": 4, "group_size": 64}), ("compression_config", {"format": "x"}), ("a_new_key", True), ("another", 0.5))):
             with self.subTest(f"{key} {value}"):
                 self.is_refused(self.base_folder(str(i), config={key: value}), "config.json", key, *said)
+
+    def test_a_key_that_says_more_weights_wants_them(self):
+        for i, (key, value, said) in enumerate((
+                ("attention_bias", True, "self_attn.q_proj.bias"), ("mlp_bias", True, "mlp.gate_proj.bias"), ("head_dim", 32, "q_proj.weight"),
+                ("model_type", "qwen3", "self_attn.q_norm.weight"), ("model_type", "qwen2", "self_attn.q_proj.bias"),
+                ("num_attention_heads", 6, "q_proj.weight"))):
+            with self.subTest(f"{key} {value}"):
+                self.is_refused(self.base_folder(str(i), config={key: value}), said)
+
+    def test_a_scaled_rotary_embedding_moves_the_numbers(self):
+        for i, scaling in enumerate(({"type": "linear", "factor": 4.0},
+                                     {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                      "original_max_position_embeddings": 32},
+                                     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32})):
+            with self.subTest(scaling):
+                self.assertGreater(abs(self.perplexity(self.base_folder(str(i), config={"rope_scaling": scaling})) / SAME - 1), 1e-3)
 
     def test_other_quantizers_are_named(self):
         for i, (value, said) in enumerate((
@@ -184,8 +219,10 @@ class FolderParts(FolderTest):
         (mistral / "config.json").write_text(text.replace("{", '{"sliding_window": null,', 1))
         self.has_perplexity(mistral, SAME)
         (mistral / "config.json").write_text(text.replace('"max_position_embeddings": 512', '"max_position_embeddings": 8192'))
-        self.is_refused(mistral, "sliding_window", "found 4096 (Mistral's default)")
-        self.is_refused(self.base_folder("window", config={"model_type": "mistral", "sliding_window": 64}), "sliding_window", "found 64")
+        self.has_perplexity(mistral, SAME)  # no text is longer than the default window
+        self.has_perplexity(self.base_folder("long", config={"model_type": "mistral", "sliding_window": 64}), SAME)
+        short = self.perplexity(self.base_folder("short", config={"model_type": "mistral", "sliding_window": 7}))
+        self.assertGreater(abs(short / SAME - 1), 1e-3)
 
     def test_defaults_are_those_of_transformers(self):
         self.has_perplexity(self.base_folder("context", config={"max_position_embeddings": None, "max_sequence_length": 2048}), SAME)
@@ -198,7 +235,7 @@ class FolderParts(FolderTest):
     def test_sizes_out_of_bounds_are_named(self):
         for i, (key, value, *said) in enumerate((
                 ("hidden_size", 0, "found 0"), ("hidden_size", -64, "found -64"), ("hidden_size", 64.5, "found 64.5"), ("hidden_size", "wide", "wide"),
-                ("hidden_size", 2**40, "from 1 to 2147483647"), ("num_attention_heads", 6, "divisor of the width 64, found 6"), ("num_attention_heads", 0, "found 0"),
+                ("hidden_size", 2**40, "from 1 to 2147483647"), ("num_attention_heads", 0, "found 0"),
                 ("num_key_value_heads", 3, "divisor of the 4 heads, found 3"), ("max_position_embeddings", 0, "found 0"), ("vocab_size", 0, "found 0"),
                 ("rms_norm_eps", 0, "above 0, found 0"), ("rms_norm_eps", "small", "a number, found small"), 
                 ("tie_word_embeddings", "no", "true or false, found no"), ("rope_parameters", [1], "an object, found [1]"),
@@ -243,7 +280,7 @@ class Written(FolderTest):
     def test_from_gguf_to_a_folder(self):
         for i, (keys, tensors, said) in enumerate((
                 ({}, {"rope_freqs.weight": ([8], 0, vector(8))}, "rope_freqs.weight"), ({}, {"blk.0.attn_q.bias": ([64], 0, vector(64))}, "attn_q.bias"),
-                ({"llama.rope.scaling.factor": (F32, 4)}, {}, "rope.scaling.factor"), ({"llama.logit_scale": (F32, 4)}, {}, "logit_scale"))):
+                ({"llama.rope.scaling.factor": (F32, 4)}, {}, "scaled rotary embedding"), ({"llama.logit_scale": (F32, 4)}, {}, "logit_scale"))):
             with self.subTest(said):
                 model = self.base_gguf(f"{i}.gguf", keys=keys, tensors=tensors)
                 for form in ("float", "nf4"):
@@ -257,7 +294,7 @@ class Written(FolderTest):
         bias = self.folder_with("bias", {"model.layers.0.self_attn.q_proj.bias": ("F32", [64], vector(64))})
         headless = self.folder_with("headless", without=("lm_head.weight",))
         for model, said in ((bias, "q_proj.bias"), (headless, "tie_word_embeddings is false"),
-                            (self.base_folder("scaled", config={"rope_scaling": {"type": "linear", "factor": 2.0}}), "linear is not supported"),
+                            (self.base_folder("scaled", config={"rope_scaling": {"type": "linear", "factor": 2.0}}), "scaled rotary embedding"),
                             (self.base_folder("scale", config={"logit_scale": 2.0}), "logit_scale")):
             with self.subTest(said):
                 self.check(run("quantize", model, self.folder / "out.gguf", "--format", "q8_0"), 1, said)

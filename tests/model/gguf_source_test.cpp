@@ -57,6 +57,24 @@ TEST_CASE("the rows of queries and keys are in Hugging Face's order, all others 
                           m.source.file().dense("blk.0.attn_v.weight")));
 }
 
+TEST_CASE("queries whose rows are no whole heads are refused before a row moves") {
+  test::GgufBuilder file = test::TinyModel().builder();
+  file.tensor("more.attn_q.weight", test::normal_matrix(12, 32, 1));
+  file.tensor("packed.attn_k.weight", {12, 32}, 8, std::string(12 * 34, '\1'));
+  const Opened m(file);
+  const auto refusal = [&](auto call) {
+    return test::message_of<qlora::FormatError>([&] { (void)call(); });
+  };
+  const std::string expected =
+      "expected rows of whole heads of an even width, found 12 rows and heads of 8";
+  REQUIRE(refusal([&] { return m.source.dense("more.attn_q.weight"); }) ==
+          m.source.name() + ": tensor 'more.attn_q.weight': " + expected);
+  REQUIRE(refusal([&] { return m.source.as_is("packed.attn_k.weight", {}); }) ==
+          m.source.name() + ": tensor 'packed.attn_k.weight': " + expected);
+  REQUIRE(refusal([&] { return qlora::rows_in_gguf_order(test::normal_matrix(12, 4, 1), {8}); }) ==
+          expected);
+}
+
 TEST_CASE("a file ties its embedding to the head unless it has one of its own") {
   REQUIRE(Opened(test::TinyModel().builder()).source.ties_embeddings());
   test::GgufBuilder file = test::TinyModel().builder();
@@ -68,7 +86,7 @@ TEST_CASE("a file ties its embedding to the head unless it has one of its own") 
 
 TEST_CASE("keys of no Llama are an error of each call that needs them, and of no other") {
   test::TinyModel tiny;
-  tiny.architecture = "qwen2";
+  tiny.architecture = "mamba";
   const Opened m(tiny.builder());
   REQUIRE(m.source.has("model.norm.weight"));
   REQUIRE(m.source.stored("model.norm.weight").bytes == 32 * 4);
@@ -77,7 +95,7 @@ TEST_CASE("keys of no Llama are an error of each call that needs them, and of no
   REQUIRE(m.source.files()[0].size() == tiny.bytes().size());
   const auto refused = [&](auto call) {
     return test::contains(test::message_of<qlora::FormatError>([&] { (void)call(); }),
-                          "m.gguf: general.architecture: expected llama, found qwen2");
+                          "m.gguf: general.architecture: expected one of llama, qwen2, ");
   };
   for (int i = 0; i < 2; ++i) REQUIRE(refused([&] { return m.source.config(); }));
   REQUIRE(refused([&] { return m.source.dense("model.norm.weight"); }));

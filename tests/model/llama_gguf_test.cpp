@@ -1,5 +1,6 @@
 #include "qlora/model/llama_gguf.hpp"
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,7 +48,7 @@ TEST_CASE(
   REQUIRE((config.layers == 3 && config.width == 32 && config.hidden == 48));
   REQUIRE((config.heads == 4 && config.kv_heads == 4 && config.head_width() == 8));
   REQUIRE((config.context == 64 && config.vocabulary == 5));
-  REQUIRE((config.rope_base == 10000 && config.norm_epsilon == 0.5));
+  REQUIRE((config.rotary.base == 10000 && config.norm_epsilon == 0.5));
 }
 
 TEST_CASE("sizes in a list of one for each layer count as their one value") {
@@ -89,11 +90,9 @@ TEST_CASE("what this library's Llama can't compute is refused by the key of the 
       {refusal("llama.rope.dimension_count", 4u),
        "llama.rope.dimension_count: expected 8, the width of a head, found 4"},
       {refusal("llama.attention.value_length", 16u), "expected 8, the width of a head, found 16"},
-      {refusal("llama.rope.scale_linear", 2.f),
-       "llama.rope.scale_linear: 2: scaled rotary embeddings are not supported"},
+      {refusal("llama.rope.scaling.type", "longrope"),
+       "llama.rope.scaling.type: longrope is not supported: expected none, linear or yarn"},
       {refusal("llama.rope.scaling.attn_factor", 2.f), "llama.rope.scaling.attn_factor"},
-      {refusal("llama.attention.sliding_window", 63u),
-       "expected none or one of at least the context 64, found 63"},
       {refusal("llama.attention.causal", false), "causal: expected true, found false"},
       {refusal("llama.use_parallel_residual", true), "expected false, found true"},
       {refusal("llama.pooling_type", 1u), "llama.pooling_type: expected 0, found 1"},
@@ -105,6 +104,30 @@ TEST_CASE("what this library's Llama can't compute is refused by the key of the 
     REQUIRE(test::contains(found, "m.gguf: "));
     REQUIRE(test::contains(found, part));
   }
+}
+
+TEST_CASE(
+    "scalings of the rotary embedding and a window are read, the divisors from their tensor") {
+  GgufBuilder file = least();
+  file.key("llama.rope.scale_linear", 2.f).key("llama.attention.sliding_window", 63u);
+  const auto linear = read(file);
+  REQUIRE((linear.rotary.scaling == qlora::RotaryScaling::linear && linear.rotary.factor == 2));
+  REQUIRE((linear.window == 63 && linear.attention(2).window == 63));
+  file = least();
+  file.key("llama.rope.scaling.type", "yarn")
+      .key("llama.rope.scaling.factor", 4.f)
+      .key("llama.rope.scaling.attn_factor", 2.f)
+      .key("llama.rope.scaling.original_context_length", 16u);
+  const auto yarn = read(file);
+  REQUIRE(yarn.rotary.scaling == qlora::RotaryScaling::yarn);
+  REQUIRE(yarn.rotary.magnitude == Approx(2 * (0.1 * std::log(4.0) + 1)));
+  file = least();
+  file.tensor("rope_freqs.weight", (qlora::RowMatrixXf(1, 4) << 1, 2, 1, 8).finished());
+  REQUIRE(read(file).rotary.divisors == std::vector<double>{1, 2, 1, 8});
+  file = least();
+  file.tensor("rope_freqs.weight", qlora::RowMatrixXf::Ones(1, 2));
+  REQUIRE(test::contains(test::message_of<qlora::FormatError>([&] { (void)read(file); }),
+                         "'rope_freqs.weight': expected 4 numbers, one a pair, found 2"));
 }
 
 TEST_CASE("a GGUF file without a key or without the embedding is refused by the name of it") {

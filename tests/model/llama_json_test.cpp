@@ -30,7 +30,7 @@ TEST_CASE("keys that config.json leaves out have transformers' values for a Llam
   REQUIRE(all.config.kv_heads == 16);
   REQUIRE(all.config.context == 2048);
   REQUIRE(all.config.norm_epsilon == 1e-6);
-  REQUIRE(all.config.rope_base == 10000);
+  REQUIRE(all.config.rotary.base == 10000);
   REQUIRE(all.config.vocabulary == 300);
   REQUIRE(all.config.head_width() == 4);
   REQUIRE(!all.ties_embeddings);
@@ -38,11 +38,11 @@ TEST_CASE("keys that config.json leaves out have transformers' values for a Llam
 }
 
 TEST_CASE("keys that config.json leaves out have other values for a Mistral, whose window counts") {
-  REQUIRE(refusal("{}", "mistral") ==
-          "c.json: sliding_window: expected none or one of at least the context 131072, found 4096 "
-          "(Mistral's default)");
+  const auto silent = read("{}", "mistral");
+  REQUIRE((silent.config.window == 4096 && silent.config.attention(2).window == 4096));
   const auto open = read(R"({"sliding_window":null})", "mistral");
   REQUIRE(open.config.context == 131072);
+  REQUIRE((open.config.window == 0 && open.config.kinds.empty()));
   REQUIRE(open.config.kv_heads == 8);
   REQUIRE(read(R"({"max_position_embeddings":4096})", "mistral").config.context == 4096);
   REQUIRE(
@@ -56,9 +56,12 @@ TEST_CASE("a window that is shorter than the context counts unless it is said no
                          "2047"));
   REQUIRE(read(R"({"sliding_window":2048})").config.context == 2048);
   REQUIRE(read(R"({"sliding_window":7,"use_sliding_window":false})").config.context == 2048);
-  REQUIRE(read(R"({"layer_types":["full_attention","full_attention"]})").config.layers == 3);
-  REQUIRE(refusal(R"({"layer_types":["full_attention","sliding_attention"]})") ==
+  const std::string full = R"("full_attention",)";
+  REQUIRE(read(R"({"layer_types":[)" + full + full + R"("full_attention"]})").config.layers == 3);
+  REQUIRE(refusal(R"({"layer_types":[)" + full + full + R"("sliding_attention"]})") ==
           "c.json: layer_types: expected full_attention only, found sliding_attention");
+  REQUIRE(test::contains(refusal(R"({"layer_types":["full_attention"]})"),
+                         "layer_types: expected a list of 3"));
 }
 
 TEST_CASE("parts that other models have are refused by key and pass where they are left out") {
@@ -83,7 +86,11 @@ TEST_CASE("parts that other models have are refused by key and pass where they a
       {R"({"partial_rotary_factor":0.5})", "partial_rotary_factor: expected 1.0, found 0.5"},
       {R"({"rope_parameters":{"factor":2}})",
        "c.json: rope_parameters: factor: 2 is not supported"},
-      {R"({"rope_scaling":{"type":"linear"}})", "c.json: rope_scaling: linear is not supported"},
+      {R"({"rope_scaling":{"type":"dynamic","factor":2}})",
+       "c.json: rope_scaling: dynamic is not supported: expected default, linear, llama3 or yarn"},
+      {R"({"rope_scaling":{"type":"linear"}})", "c.json: rope_scaling"},
+      {R"({"rope_scaling":{"rope_type":"llama3","factor":2,"low_freq_factor":1,"high_freq_factor":4}})",
+       "original_max_position_embeddings"},
       {R"({"rope_scaling":"linear"})", "rope_scaling: expected an object, found linear"},
       {R"({"rms_norm_eps":0})", "rms_norm_eps: expected a finite number above 0, found 0"}};
   for (const auto& [patch, part] : refused) {

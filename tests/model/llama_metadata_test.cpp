@@ -25,14 +25,14 @@ LlamaConfig any_config() {
   config.layers = below(100);
   config.context = below(1 << 20);
   config.vocabulary = 300 + below(100);
-  config.rope_base = static_cast<double>(static_cast<float>(below(1 << 24)) / 3);
+  config.rotary.base = static_cast<double>(static_cast<float>(below(1 << 24)) / 3);
   config.norm_epsilon = static_cast<double>(1 / static_cast<float>(below(1 << 20)));
   return config;
 }
 void require_same(const LlamaConfig& a, const LlamaConfig& b) {
   RC_ASSERT(a.vocabulary == b.vocabulary && a.width == b.width && a.hidden == b.hidden);
   RC_ASSERT(a.layers == b.layers && a.heads == b.heads && a.kv_heads == b.kv_heads);
-  RC_ASSERT(a.context == b.context && a.rope_base == b.rope_base);
+  RC_ASSERT(a.context == b.context && a.rotary.base == b.rotary.base);
   RC_ASSERT(a.norm_epsilon == b.norm_epsilon);
 }
 

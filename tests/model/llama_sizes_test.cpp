@@ -39,7 +39,7 @@ TEST_CASE("sizes of a Llama that do not fit are refused by the key, with what wa
   REQUIRE(refusal({.width = 26, .heads = 4, .kv_heads = 2}) ==
           "f: heads: expected a divisor of the width 26, found 4");
   REQUIRE(refusal({.width = 12, .heads = 4, .kv_heads = 4}) ==
-          "f: width: expected an even width for each of the 4 heads, found 12 in all");
+          "f: width: expected an even width for each of the 4 heads, found 3");
 }
 
 TEST_CASE("the base of the angles and the norms' epsilon are finite and above 0") {
@@ -48,7 +48,7 @@ TEST_CASE("the base of the angles and the norms' epsilon are finite and above 0"
   for (const double bad : {0.0, -1.0, std::numeric_limits<double>::infinity(),
                            std::numeric_limits<double>::quiet_NaN()}) {
     LlamaConfig config = good;
-    config.rope_base = bad;
+    config.rotary.base = bad;
     REQUIRE(test::contains(refusal(config), "f: base: expected a finite number above 0, found "));
     config = good;
     config.norm_epsilon = bad;

@@ -26,8 +26,8 @@ struct Given final : qlora::ModelSource {
   Given() : ModelSource(no_formats) {
     for (const char* name : {"model.embed_tokens.weight", "model.norm.weight"}) add(name);
     for (const std::string layer : {"0", "1"})
-      for (const auto& pair : qlora::model_detail::block_names)
-        add("model.layers." + layer + "." + std::string(pair.hugging_face));
+      for (const auto& name : qlora::layer_weights({.layers = 2}))
+        add("model.layers." + layer + "." + name);
   }
   void add(const std::string& name, const std::string& type = "F32", float value = 1) {
     tensors[name] = {value, type};
@@ -83,11 +83,11 @@ TEST_CASE("a tensor that is left over is refused with why, also beside one that 
       {"model.layers.0.self_attn.q_proj.lora_A.weight", "merge the adapter first"},
       {"model.layers.0.self_attn.q_proj.qweight", "weights of GPTQ or AWQ are not supported"},
       {"model.layers.0.self_attn.q_proj.weight_scale", "weights in FP8"},
-      {"model.layers.0.self_attn.k_norm.weight", "norms of query and key are not supported"},
-      {"model.layers.0.self_attn.q_proj.bias", "biases are not supported"},
+      {"model.layers.0.self_attn.k_norm.weight", "this family has no norms of query and key"},
+      {"model.layers.0.self_attn.q_proj.bias", "the configuration says that there is no such bias"},
       {"model.layers.0.self_attn.sinks", "attention sinks are not supported"},
-      {"model.layers.2.mlp.up_proj.weight", "no part of this Llama reads it"},
-      {"model.layers.99999999999999999999.mlp.up_proj.weight", "no part of this Llama reads it"}};
+      {"model.layers.2.mlp.up_proj.weight", "no part of this model reads it"},
+      {"model.layers.99999999999999999999.mlp.up_proj.weight", "no part of this model reads it"}};
   for (const auto& [name, why] : left_over) {
     Given more;
     more.add(name);
@@ -106,10 +106,11 @@ TEST_CASE("integers and doubles under names that no part of a model has are left
   more.add("statistics", "F64");
   std::vector<std::string> said;
   REQUIRE(!qlora::require_llama_weights(more, [&](const auto& text) { said.push_back(text); }));
-  REQUIRE(said == std::vector<std::string>{
-                      "m: 'statistics': F64 data that no part of a Llama reads; it was left out",
-                      "m: 'vision_positions': I64 data that no part of a Llama reads; it was left "
-                      "out"});
+  REQUIRE(said ==
+          std::vector<std::string>{
+              "m: 'statistics': F64 data that no part of the model reads; it was left out",
+              "m: 'vision_positions': I64 data that no part of the model reads; it was left "
+              "out"});
   REQUIRE(more.refusal() == "nothing was thrown");  // nobody need be told
   for (const auto& [name, type] :
        std::vector<std::pair<std::string, std::string>>{{"statistics", "F16"},
@@ -120,7 +121,7 @@ TEST_CASE("integers and doubles under names that no part of a model has are left
                                                         {"x.scale", "U8"}}) {
     Given broken;
     broken.add(name, type);
-    REQUIRE(broken.refusal() == "m: '" + name + "': no part of this Llama reads it");
+    REQUIRE(broken.refusal() == "m: '" + name + "': no part of this model reads it");
   }
 }
 

@@ -29,9 +29,13 @@ RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixX
         const auto query = q.row(s.first_query + i).segment(head * d, d);
         const Index kv = head / (shape.heads / shape.kv_heads) * d;
         double total = 0;
-        for (Index j = 0; j <= s.past + i; ++j) {
-          const double score =
-              query.dot(k.row(s.first_key + j).segment(kv, d)) / std::sqrt(static_cast<double>(d));
+        const Index position = s.past + i;
+        for (Index j = shape.window > 0 ? std::max<Index>(0, position + 1 - shape.window) : 0;
+             j <= position; ++j) {
+          const double scale =
+              shape.scale > 0 ? shape.scale : 1 / std::sqrt(static_cast<double>(d));
+          double score = scale * query.dot(k.row(s.first_key + j).segment(kv, d));
+          if (shape.soft_cap > 0) score = shape.soft_cap * std::tanh(score / shape.soft_cap);
           total += std::exp(score);
           out.row(s.first_query + i).segment(head * d, d) +=
               std::exp(score) * v.row(s.first_key + j).segment(kv, d);
@@ -42,6 +46,29 @@ RowMatrixXd plain_attention(const qlora::AttentionShape& shape, const RowMatrixX
 }
 
 }  // namespace
+
+TEST_CASE("a window, a scale of its own and a cap are the formula's, and so are their gradients") {
+  for (const qlora::AttentionShape& shape :
+       {qlora::AttentionShape{4, 2, 4, 3}, qlora::AttentionShape{4, 2, 4, 0, 0.8},
+        qlora::AttentionShape{4, 2, 4, 0, 0, 0.7}, qlora::AttentionShape{4, 2, 4, 70, 0.3, 1.5}}) {
+    const std::vector<SequenceSpan> sequences{{0, 5, 0, 0}, {5, 90, 5, 0}};
+    RowMatrixXd q = test::normal_matrix<double>(95, 16, 1),
+                k = test::normal_matrix<double>(95, 8, 2),
+                v = test::normal_matrix<double>(95, 8, 3), out(95, 16), log_sums(95, 4);
+    qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
+    REQUIRE((out - plain_attention(shape, q, k, v, sequences)).norm() <= 1e-11);
+    const RowMatrixXd weight = test::normal_matrix<double>(95, 16, 4);
+    RowMatrixXd dq(95, 16), dk(95, 8), dv(95, 8);
+    qlora::attention_backward<double>(shape, q, k, v, out, log_sums, weight, sequences, dq, dk, dv);
+    const auto loss = [&] {
+      qlora::attention_forward<double>(shape, q, k, v, sequences, out, log_sums);
+      return out.cwiseProduct(weight).sum();
+    };
+    REQUIRE(test::gradient_error(q, dq, loss) == "");
+    REQUIRE(test::gradient_error(k, dk, loss) == "");
+    REQUIRE(test::gradient_error(v, dv, loss) == "");
+  }
+}
 
 TEST_CASE("attention is the formula's, for sequences of any length and groups of heads") {
   test::law("formula", [](std::uint64_t seed, std::uint8_t a, std::uint8_t b,

@@ -22,6 +22,23 @@ TEST_CASE("SwiGLU and its gradients agree with the formula and central differenc
   REQUIRE(test::gradient_error(up, dup, loss) == "");
 }
 
+TEST_CASE("a gate by gelu and its gradients agree with the formula and central differences") {
+  using qlora::GateFunction;
+  RowMatrixXd gate = test::normal_matrix<double>(3, 5, 1),
+              up = test::normal_matrix<double>(3, 5, 2), out(3, 5), dgate(3, 5), dup(3, 5);
+  qlora::gated_forward(GateFunction::gelu_tanh, gate, up, out);
+  const double z = gate(1, 2), u = std::sqrt(2 / std::acos(-1.0)) * (z + 0.044715 * z * z * z);
+  REQUIRE(std::abs(out(1, 2) - 0.5 * z * (1 + std::tanh(u)) * up(1, 2)) < 1e-15);
+  const RowMatrixXd weight = test::normal_matrix<double>(3, 5, 3);
+  qlora::gated_backward(GateFunction::gelu_tanh, gate, up, weight, dgate, dup);
+  const auto loss = [&] {
+    qlora::gated_forward(GateFunction::gelu_tanh, gate, up, out);
+    return out.cwiseProduct(weight).sum();
+  };
+  REQUIRE(test::gradient_error(gate, dgate, loss) == "");
+  REQUIRE(test::gradient_error(up, dup, loss) == "");
+}
+
 TEST_CASE("large gates do not overflow") {
   RowMatrixXf gate(1, 2), up = RowMatrixXf::Ones(1, 2), out(1, 2), dgate(1, 2), dup(1, 2);
   gate << -1000.f, 1000.f;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "qlora/core/config.hpp"
+#include "qlora/core/error.hpp"
 #include "qlora/cuda/kernel.hpp"
 #include "qlora/cuda/reduce.hpp"
 #include "qlora/nn/attention_shape.hpp"
@@ -36,6 +37,13 @@ inline std::vector<AttentionTile> attention_tiles(std::span<const SequenceSpan> 
 namespace detail {
 
 inline constexpr int key_tile = 32;  ///< one a lane
+
+/// Throws OptionError for a window, a scale or a cap, which these kernels do not have.
+inline void require_plain(const AttentionShape& shape) {
+  require<OptionError>(shape.plain(),
+                       "device: attention with a window, a scale of its own or capped scores is "
+                       "not there yet");
+}
 
 /// The tags of attention's arrays in shared memory: a block's own rows, and the rows that come 32 at
 /// a time; two of each at most.
@@ -128,8 +136,11 @@ struct AttentionForward {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
-  /// Blocks of threads in a launch.
-  Index blocks() const { return tile_count * shape.heads; }
+  /// Blocks of threads in a launch. Throws OptionError unless the shape is plain.
+  Index blocks() const {
+    detail::require_plain(shape);
+    return tile_count * shape.heads;
+  }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
@@ -206,8 +217,11 @@ struct AttentionBackwardQueries {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
-  /// Blocks of threads in a launch.
-  Index blocks() const { return tile_count * shape.heads; }
+  /// Blocks of threads in a launch. Throws OptionError unless the shape is plain.
+  Index blocks() const {
+    detail::require_plain(shape);
+    return tile_count * shape.heads;
+  }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;
@@ -286,8 +300,11 @@ struct AttentionBackwardKeys {
   Index tile_count;
   AttentionShape shape;  ///< of heads of Width
 
-  /// Blocks of threads in a launch.
-  Index blocks() const { return tile_count * shape.kv_heads; }
+  /// Blocks of threads in a launch. Throws OptionError unless the shape is plain.
+  Index blocks() const {
+    detail::require_plain(shape);
+    return tile_count * shape.kv_heads;
+  }
   template <class Context>
   QLORA_DEVICE void operator()(Context& thread) const {
     constexpr int parts = (Width + 31) / 32;

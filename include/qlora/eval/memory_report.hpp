@@ -125,14 +125,15 @@ inline std::vector<MemoryPart> memory_report(const LlamaConfig& config,
   const double adapters = counts.adapters * options.adapter_bits / 8;
   const auto tokens = static_cast<double>(options.tokens);
   const auto width = static_cast<double>(config.width), hidden = static_cast<double>(config.hidden);
+  const auto q_width = static_cast<double>(config.heads * config.head_width());
   const auto kv_width = static_cast<double>(config.kv_heads * config.head_width());
   const auto layers = static_cast<double>(config.layers);
   const auto vocabulary = static_cast<double>(config.vocabulary);
   const double number = options.activation_bits / 8;
   // Input, queries, attended and middle; keys and values; gate and up; log sums; x A^T.
   const double saved = tokens * number *
-                       (4 * width + 2 * kv_width + 2 * hidden + static_cast<double>(config.heads) +
-                        static_cast<double>(counts.low));
+                       (2 * width + 2 * q_width + 2 * kv_width + 2 * hidden +
+                        static_cast<double>(config.heads) + static_cast<double>(counts.low));
   // Of the backward pass of one block: four of the feed-forward width, four of the model's.
   const double step = tokens * number * (4 * hidden + 4 * width);
   const double chunk = std::min(tokens, 64.0);  // positions whose logits exist at once

@@ -69,9 +69,8 @@ class DeviceLlama {
 
  public:
   /// Copies the weights of a HostLlama. The adapters are 0 until set_adapters. Throws DeviceError,
-  /// FormatError for a dense weight and for a format that is not in the list, and ShapeError for a
-  /// weight of another shape than the configuration says and for a head width other than 16, 32, 64
-  /// and 128.
+  /// as require_device_llama does, FormatError for a dense weight and a format that is not listed,
+  /// ShapeError for a weight of another shape and a head width other than 16, 32, 64 and 128.
   template <class Model, class... F>
   DeviceLlama(cuda::Device<R> device, const Model& model, FormatList<F...> formats)
       : device_(std::move(device)), final_norm_(device_), cosine_(device_), sine_(device_) {
@@ -79,6 +78,7 @@ class DeviceLlama {
                   "DeviceLlama: the model must be a qlora::Llama<float>, or a struct with its "
                   "members");
     config_ = model.config;
+    require_device_llama(config_);
     const Index width = config_.head_width();
     require<ShapeError>(width == 16 || width == 32 || width == 64 || width == 128,
                         "device: expected a head width of 16, 32, 64 or 128, found ", width);
@@ -310,7 +310,8 @@ class DeviceLlama {
     const Index rows = std::min(config_.context, std::max({positions, 2 * rotations_, Index{512}}));
     const Index count = rows * (config_.head_width() / 2);
     std::vector<float> cosine(static_cast<std::size_t>(count)), sine(cosine.size());
-    fill_rotations(config_.head_width(), config_.rope_base, 0, rows, cosine.data(), sine.data());
+    fill_rotations<float>(rotary_frequencies(config_.rotary, config_.head_width()),
+                          config_.rotary.magnitude, 0, rows, cosine.data(), sine.data());
     rotations_ = 0;  // until both are there
     cosine_.upload(cosine.data(), count);
     sine_.upload(sine.data(), count);

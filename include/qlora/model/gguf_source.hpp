@@ -1,4 +1,4 @@
-/// A Llama in a GGUF file.
+/// A decoder in a GGUF file.
 ///
 ///     qlora::GgufSource source("model.gguf");
 #pragma once
@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "qlora/core/config.hpp"
@@ -41,7 +42,7 @@ class GgufSource final : public ModelSource {
     std::vector<std::string> all;
     all.reserve(file_.tensors().size());
     for (const auto& [name, tensor] : file_.tensors())
-      all.push_back(hugging_face_name(name).value_or(name));
+      all.push_back(hugging_face_name(name, family()).value_or(name));
     return all;
   }
   /// GGUF has no key for this: without a head in the file, the embedding serves as head.
@@ -49,7 +50,7 @@ class GgufSource final : public ModelSource {
   bool has(const std::string& weight) const override { return file_.has(own_name(weight)); }
   /// The weight's name in the file. A name that no weight of a Llama has stays as it is.
   std::string own_name(const std::string& weight) const override {
-    return gguf_name(weight).value_or(weight);
+    return gguf_name(weight, family()).value_or(weight);
   }
   std::string where(const std::string& weight) const override {
     return file_.name() + ": tensor '" + own_name(weight) + "'";
@@ -59,7 +60,10 @@ class GgufSource final : public ModelSource {
     return {gguf_type_name(tensor.type), tensor.bytes.size()};
   }
   RowMatrixXf dense(const std::string& weight) const override {
-    return rows_in_hugging_face_order(file_.dense(own_name(weight)), order_of(weight));
+    const RowOrder order = order_of(weight);
+    RowMatrixXf values = file_.dense(own_name(weight));
+    if (!weight.ends_with(".bias")) return rows_in_hugging_face_order(values, order);
+    return rows_in_hugging_face_order(values.transpose(), order).transpose();
   }
   AnyLinear<float> as_is(const std::string& weight, const Warn&) const override {
     const GgufTensor& tensor = file_.tensor(own_name(weight));
@@ -82,8 +86,24 @@ class GgufSource final : public ModelSource {
   void release_pages() const override { file_.release_pages(); }
 
  private:
+  // By the architecture alone, so that names are there where the configuration can't be read.
+  const Family& family() const {
+    const auto& values = file_.values();
+    const auto key = values.find("general.architecture");
+    const auto* name = key == values.end() ? nullptr : std::get_if<std::string>(&key->second);
+    const Family* known = name ? family_of_architecture(*name) : nullptr;
+    return known ? *known : find_family("llama");
+  }
   RowOrder order_of(const std::string& weight) const {
-    return row_order(weight, config().head_width());
+    const RowOrder order = row_order(weight, config().head_width(), family());
+    const GgufTensor& tensor = file_.tensor(own_name(weight));
+    const Index rows = weight.ends_with(".bias") ? tensor.cols() : tensor.rows();
+    try {
+      require_whole_heads(rows, order);
+    } catch (const FormatError& failure) {
+      throw FormatError(message(where(weight), ": ", failure.what()));
+    }
+    return order;
   }
 
   GgufFile file_;

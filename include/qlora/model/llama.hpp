@@ -1,6 +1,7 @@
-/// Llama (Touvron et al. 2023): token embedding, blocks, a final norm, and a head that has weights
-/// of its own or shares those of the embedding. The weights are frozen, and LoRA adapters beside
-/// the projections are trained (QLoRA, Dettmers et al. 2023).
+/// A decoder: token embedding, blocks, a final norm, and a head that has weights of its own or
+/// shares those of the embedding. That is Llama (Touvron et al. 2023), and by its configuration
+/// others of that kind. The weights are frozen, and LoRA adapters beside the projections are trained
+/// (QLoRA, Dettmers et al. 2023).
 ///
 ///     qlora::Llama<> model = qlora::load_llama(*source, {.format = "nf4-dq"});
 ///     model.adapt({.rank = 16, .alpha = 32});
@@ -27,10 +28,8 @@
 
 namespace qlora::inline QLORA_ABI {
 
-/// A Llama model with adapters. Several threads may call its const members at once. A member that
-/// is not const needs the model for itself. That includes `loss` with options, which is also the
-/// one that a call without options chooses for a model that is not const: threads that share a
-/// model refer to it by a const reference, or give each call a Workspace.
+/// A decoder with adapters. Several threads may call its const members at once. A member that
+/// is not const needs the model for itself. That includes `loss` with options.
 template <Scalar T = float>
 class Llama {
  public:
@@ -48,9 +47,13 @@ class Llama {
 
   /// Makes the rotary embedding for the configuration. Call it once, after the configuration is
   /// set. Throws what the constructor of Rope throws.
-  void finish() { rope_ = Rope<T>(config.head_width(), config.rope_base, config.context); }
+  void finish() {
+    rope_ = Rope<T>(config.head_width(), config.rotary, config.context);
+    if (config.has_local_rotary)
+      local_rope_ = Rope<T>(config.head_width(), config.local_rotary, config.context);
+  }
 
-  /// The rotary embedding of queries and keys.
+  /// The rotary embedding of queries and keys, of layers that see the whole context.
   const Rope<T>& rope() const { return rope_; }
   /// The head, or the embedding where that serves as head.
   const AnyLinear<T>& output_head() const { return head ? head : embedding; }
@@ -138,7 +141,7 @@ class Llama {
   /// gradients of the adapters. Throws ShapeError for a sequence beyond the context, for an id
   /// outside the vocabulary, and where the sizes of ids, targets and layout do not fit together.
   CrossEntropy loss(std::span<const Token> ids, std::span<const Token> targets,
-                    const BatchLayout& layout, const LossOptions& options = {}) {
+                    const BatchLayout& layout, const LossOptions& options) {
     RowMatrix<T> x, dnormed;
     const CrossEntropy result = loss_forward(ids, targets, layout, options, workspace_, x,
                                              options.backward ? &dnormed : nullptr);
@@ -150,9 +153,9 @@ class Llama {
       auto& saved = kept[inputs.empty() ? layer : 0];
       if (!inputs.empty()) {
         x = inputs[layer];
-        blocks[layer].forward(x, saved, layout, rope_, layer_key(options.dropout, layer));
+        blocks[layer].forward(x, saved, layout, rope_of(layer), layer_key(options.dropout, layer));
       }
-      blocks[layer].backward(dx, saved, layout, rope_);
+      blocks[layer].backward(dx, saved, layout, rope_of(layer));
     }
     return result;
   }
@@ -220,21 +223,31 @@ class Llama {
                             Workspace& workspace, RowMatrix<T>& x, RowMatrix<T>* dnormed) const {
     require_context(layout);
     auto& [saved, inputs] = workspace;
-    x.resize(static_cast<Index>(ids.size()), embedding.cols());
-    embedding_forward<T>(embedding, ids, x);
+    embed(ids, x);
     const bool keep_all = options.backward && !options.gradient_checkpoint;
     saved.resize(keep_all ? blocks.size() : 1);
     inputs.resize(options.backward && options.gradient_checkpoint ? blocks.size() : 0);
     for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
       if (!inputs.empty()) inputs[layer] = x;
-      blocks[layer].forward(x, saved[keep_all ? layer : 0], layout, rope_,
+      blocks[layer].forward(x, saved[keep_all ? layer : 0], layout, rope_of(layer),
                             layer_key(options.dropout, layer));
     }
     RowMatrix<T> normed(x.rows(), x.cols());
     final_norm.forward(x, normed);
     if (dnormed) dnormed->resize(x.rows(), x.cols());
     return cross_entropy<T>(normed, output_head(), targets, static_cast<T>(options.scale), dnormed,
-                            compute_);
+                            compute_, logit_settings());
+  }
+
+  LogitSettings logit_settings() const { return {config.logit_scale, config.logit_soft_cap}; }
+  const Rope<T>& rope_of(std::size_t layer) const {
+    const bool local = config.has_local_rotary && config.kind(static_cast<Index>(layer)).sliding;
+    return local ? local_rope_ : rope_;
+  }
+  void embed(std::span<const Token> ids, RowMatrix<T>& x) const {
+    x.resize(static_cast<Index>(ids.size()), embedding.cols());
+    embedding_forward<T>(embedding, ids, x);
+    if (config.embedding_scale != 1) x *= static_cast<T>(config.embedding_scale);
   }
 
   void require_context(const BatchLayout& layout) const {
@@ -250,11 +263,11 @@ class Llama {
                         "key-value cache: expected 1 to ", cache.capacity - cache.length,
                         " more tokens, found ", tokens);
     const BatchLayout layout = uniform_layout(1, tokens, cache.length);
-    RowMatrix<T> x(tokens, embedding.cols());
-    embedding_forward<T>(embedding, ids, x);
+    RowMatrix<T> x;
+    embed(ids, x);
     typename LlamaBlock<T>::Saved saved;
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
-      blocks[layer].forward(x, saved, layout, rope_, {}, &cache.layers[layer]);
+      blocks[layer].forward(x, saved, layout, rope_of(layer), {}, &cache.layers[layer]);
     cache.length += tokens;
     RowMatrix<T> normed(x.rows(), x.cols());
     final_norm.forward(x, normed);
@@ -264,11 +277,12 @@ class Llama {
   RowMatrix<T> project_head(const ConstMatrixRef<T>& hidden) const {
     RowMatrix<T> result(hidden.rows(), output_head().rows());
     output_head().forward(hidden, result, {.compute = compute_});
+    logit_settings().apply(result);
     return result;
   }
 
   Compute compute_ = Compute::float32;
-  Rope<T> rope_;
+  Rope<T> rope_, local_rope_;
   Workspace workspace_;  // kept between steps: the same shapes come again
 };
 

@@ -1,16 +1,19 @@
-/// The configuration of a Llama from config.json, as versions 4 and 5 of transformers write it.
+/// The configuration of a decoder from config.json, as versions 4 and 5 of transformers write it.
 /// Every key is read, known to change nothing, or refused by name.
 ///
 ///     const nlohmann::json json = qlora::read_json_file("config.json");
 ///     const qlora::LlamaFolderConfig read = qlora::read_llama_json("config.json", json);
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "qlora/core/config.hpp"
 #include "qlora/io/json_keys.hpp"
-#include "qlora/model/llama.hpp"
+#include "qlora/model/families.hpp"
 #include "qlora/model/llama_sizes.hpp"
 
 namespace qlora::inline QLORA_ABI {
@@ -37,101 +40,266 @@ inline void require_readable_quantization(const std::string& where, const nlohma
 
 namespace model_detail {
 
+/// Reads how the rotary embedding turns from one object: rope_scaling, or rope_parameters, which has
+/// the base as well. Throws a FormatError that names the key for a kind that is not known.
+inline Rotary read_rotary_json(JsonKeys& keys, double base) {
+  Rotary rotary{.base = keys.number("rope_theta", base)};
+  const auto by_old_name = keys.text("type", "default");
+  const auto type = keys.text("rope_type", by_old_name);
+  if (type == "linear") {
+    rotary.scaling = RotaryScaling::linear;
+  } else if (type == "llama3") {
+    rotary.scaling = RotaryScaling::llama3;
+    rotary.low_frequency_factor = keys.number("low_freq_factor");
+    rotary.high_frequency_factor = keys.number("high_freq_factor");
+  } else if (type == "yarn") {
+    rotary.scaling = RotaryScaling::yarn;
+    rotary.beta_fast = keys.number("beta_fast", 32.0);
+    rotary.beta_slow = keys.number("beta_slow", 1.0);
+    rotary.whole_corrections = keys.flag("truncate", true);
+  } else {
+    require<FormatError>(type == "default", keys.where(), ": ", type,
+                         " is not supported: expected default, linear, llama3 or yarn");
+  }
+  if (rotary.scaling != RotaryScaling::none)
+    rotary.factor = checked_positive(keys.number("factor"), keys.where("factor"));
+  if (rotary.scaling == RotaryScaling::llama3 || rotary.scaling == RotaryScaling::yarn) {
+    rotary.original_context = keys.size("original_max_position_embeddings");
+  } else {
+    keys.changes_nothing({"original_max_position_embeddings"});
+  }
+  if (rotary.scaling == RotaryScaling::yarn) {
+    // As transformers does: the ratio where both are there and not 0.
+    const double all = keys.number("mscale_all_dim", 0.0), one = keys.number("mscale", 0.0);
+    const auto magnitude = [&](double share) {
+      return rotary.factor <= 1 ? 1.0 : 0.1 * share * std::log(rotary.factor) + 1.0;
+    };
+    rotary.magnitude =
+        keys.number("attention_factor", all != 0 && one != 0 ? magnitude(one) / magnitude(all)
+                                                             : yarn_magnitude(rotary.factor));
+  }
+  keys.only("partial_rotary_factor", 1.0);
+  keys.refuse_rest();
+  return rotary;
+}
+
 class LlamaJson {
  public:
   LlamaJson(const std::string& name, const nlohmann::json& json) : keys_(name, json) {}
 
   LlamaFolderConfig read() {
-    read_architecture();
     LlamaFolderConfig all;
     LlamaConfig& config = all.config;
+    const Family& family = read_family(config);
     config.width = keys_.size("hidden_size");
     config.hidden = keys_.size("intermediate_size");
     config.layers = keys_.size("num_hidden_layers");
     config.heads = keys_.size("num_attention_heads");
-    // Defaults are those of transformers' LlamaConfig and MistralConfig.
-    config.kv_heads = keys_.size("num_key_value_heads", kv_heads_otherwise(config.heads));
-    config.context = keys_.size("max_position_embeddings", mistral_ ? 4096 * 32 : 2048);
-    config.norm_epsilon = keys_.number("rms_norm_eps", 1e-6);
+    // A null means as many as heads, whatever the default is.
+    const bool silent = !keys_.contains("num_key_value_heads") && family.default_kv_heads > 0;
+    config.kv_heads =
+        keys_.size("num_key_value_heads", silent ? family.default_kv_heads : config.heads);
+    config.context = keys_.size("max_position_embeddings", family.default_context);
+    config.norm_epsilon = keys_.number("rms_norm_eps", family.default_epsilon);
     config.vocabulary = keys_.size("vocab_size");
-    config.rope_base = read_rotary();
+    if (!keys_.contains("head_dim")) config.own_head_width = family.default_head_width;
+    if (keys_.find("head_dim")) config.own_head_width = keys_.size("head_dim");
+    if (config.own_head_width * config.heads == config.width) config.own_head_width = 0;
+    read_rotary(config, family);
     require_sizes(config, {keys_.where("hidden_size"), keys_.where("num_attention_heads"),
                            keys_.where("num_key_value_heads"), keys_.where("rope_theta"),
                            keys_.where("rms_norm_eps")});
-    keys_.only("head_dim", config.head_width(), ": a width of its own is not supported");
-    read_window(config);
-    all.ties_embeddings = keys_.flag("tie_word_embeddings", false);
-    refuse_other_parts();
+    read_layers(config, family);
+    read_parts(config, family);
+    all.ties_embeddings = keys_.flag("tie_word_embeddings", family.ties_embeddings);
+    refuse_other_parts(family);
     read_harmless();
     keys_.refuse_rest();
     return all;
   }
 
  private:
-  void read_architecture() {
+  const Family& read_family(LlamaConfig& config) {
     const auto type = keys_.text("model_type");
-    mistral_ = type == "mistral";
-    require<FormatError>(mistral_ || type == "llama", keys_.where("model_type"),
-                         ": expected llama, or mistral without a window, found ", type);
+    const Family* family = family_of_type(type);
+    require<FormatError>(family != nullptr, keys_.where("model_type"), ": expected one of ",
+                         joined_families(&Family::model_type), ", found ", type);
     keys_.off("auto_map", ": a model with code of its own");
     if (const auto* quantization = keys_.find("quantization_config"))
       require_readable_quantization(keys_.where(), *quantization);
-    const auto activation = keys_.text("hidden_act", "silu");
-    require<FormatError>(activation == "silu" || activation == "swish", keys_.where("hidden_act"),
-                         ": expected silu, found ", activation);
+    config.family = family->model_type;
+    config.gate = family->gate;
+    config.query_key_norm = family->query_key_norm;
+    config.norm_place = family->norm_place;
+    config.norm_offset = family->norms_add_one ? 1 : 0;
+    if (family->gate == GateFunction::silu) {
+      const auto activation = keys_.text("hidden_act", "silu");
+      require<FormatError>(activation == "silu" || activation == "swish", keys_.where("hidden_act"),
+                           ": expected silu, found ", activation);
+    } else {
+      // Gemma's code does not read hidden_act.
+      keys_.changes_nothing({"hidden_act"});
+      keys_.only("hidden_activation", "gelu_pytorch_tanh");
+    }
+    return *family;
   }
 
-  Index kv_heads_otherwise(Index heads) {
-    // Mistral's default is 8, but a null there means as many as heads.
-    return mistral_ && !keys_.contains("num_key_value_heads") ? 8 : heads;
-  }
-
-  /// The base of the rotary angles. In files of transformers 5 it is among the rope_parameters.
-  double read_rotary() {
-    double base = keys_.number("rope_theta", 10000.0);
+  /// In files of transformers 5 the base is among the rope_parameters, which may be two objects.
+  void read_rotary(LlamaConfig& config, const Family& family) {
+    const double base = keys_.number("rope_theta", family.default_base);
+    config.rotary = {.base = base};
+    config.has_local_rotary = family.local_base > 0;
+    if (config.has_local_rotary)
+      config.local_rotary = {.base = keys_.number("rope_local_base_freq", family.local_base)};
     for (const char* name : {"rope_parameters", "rope_scaling"})
       if (const auto* json = keys_.find(name)) {
         JsonKeys keys(keys_.where(name), *json);
-        for (const char* type : {"rope_type", "type"}) {
-          const auto found = keys.text(type, "default");
-          require<FormatError>(found == "default", keys.where(), ": ", found,
-                               " is not supported: expected no scaling of the rotary embedding");
+        if (!config.has_local_rotary) {
+          config.rotary = read_rotary_json(keys, base);
+          continue;
         }
-        base = keys.number("rope_theta", base);
-        keys.only("partial_rotary_factor", 1.0);
+        const auto *whole = keys.find("full_attention"), *local = keys.find("sliding_attention");
+        if (!whole && !local) {
+          config.rotary = read_rotary_json(keys, base);
+          continue;
+        }
+        require<FormatError>(whole && local, keys.where(),
+                             ": expected full_attention and sliding_attention");
+        JsonKeys of_whole(keys.where("full_attention"), *whole);
+        JsonKeys of_local(keys.where("sliding_attention"), *local);
+        config.rotary = read_rotary_json(of_whole, base);
+        config.local_rotary = read_rotary_json(of_local, config.local_rotary.base);
         keys.refuse_rest();
       }
     keys_.only("partial_rotary_factor", 1.0);
     keys_.only("rope_interleaved", false);
-    return base;
   }
 
-  /// A window that no sequence outgrows changes nothing. MistralConfig's default is 4096.
-  void read_window(const LlamaConfig& config) {
+  /// Which layers see a window only, and which have no rotary embedding.
+  void read_layers(LlamaConfig& config, const Family& family) {
     const bool absent = !keys_.contains("sliding_window");
-    const bool used = keys_.flag("use_sliding_window", true);
-    const Index window = keys_.size("sliding_window", absent && mistral_ ? 4096 : config.context);
-    require<FormatError>(!used || window >= config.context, keys_.where("sliding_window"),
+    const bool by_flag = family.windows == WindowRule::upper_if_used;
+    const bool used = keys_.flag("use_sliding_window", !by_flag);
+    const double first_upper = keys_.number("max_window_layers", 28.0);
+    const Index given =
+        keys_.size("sliding_window",
+                   absent && family.default_window > 0 ? family.default_window : largest_size);
+    const Index window = used ? given : largest_size;
+    const Index interval =
+        keys_.size("sliding_window_pattern", keys_.contains("_sliding_window_pattern")
+                                                 ? keys_.size("_sliding_window_pattern")
+                                                 : std::max<Index>(1, family.window_interval));
+    std::vector<bool> slides(static_cast<std::size_t>(config.layers));
+    for (Index layer = 0; layer < config.layers; ++layer)
+      slides[static_cast<std::size_t>(layer)] =
+          family.windows == WindowRule::all ||
+          (by_flag && static_cast<double>(layer) >= first_upper) ||
+          (family.windows == WindowRule::all_but_each && (layer + 1) % interval != 0);
+    if (const auto* types = keys_.find("layer_types")) {
+      require<FormatError>(types->is_array() && static_cast<Index>(types->size()) == config.layers,
+                           keys_.where("layer_types"), ": expected a list of ", config.layers,
+                           ", found ", JsonKeys::shown(*types));
+      for (std::size_t layer = 0; layer < types->size(); ++layer) {
+        const auto& type = (*types)[layer];
+        const bool may_slide = family.windows != WindowRule::none;
+        require<FormatError>(
+            type == "full_attention" || (may_slide && type == "sliding_attention"),
+            keys_.where("layer_types"), ": expected ",
+            may_slide ? "full_attention or sliding_attention" : "full_attention only", ", found ",
+            JsonKeys::shown(type));
+        slides[layer] = type == "sliding_attention";
+      }
+    }
+    require<FormatError>(family.windows != WindowRule::none || window >= config.context,
+                         keys_.where("sliding_window"),
                          ": expected none or one of at least the context ", config.context,
-                         ", found ", window, absent ? " (Mistral's default)" : "");
-    if (const auto* types = keys_.find("layer_types"))
-      for (const auto& type : *types)
-        require<FormatError>(type == "full_attention", keys_.where("layer_types"),
-                             ": expected full_attention only, found ", JsonKeys::shown(type));
+                         ", found ", given);
+    std::vector<bool> turns(slides.size(), true);
+    const Index unturned =
+        keys_.size("no_rope_layer_interval", std::max<Index>(1, family.unturned_interval));
+    if (family.unturned_interval > 0) {
+      for (Index layer = 0; layer < config.layers; ++layer)
+        turns[static_cast<std::size_t>(layer)] = (layer + 1) % unturned != 0;
+      if (const auto* list = keys_.find("no_rope_layers")) {
+        require<FormatError>(list->is_array() && static_cast<Index>(list->size()) == config.layers,
+                             keys_.where("no_rope_layers"), ": expected a list of ", config.layers,
+                             ", found ", JsonKeys::shown(*list));
+        for (std::size_t layer = 0; layer < list->size(); ++layer)
+          turns[layer] = (*list)[layer] != 0;
+      }
+    } else {
+      require<FormatError>(!keys_.contains("no_rope_layer_interval"),
+                           keys_.where("no_rope_layer_interval"), ": ", family.model_type,
+                           " has no layers without rotary embedding");
+    }
+    set_kinds(config, slides, turns, window);
   }
 
-  /// Parts that other models of this family have; each with the value that leaves it out.
-  void refuse_other_parts() {
-    for (const char* key : {"attention_bias", "mlp_bias", "qkv_bias", "bias", "use_bias"})
+  /// A window that no sequence outgrows changes nothing but which rotary embedding a layer has.
+  static void set_kinds(LlamaConfig& config, const std::vector<bool>& slides,
+                        const std::vector<bool>& turns, Index window) {
+    const bool cuts = window < config.context;
+    config.window = cuts ? window : 0;
+    for (std::size_t layer = 0; layer < slides.size(); ++layer)
+      config.kinds.push_back({slides[layer] && (cuts || config.has_local_rotary), turns[layer]});
+    const bool plain = std::ranges::none_of(
+        config.kinds, [](const LayerKind& kind) { return kind.sliding || !kind.turns; });
+    if (plain) config.kinds.clear();
+  }
+
+  /// Biases, multipliers and caps.
+  void read_parts(LlamaConfig& config, const Family& family) {
+    const bool all_four = keys_.flag("attention_bias", false);
+    for (const Projection p : {q_proj, k_proj, v_proj})
+      config.biases[p] = all_four || family.has_qkv_bias;
+    config.biases[o_proj] = all_four;
+    const bool feed_forward = keys_.flag("mlp_bias", false);
+    for (const Projection p : {gate_proj, up_proj, down_proj}) config.biases[p] = feed_forward;
+    if (family.scales_embedding)
+      config.embedding_scale = std::sqrt(static_cast<double>(config.width));
+    if (family.scales_by_multipliers) {
+      config.embedding_scale = keys_.number("embedding_multiplier", 1.0);
+      config.residual_scale = keys_.number("residual_multiplier", 1.0);
+      config.attention_scale = checked_positive(keys_.number("attention_multiplier", 1.0),
+                                                keys_.where("attention_multiplier"));
+      config.logit_scale =
+          1 / checked_positive(keys_.number("logits_scaling", 1.0), keys_.where("logits_scaling"));
+    }
+    if (family.default_query_scalar > 0) {
+      config.attention_scale =
+          1 / std::sqrt(checked_positive(
+                  keys_.number("query_pre_attn_scalar", family.default_query_scalar),
+                  keys_.where("query_pre_attn_scalar")));
+      config.attention_soft_cap = cap("attn_logit_softcapping", family.default_score_cap);
+      config.logit_soft_cap = cap("final_logit_softcapping", family.default_logit_cap);
+      keys_.only("use_bidirectional_attention", false);
+      keys_.changes_nothing({"cache_implementation"});
+    }
+  }
+  /// A cap; a null means none, whatever the default is.
+  double cap(const char* key, double otherwise) {
+    const double found = keys_.number(key, keys_.contains(key) ? 0.0 : otherwise);
+    return found == 0 ? 0.0 : checked_positive(found, keys_.where(key));
+  }
+
+  /// Parts that other models of these families have; each with the value that leaves it out.
+  void refuse_other_parts(const Family& family) {
+    for (const char* key : {"qkv_bias", "bias", "use_bias"})
       keys_.only(key, false, ": biases are not supported");
     for (const char* key : {"use_qk_norm", "qk_layernorm", "qk_norm"})
       keys_.only(key, false, ": norms of query and key are not supported");
     for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts",
                             "num_experts_per_tok", "moe_intermediate_size"})
       keys_.only(key, 0, ": mixture of experts is not supported");
-    for (const char* key : {"embedding_multiplier", "residual_multiplier", "logits_scaling",
-                            "logit_scale", "scale_emb", "scale_depth"})
+    for (const char* key : {"logit_scale", "scale_emb", "scale_depth"})
       keys_.only(key, 1.0, ": scales between the layers are not supported");
+    if (!family.scales_by_multipliers)
+      for (const char* key : {"embedding_multiplier", "residual_multiplier", "attention_multiplier",
+                              "logits_scaling"})
+        keys_.only(key, 1.0, ": scales between the layers are not supported");
+    if (family.default_query_scalar == 0)
+      for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping"})
+        keys_.only(key, 0.0, ": caps are not supported");
     keys_.only("pretraining_tp", 1, ": products in slices are not supported");
     keys_.only("is_encoder_decoder", false);
     keys_.only("add_cross_attention", false);
@@ -186,7 +354,6 @@ class LlamaJson {
   }
 
   JsonKeys keys_;
-  bool mistral_ = false;
 };
 
 }  // namespace model_detail

@@ -32,7 +32,7 @@ inline nlohmann::json config_json(const LlamaConfig& config, const TokenizerData
                          {"head_dim", config.head_width()},
                          {"max_position_embeddings", config.context},
                          {"rms_norm_eps", config.norm_epsilon},
-                         {"rope_theta", config.rope_base},
+                         {"rope_theta", config.rotary.base},
                          {"rope_scaling", nullptr},
                          {"vocab_size", config.vocabulary},
                          {"attention_bias", false},
@@ -63,7 +63,7 @@ inline void set_llama_keys(GgufWriter& file, const LlamaConfig& config,
   number("llama.attention.head_count_kv", config.kv_heads);
   number("llama.rope.dimension_count", config.head_width());
   number("llama.vocab_size", config.vocabulary);
-  file.set("llama.rope.freq_base", static_cast<float>(config.rope_base));
+  file.set("llama.rope.freq_base", static_cast<float>(config.rotary.base));
   file.set("llama.attention.layer_norm_rms_epsilon", static_cast<float>(config.norm_epsilon));
   set_tokenizer_keys(file, tokenizer, config.vocabulary);
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/error.hpp"
@@ -39,15 +40,15 @@ inline std::string_view reason_for(std::string_view name) {
       Reason{".g_idx", "weights of GPTQ or AWQ are not supported"},
       Reason{".SCB", "bitsandbytes in 8 bits is not supported"},
       Reason{"weight_scale", "weights in FP8 or of compressed-tensors are not supported"},
-      Reason{"q_norm", "norms of query and key are not supported"},
-      Reason{"k_norm", "norms of query and key are not supported"},
-      Reason{"post_attention_norm", "norms after the sublayers are not supported"},
-      Reason{"post_ffw_norm", "norms after the sublayers are not supported"},
+      Reason{"q_norm", "this family has no norms of query and key"},
+      Reason{"k_norm", "this family has no norms of query and key"},
+      Reason{"post_attention_norm", "this family has no norms after the sublayers"},
+      Reason{"post_ffw_norm", "this family has no norms after the sublayers"},
       Reason{"sinks", "attention sinks are not supported"},
-      Reason{".bias", "biases are not supported"}};
+      Reason{".bias", "the configuration says that there is no such bias"}};
   for (const auto& [part, reason] : reasons)
     if (name.find(part) != std::string_view::npos) return reason;
-  return "no part of this Llama reads it";
+  return "no part of this model reads it";
 }
 
 /// Whether a tensor changes nothing: the frequencies of the rotary embedding, which transformers
@@ -69,31 +70,34 @@ inline std::optional<std::string> first_missing(const ModelSource& source,
                                                 const LlamaConfig& config) {
   for (const char* name : {"model.embed_tokens.weight", "model.norm.weight"})
     if (!source.has(name)) return name;
+  const std::vector<std::string> all = layer_weights(config);
   for (Index layer = 0; layer < config.layers; ++layer)
-    for (const auto& pair : block_names) {
-      const std::string name =
-          "model.layers." + std::to_string(layer) + "." + std::string(pair.hugging_face);
+    for (const auto& each : all) {
+      const std::string name = "model.layers." + std::to_string(layer) + "." + each;
       if (!source.has(name)) return name;
     }
   return std::nullopt;
 }
 
-/// Whether a Llama of this many layers has a weight of this name.
-inline bool is_llama_weight(const std::string& name, Index layers) {
+/// Whether the model of a configuration reads a weight of this name; `layers` are its layer_weights.
+inline bool is_model_weight(const std::string& name, const LlamaConfig& config,
+                            const std::vector<std::string>& layers) {
   constexpr std::string_view prefix = "model.layers.";
-  if (!gguf_name(name)) return false;
-  if (!name.starts_with(prefix)) return true;
+  if (name == rotary_divisors_name) return !config.rotary.divisors.empty();
+  if (!name.starts_with(prefix)) return gguf_name(name).has_value();
   Index layer = 0;
-  const char* digits = name.data() + prefix.size();
-  return std::from_chars(digits, name.data() + name.size(), layer).ec == std::errc{} &&
-         layer < layers;
+  const char *digits = name.data() + prefix.size(), *end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(digits, end, layer);
+  if (error != std::errc{} || layer >= config.layers || rest == end || *rest != '.') return false;
+  return std::ranges::count(layers, std::string(rest + 1, end)) > 0;
 }
 
 /// The first tensor that nothing reads; foreign data does not count.
 inline std::optional<std::string> first_left_over(const ModelSource& source,
                                                   const LlamaConfig& config) {
+  const std::vector<std::string> layers = layer_weights(config);
   for (const auto& name : source.weights())
-    if (!is_llama_weight(name, config.layers) && !is_harmless_tensor(name) &&
+    if (!is_model_weight(name, config, layers) && !is_harmless_tensor(name) &&
         !is_foreign_data(source, name))
       return name;
   return std::nullopt;
@@ -153,7 +157,7 @@ inline bool require_llama_weights(const ModelSource& source, const Warn& warn = 
   for (const auto& name : source.weights())
     if (warn && model_detail::is_foreign_data(source, name))
       warn(source.where(name) + ": " + source.stored(name).type +
-           " data that no part of a Llama reads; it was left out");
+           " data that no part of the model reads; it was left out");
   return has_own_head(source, warn);
 }
 

@@ -113,9 +113,11 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
   const LlamaConfig& config = model.config;
   const auto epsilon = static_cast<float>(config.norm_epsilon);
   model_detail::DecodedWeights decoded;
-  const auto norm = [&](const std::string& name) {
-    const RowMatrixXf w = model_detail::load_weights(source, name, 1, config.width);
-    return RmsNorm<float>{w.row(0).transpose(), epsilon};
+  const Family& family = find_family(config.family);
+  const auto added = static_cast<float>(config.norm_offset);
+  const auto norm = [&](const std::string& name, Index width) {
+    const RowMatrixXf w = model_detail::load_weights(source, name, 1, width);
+    return RmsNorm<float>{(w.row(0).array() + added).matrix().transpose(), epsilon};
   };
   const auto note = [&](const std::string& name, AnyLinear<float> linear) {
     if (options.format == "as-is") decoded.add(source.stored(name), linear);
@@ -127,15 +129,37 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
   };
   model.embedding = table("model.embed_tokens.weight");
   if (own_head) model.head = table("lm_head.weight");
-  model.final_norm = norm("model.norm.weight");
+  model.final_norm = norm("model.norm.weight", config.width);
   for (Index layer = 0; layer < config.layers; ++layer) {
     LlamaBlock<float>& block = model.blocks.emplace_back();
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    block.shape = config.attention();
-    block.attention_norm = norm(prefix + "input_layernorm.weight");
-    block.feed_forward_norm = norm(prefix + "post_attention_layernorm.weight");
+    block.shape = config.attention(layer);
+    block.turns = config.kind(layer).turns;
+    block.gate_function = config.gate;
+    block.residual_scale = static_cast<float>(config.residual_scale);
+    const auto norm_of = [&](const NamePair& names, RmsNorm<float>& to, Index width) {
+      if (!names.hugging_face.empty()) to = norm(prefix + std::string(names.hugging_face), width);
+    };
+    norm_of(family.norms.before_attention, block.attention_norm, config.width);
+    norm_of(family.norms.after_attention, block.attention_post_norm, config.width);
+    norm_of(family.norms.before_feed_forward, block.feed_forward_norm, config.width);
+    norm_of(family.norms.after_feed_forward, block.feed_forward_post_norm, config.width);
+    if (config.query_key_norm != QueryKeyNorm::none) {
+      const bool by_head = config.query_key_norm == QueryKeyNorm::by_head;
+      const Index head = config.head_width();
+      norm_of(model_detail::query_norm_names, block.query_norm,
+              by_head ? head : config.heads * head);
+      norm_of(model_detail::key_norm_names, block.key_norm,
+              by_head ? head : config.kv_heads * head);
+    }
     for (int p = 0; p < projection_count; ++p) {
       const auto which = static_cast<Projection>(p);
+      if (config.biases[which])
+        block.biases[which] =
+            model_detail::load_weights(source, prefix + projection_names[which] + ".bias", 1,
+                                       projection_shape(config, which).first)
+                .row(0)
+                .transpose();
       block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(
           note(projection_weight_name(layer, which),
                model_detail::load_projection(source, config, layer, which, options)),

@@ -1,7 +1,7 @@
 /// Grouped-query causal attention by blocks of queries: softmax(s Q Kᵀ) V with s = 1/sqrt(head
-/// width), a few rows of scores at a time. The forward pass keeps one log-sum-exp a (token, head);
-/// the backward pass makes the scores again from it. Ainslie et al. 2023 (grouping); Dao et al.
-/// 2022 (recomputation).
+/// width) or a scale of its own, a few rows of scores at a time. A window lets each query see so
+/// many keys only. The forward pass keeps one log-sum-exp a (token, head); the backward pass makes
+/// the scores again from it. Ainslie et al. 2023 (grouping); Dao et al. 2022 (recomputation).
 ///
 ///     qlora::AttentionShape shape{.heads = 9, .kv_heads = 3, .head_width = 64};
 ///     qlora::attention_forward<float>(shape, q, k, v, sequences, out, log_sums);
@@ -56,19 +56,64 @@ void require_attention(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                       " queries together, found ", row);
 }
 
-/// Scaled scores of `rows` queries from `query` (within the sequence), all keys they may see; the
-/// rest is -infinity.
+/// The factor of the scores.
+template <class T>
+T score_scale(const AttentionShape& shape) {
+  return shape.scale == 0 ? T(1) / std::sqrt(static_cast<T>(shape.head_width))
+                          : static_cast<T>(shape.scale);
+}
+
+/// The keys that some queries of a sequence may see: [first, first + count) of its own.
+struct VisibleKeys {
+  Index first = 0, count = 0;
+  /// Of `rows` queries from `query` on.
+  VisibleKeys(const AttentionShape& shape, const SequenceSpan& sequence, Index query, Index rows) {
+    const Index position = sequence.past + query;
+    if (shape.window > 0) first = std::max<Index>(0, position + 1 - shape.window);
+    count = position + rows - first;
+  }
+  /// How many of the first of them row i is too late for.
+  Index too_old(const AttentionShape& shape, const SequenceSpan& sequence, Index query,
+                Index i) const {
+    if (shape.window == 0) return 0;
+    return std::max<Index>(0, sequence.past + query + i + 1 - shape.window - first);
+  }
+};
+
+/// Calls clear(part of row i) for what row i of scores must not see.
+template <class Scores, class Clear>
+void for_unseen(const AttentionShape& shape, const SequenceSpan& sequence, Index query,
+                const VisibleKeys& keys, Scores& scores, Clear&& clear) {
+  const Index rows = scores.rows();
+  for (Index i = 0; i < rows; ++i) {
+    clear(scores.row(i).tail(rows - 1 - i));
+    if (const Index old = keys.too_old(shape, sequence, query, i); old > 0)
+      clear(scores.row(i).head(old));
+  }
+}
+
+/// Scaled scores of `rows` queries from `query` (within the sequence) for the keys that they may
+/// see; what one of them does not see is -infinity. slope, if it is not null and the shape has a
+/// cap: the cap's derivative at each score.
 template <class T>
 void causal_scores(const AttentionShape& shape, const ConstMatrixRef<T>& q,
                    const ConstMatrixRef<T>& k, const SequenceSpan& sequence, Index head,
-                   Index query, Index rows, RowMatrix<T>& scores) {
-  const Index d = shape.head_width, visible = sequence.past + query + rows;
-  scores.resize(rows, visible);
-  const T scale = T(1) / std::sqrt(static_cast<T>(d));
-  scores.noalias() = scale * q.block(sequence.first_query + query, head * d, rows, d) *
-                     k.block(sequence.first_key, head / shape.group() * d, visible, d).transpose();
-  for (Index i = 0; i < rows; ++i)
-    scores.row(i).tail(rows - 1 - i).setConstant(-std::numeric_limits<T>::infinity());
+                   Index query, Index rows, const VisibleKeys& keys, RowMatrix<T>& scores,
+                   RowMatrix<T>* slope = nullptr) {
+  const Index d = shape.head_width;
+  scores.resize(rows, keys.count);
+  const T scale = score_scale<T>(shape);
+  scores.noalias() =
+      scale * q.block(sequence.first_query + query, head * d, rows, d) *
+      k.block(sequence.first_key + keys.first, head / shape.group() * d, keys.count, d).transpose();
+  if (shape.soft_cap > 0) {
+    const auto cap = static_cast<T>(shape.soft_cap);
+    scores.array() = (scores.array() / cap).tanh();
+    if (slope) *slope = T(1) - scores.array().square();
+    scores *= cap;
+  }
+  for_unseen(shape, sequence, query, keys, scores,
+             [](auto part) { part.setConstant(-std::numeric_limits<T>::infinity()); });
 }
 
 }  // namespace nn_detail
@@ -90,17 +135,20 @@ void attention_forward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
     RowMatrix<T> scores;
     for (Index query = 0; query < sequence.queries; query += nn_detail::query_block) {
       const Index rows = std::min(nn_detail::query_block, sequence.queries - query);
-      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, scores);
+      const nn_detail::VisibleKeys keys(shape, sequence, query, rows);
+      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, keys, scores);
       for (Index i = 0; i < rows; ++i) {
         const T largest = scores.row(i).maxCoeff();
         scores.row(i).array() = (scores.row(i).array() - largest).exp();
         scores.row(i).tail(rows - 1 - i).setZero();
+        scores.row(i).head(keys.too_old(shape, sequence, query, i)).setZero();
         const T total = scores.row(i).sum();
         scores.row(i) /= total;
         log_sums(sequence.first_query + query + i, head) = largest + std::log(total);
       }
       out.block(sequence.first_query + query, head * d, rows, d).noalias() =
-          scores * v.block(sequence.first_key, head / shape.group() * d, scores.cols(), d);
+          scores *
+          v.block(sequence.first_key + keys.first, head / shape.group() * d, keys.count, d);
     }
   });
 }
@@ -129,33 +177,34 @@ void attention_backward(const AttentionShape& shape, const ConstMatrixRef<T>& q,
     next_key = sequences[i].first_key + sequences[i].keys();
   }
   const Index d = shape.head_width;
-  const T scale = T(1) / std::sqrt(static_cast<T>(d));
+  const T scale = nn_detail::score_scale<T>(shape);
   // One slice a query head, summed over the group afterwards: threads never share one.
   RowMatrix<T> dk_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
   RowMatrix<T> dv_heads = RowMatrix<T>::Zero(k.rows(), shape.heads * d);
   parallel_for(static_cast<Index>(sequences.size()) * shape.heads, [&](Index task) {
     const SequenceSpan& sequence = sequences[static_cast<std::size_t>(task / shape.heads)];
     const Index head = task % shape.heads, kv = head / shape.group() * d;
-    RowMatrix<T> p, dp;
+    RowMatrix<T> p, dp, slope;
     for (Index query = 0; query < sequence.queries; query += nn_detail::query_block) {
       const Index rows = std::min(nn_detail::query_block, sequence.queries - query);
       const Index row = sequence.first_query + query;
-      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, p);
-      for (Index i = 0; i < rows; ++i) {
+      const nn_detail::VisibleKeys keys(shape, sequence, query, rows);
+      nn_detail::causal_scores<T>(shape, q, k, sequence, head, query, rows, keys, p, &slope);
+      for (Index i = 0; i < rows; ++i)
         p.row(i).array() = (p.row(i).array() - log_sums(row + i, head)).exp();
-        p.row(i).tail(rows - 1 - i).setZero();
-      }
+      nn_detail::for_unseen(shape, sequence, query, keys, p, [](auto part) { part.setZero(); });
       const auto dy = dout.block(row, head * d, rows, d);
-      const Index visible = p.cols();
-      dv_heads.block(sequence.first_key, head * d, visible, d).noalias() += p.transpose() * dy;
+      const Index first = sequence.first_key + keys.first, visible = keys.count;
+      dv_heads.block(first, head * d, visible, d).noalias() += p.transpose() * dy;
       dp.resize(rows, visible);
-      dp.noalias() = dy * v.block(sequence.first_key, kv, visible, d).transpose();
+      dp.noalias() = dy * v.block(first, kv, visible, d).transpose();
       for (Index i = 0; i < rows; ++i) {
         const T mean = dy.row(i).dot(out.block(row + i, head * d, 1, d).row(0));
         p.row(i).array() *= (dp.row(i).array() - mean) * scale;
       }
-      dq.block(row, head * d, rows, d).noalias() = p * k.block(sequence.first_key, kv, visible, d);
-      dk_heads.block(sequence.first_key, head * d, visible, d).noalias() +=
+      if (shape.soft_cap > 0) p.array() *= slope.array();
+      dq.block(row, head * d, rows, d).noalias() = p * k.block(first, kv, visible, d);
+      dk_heads.block(first, head * d, visible, d).noalias() +=
           p.transpose() * q.block(row, head * d, rows, d);
     }
   });

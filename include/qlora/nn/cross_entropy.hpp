@@ -34,6 +34,31 @@ struct LogitsLoss : CrossEntropy {
   Index correct = 0;      ///< counted rows whose largest logit is that of the target
 };
 
+/// What happens to logits between the head and the softmax: scale times them, then, where soft_cap
+/// is not 0, c tanh(logit / c) with the cap c. A plain value.
+struct LogitSettings {
+  double scale = 1, soft_cap = 0;
+
+  /// Changes logits in place; `slope`, unless it is null, becomes the derivative at each, or empty
+  /// where it is the scale throughout.
+  template <Scalar T>
+  void apply(RowMatrix<T>& logits, RowMatrix<T>* slope = nullptr) const {
+    if (scale != 1) logits *= static_cast<T>(scale);
+    if (slope) slope->resize(0, 0);
+    if (soft_cap == 0) return;
+    const auto cap = static_cast<T>(soft_cap);
+    logits.array() = (logits.array() / cap).tanh();
+    if (slope) *slope = T(1) - logits.array().square();
+    logits *= cap;
+  }
+  /// Turns the gradient of changed logits into that of the head's.
+  template <Scalar T>
+  void apply_backward(RowMatrix<T>& dlogits, const RowMatrix<T>& slope) const {
+    if (slope.size() > 0) dlogits.array() *= slope.array();
+    if (scale != 1) dlogits *= static_cast<T>(scale);
+  }
+};
+
 namespace nn_detail {
 
 /// The rows that have a target. Throws ShapeError for targets of another number or outside of the
@@ -83,14 +108,15 @@ inline constexpr Index cross_entropy_chunk = 64;
 template <Scalar T, class Forward, class Backward>
 CrossEntropy chunked_cross_entropy(const RowMatrix<T>& hidden, Index classes,
                                    std::span<const Token> targets, T scale, RowMatrix<T>* dhidden,
-                                   Forward&& forward, Backward&& backward) {
+                                   Forward&& forward, Backward&& backward,
+                                   const LogitSettings& settings = {}) {
   const std::vector<Index> rows = counted_rows(targets, hidden.rows(), classes);
   if (dhidden) {
     require_shape("cross_entropy: dhidden", *dhidden, hidden.rows(), hidden.cols());
     dhidden->setZero();
   }
   CrossEntropy result{0, static_cast<Index>(rows.size())};
-  RowMatrix<T> x, logits, dx;
+  RowMatrix<T> x, logits, dx, slope;
   for (Index begin = 0; begin < result.counted; begin += cross_entropy_chunk) {
     const Index count = std::min(cross_entropy_chunk, result.counted - begin);
     const Index* const chosen = rows.data() + begin;
@@ -98,8 +124,10 @@ CrossEntropy chunked_cross_entropy(const RowMatrix<T>& hidden, Index classes,
     for (Index i = 0; i < count; ++i) x.row(i) = hidden.row(chosen[i]);
     logits.resize(count, classes);
     forward(x, logits);
+    settings.apply(logits, dhidden ? &slope : nullptr);
     add_softmax_loss<T>(logits, targets, chosen, count, scale, dhidden != nullptr, result.sum);
     if (!dhidden) continue;
+    settings.apply_backward(logits, slope);
     dx.resize(count, hidden.cols());
     backward(x, logits, dx);
     for (Index i = 0; i < count; ++i) dhidden->row(chosen[i]) = dx.row(i);
@@ -115,7 +143,7 @@ CrossEntropy chunked_cross_entropy(const RowMatrix<T>& hidden, Index classes,
 template <Scalar T, class Head>
 CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
                            std::span<const Token> targets, T scale, RowMatrix<T>* dhidden,
-                           Compute compute = Compute::float32) {
+                           Compute compute = Compute::float32, const LogitSettings& settings = {}) {
   static_assert(
       LinearBase<Head, T>,
       "cross_entropy: the head must be a QuantizedMatrix, a RowMatrix or an AnyLinear, or "
@@ -127,7 +155,8 @@ CrossEntropy cross_entropy(const RowMatrix<T>& hidden, const Head& head,
       },
       [&](const RowMatrix<T>&, const RowMatrix<T>& dlogits, RowMatrix<T>& dx) {
         linear_backward<T>(dlogits, head, dx, {.compute = compute});
-      });
+      },
+      settings);
 }
 
 /// The same with a head that is trained: where dhidden is not null, the gradients of its weight and

@@ -1,5 +1,6 @@
 /// Rotary position embedding: within each head, elements i and i + d/2 turn by position *
-/// base^(-2i/d). Su et al. 2021, paired as in Hugging Face's Llama.
+/// base^(-2i/d), where d elements turn and the rest, if any, stays. Su et al. 2021, paired as in
+/// Hugging Face's Llama. rotary.hpp has the scalings.
 ///
 ///     qlora::Rope<> rope(64, 10000.0, 2048);
 ///     rope.forward(q, positions);     // q: [tokens, heads * 64], in place
@@ -11,6 +12,8 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "qlora/core/config.hpp"
 #include "qlora/core/matrix.hpp"
@@ -26,20 +29,25 @@ template <Scalar T = float>
 class Rope {
  public:
   Rope() = default;
-  /// Angles are taken in double. Throws ShapeError for an odd head width or a negative length,
-  /// OptionError for a base that is no positive number.
-  Rope(Index head_width, double base, Index length)
-      : half_(head_width / 2), length_(length), base_(base), shared_(std::make_shared<Shared>()) {
-    require<ShapeError>(head_width > 0 && head_width % 2 == 0,
-                        "Rope: expected an even head width, found ", head_width);
+  /// Angles are taken in double. Throws as rotary_frequencies does, and ShapeError for a negative
+  /// length.
+  Rope(Index head_width, const Rotary& rotary, Index length)
+      : half_(0),
+        length_(length),
+        head_width_(head_width),
+        magnitude_(rotary.magnitude),
+        frequencies_(rotary_frequencies(rotary, head_width)),
+        shared_(std::make_shared<Shared>()) {
+    half_ = static_cast<Index>(frequencies_.size());
     require<ShapeError>(length >= 0, "Rope: expected a length of 0 or more, found ", length);
-    require<OptionError>(base > 0 && std::isfinite(base), "Rope: expected a base above 0, found ",
-                         base);
   }
+  /// The same without scaling.
+  Rope(Index head_width, double base, Index length)
+      : Rope(head_width, Rotary{.base = base}, length) {}
 
   /// The number of positions that it knows.
   Index length() const { return length_; }
-  /// The whole tables, [length, head_width / 2]. They live as long as this Rope or a copy.
+  /// The whole tables, [length, pairs], with half as many pairs as elements turn. They live as long as this Rope or a copy.
   const RowMatrix<T>& cosine() const { return tables(length_)->cosine; }
   const RowMatrix<T>& sine() const { return tables(length_)->sine; }
 
@@ -76,13 +84,13 @@ class Rope {
       grown->cosine.topRows(have) = shared_->tables->cosine;
       grown->sine.topRows(have) = shared_->tables->sine;
     }
-    fill_rotations(2 * half_, base_, have, rows, grown->cosine.data() + have * half_,
-                   grown->sine.data() + have * half_);
+    fill_rotations<T>(frequencies_, magnitude_, have, rows, grown->cosine.data() + have * half_,
+                      grown->sine.data() + have * half_);
     return shared_->tables = std::move(grown);
   }
 
   void rotate(MatrixRef<T>& x, std::span<const Index> positions, T direction) const {
-    const Index width = std::max<Index>(1, 2 * half_);
+    const Index width = std::max<Index>(1, head_width_);
     require<ShapeError>(x.cols() % width == 0 && static_cast<Index>(positions.size()) == x.rows(),
                         "Rope: expected one position a row and heads of width ", width, ", found ",
                         positions.size(), " positions for [", x.rows(), ", ", x.cols(), "]");
@@ -99,7 +107,7 @@ class Rope {
         const Index position = positions[static_cast<std::size_t>(row)];
         const auto c = table->cosine.row(position).array();
         const auto s = table->sine.row(position).array();
-        for (Index head = 0; head < x.cols(); head += 2 * half) {
+        for (Index head = 0; head < x.cols(); head += width) {
           auto low = x.row(row).segment(head, half).array();
           auto high = x.row(row).segment(head + half, half).array();
           const Eigen::Array<T, 1, Eigen::Dynamic> kept = low;
@@ -110,8 +118,9 @@ class Rope {
     });
   }
 
-  Index half_ = 0, length_ = 0;
-  double base_ = 1;
+  Index half_ = 0, length_ = 0, head_width_ = 0;
+  double magnitude_ = 1;
+  std::vector<double> frequencies_;
   std::shared_ptr<Shared> shared_;
 };
 
