@@ -1,7 +1,13 @@
 #include "qlora/text/split_pattern.hpp"
 
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "qlora/text/regex.hpp"
 #include "support/catch.hpp"
+#include "support/golden.hpp"
 #include "support/numbers.hpp"
 
 namespace {
@@ -71,6 +77,37 @@ TEST_CASE("a split that GGUF has a name for is found by it") {
           std::vector<std::string>{qlora::digit_split, qlora::gpt2_split});
   REQUIRE(qlora::find_split("llama-bpe")->ignore_merges);
   REQUIRE(qlora::find_split("llama-bpe")->add_begin);
-  REQUIRE_FALSE(qlora::find_split("qwen2").has_value());
+  REQUIRE(qlora::find_split("qwen2")->splits == std::vector<std::string>{qlora::qwen2_split});
+  REQUIRE_FALSE(qlora::find_split("qwen9").has_value());
   REQUIRE_FALSE(qlora::find_split("").has_value());
+}
+
+namespace {
+
+// The pieces of a text, cut by one pattern after the other.
+std::vector<std::string> pieces_of(const std::string& text, std::span<const qlora::Regex> splits) {
+  if (splits.empty()) return {text};
+  std::vector<std::string> all;
+  splits.front().split(text, [&](std::string_view piece, bool) {
+    for (auto& each : pieces_of(std::string(piece), splits.subspan(1)))
+      all.push_back(std::move(each));
+  });
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("texts are cut as Hugging Face's tokenizers cuts them") {
+  const auto golden = test::golden("splits.json");
+  for (const auto& [name, all] : golden["pieces"].items()) {
+    std::vector<qlora::Regex> splits;
+    const auto known = qlora::find_split(name).value();
+    for (const auto& pattern : known.splits) splits.emplace_back(qlora::pcre_split(pattern));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto text = golden["texts"][i].get<std::string>();
+      INFO(name << ": " << text);
+      REQUIRE(pieces_of(text, splits) == all[i].get<std::vector<std::string>>());
+    }
+  }
+  REQUIRE(golden["texts"].size() >= 200);
 }

@@ -27,6 +27,16 @@ inline constexpr const char* digit_split = R"(\p{N})";
 inline constexpr const char* llama3_split =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+/// Qwen2's split: Llama 3's with single digits.
+inline constexpr const char* qwen2_split =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// Mistral's split since Nemo (tekken): words begin anew where small letters turn to capitals.
+inline constexpr const char* tekken_split =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// GPT-4o's split: the same with contractions at the end of a word and at most three digits.
+inline constexpr const char* gpt4o_split =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 /// A way to split that GGUF has a name for (tokenizer.ggml.pre), and what goes with the name.
 struct NamedSplit {
   std::string_view name;
@@ -47,8 +57,25 @@ inline const std::vector<NamedSplit>& named_splits() {
                                   {"llama-bpe", llama3, true, true},
                                   {"llama3", llama3, true, true},
                                   {"llama-v3", llama3, true, true}};
-    named.push_back({"mpt", gpt2});
-    for (const auto name : {"starcoder", "refact"}) named.push_back({name, digits});
+    for (const auto name : {"mpt", "olmo", "jais", "phi-2", "gigachat", "a.x-4.0", "mellum"})
+      named.push_back({name, gpt2});
+    for (const auto name : {"starcoder", "refact", "codeshell", "exaone"})
+      named.push_back({name, digits});
+    for (const auto name : {"falcon3", "pixtral"}) named.push_back({name, llama3, true, true});
+    for (const auto name : {"dbrx", "smaug-bpe"}) named.push_back({name, llama3});
+    for (const auto name : {"qwen2", "deepseek-r1-qwen", "stablelm2", "megrez"})
+      named.push_back({name, {qwen2_split}});
+    named.push_back({"tekken", {tekken_split}, true, true});
+    for (const auto name : {"gpt-4o", "llama4"}) named.push_back({name, {gpt4o_split}});
+    named.push_back({"falcon", {R"([\p{P}\$\+<=>\^~\|`]+)", gpt2_split, "[0-9][0-9][0-9]"}});
+    const std::string chinese = R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)";
+    named.push_back(
+        {"deepseek-v3",
+         {R"(\p{N}{1,3})", chinese,
+          R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}});
+    named.push_back({"deepseek-coder",
+                     {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)",
+                      R"([\x{4e00}-\x{9fa5}\x{0800}-\x{4e00}\x{ac00}-\x{d7ff}]+)", R"(\p{N})"}});
     return named;
   }();
   return all;
