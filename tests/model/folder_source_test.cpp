@@ -107,8 +107,7 @@ TEST_CASE("a config that is no Llama of ours is refused by key") {
   expect("hidden_size", "wide", "config.json");
   expect("num_attention_heads", 3,
          "num_key_value_heads: expected a divisor of the 3 heads, found 2");
-  expect("num_attention_heads", 6,
-         "q_proj.weight': expected shape [48, 32]");
+  expect("num_attention_heads", 6, "q_proj.weight': expected shape [48, 32]");
   expect("num_attention_heads", 0, "num_attention_heads: expected a whole number from 1");
   expect("head_dim", 64, "q_proj.weight");
   expect("attention_bias", true, "q_proj.bias");
