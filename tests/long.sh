@@ -3,14 +3,14 @@
 # headers, each header alone without a warning on two compilers and four processors, laws with a hundred times their budget, 200 steps of 8-bit paged AdamW beside float32 AdamW, NEON under
 # qemu, every format for x86-64-v3 and without Highway, every folder under the address sanitizer, threads under the thread sanitizer
 # and paged memory under valgrind, more compilers and flags whose bits are compared, every format's kernels for every CUDA
-# architecture, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
+# architecture, a real model of another family beside transformers, and the chat templates of a package beside Python's jinja2. Some hours on two cores.
 #
-#   bash tests/long.sh [clang] [tidy] [headers] [laws] [curve] [neon] [formats] [sanitize] [bits] [cuda] [templates]
+#   bash tests/long.sh [clang] [tidy] [headers] [laws] [curve] [neon] [formats] [sanitize] [bits] [cuda] [models] [templates]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 source scripts/setup.sh
-parts=${*:-clang tidy headers laws curve neon formats sanitize bits cuda templates}
+parts=${*:-clang tidy headers laws curve neon formats sanitize bits cuda models templates}
 install_packages "${build_packages[@]}" catch2 librapidcheck-dev libbenchmark-dev clang-16 clang-tidy-16 libclang-rt-16-dev valgrind libboost-context-dev
 fetch_model
 fetch_jargon
@@ -95,6 +95,15 @@ for part in $parts; do
       cmake --build build/gpu --target test_gpu bench_gpu
       ctest --test-dir build/gpu --output-on-failure -R "^gpu:"
       ;;
+    models)
+      step "real models of other families"
+      build_release
+      peers=build/peers/venv
+      [ -x "$peers/bin/pip" ] || python3 -m venv "$peers"
+      "$peers/bin/pip" install --quiet --disable-pip-version-check torch transformers gguf accelerate
+      mkdir -p build/models
+      "$peers/bin/python" tests/real_models.py build/examples build/models "$jargon"
+      ;;
     templates)
       step "seventy chat templates as Python's jinja2 renders them"
       build_release
@@ -109,7 +118,7 @@ for part in $parts; do
       "$data/venv/bin/python" tests/golden/vocabularies.py "$data/llama_cpp_python-0.3.36.tar.gz" build/tests/encode_texts
       ;;
     *)
-      echo "expected clang, tidy, headers, laws, curve, neon, formats, sanitize, bits, cuda or templates, found $part" >&2
+      echo "expected clang, tidy, headers, laws, curve, neon, formats, sanitize, bits, cuda, models or templates, found $part" >&2
       exit 2
       ;;
   esac

@@ -83,6 +83,9 @@ inline constexpr NormNames olmo2_norms{
 
 }  // namespace model_detail
 
+/// The most layers of a model whose layers differ; more come from broken files.
+inline constexpr Index most_layers = 65536;
+
 /// A tensor of GGUF files that divides the frequencies of the rotary embedding, one number a pair:
 /// how llama.cpp carries Llama 3's scaling.
 inline constexpr std::string_view rotary_divisors_name = "rope_freqs.weight";

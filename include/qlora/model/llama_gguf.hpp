@@ -75,6 +75,8 @@ inline void read_layer_keys(GgufKeys& keys, LlamaConfig& config, const Family& f
   const double given = keys.number(
       "attention.sliding_window",
       family.architecture == "gemma2" ? static_cast<double>(family.default_window) : 0.0);
+  require<FormatError>(given >= 0, keys.where("attention.sliding_window"),
+                       ": expected a size, found ", given);
   const bool has_window = given > 0 && given < static_cast<double>(config.context);
   require<FormatError>(!has_window || by_rule || family.architecture == "llama",
                        keys.where("attention.sliding_window"),
@@ -82,6 +84,11 @@ inline void read_layer_keys(GgufKeys& keys, LlamaConfig& config, const Family& f
                        ", found ", given);
   if (has_window)
     config.window = checked_size(static_cast<Index>(given), keys.where("attention.sliding_window"));
+  config.has_local_rotary = family.local_base > 0;
+  if (!config.has_local_rotary) keys.only("rope.freq_base_swa", config.rotary.base);
+  if (!has_window && !by_rule && family.unturned_interval == 0) return;
+  require<FormatError>(config.layers <= most_layers, keys.where("block_count"),
+                       ": expected at most ", most_layers, ", found ", config.layers);
   std::vector<bool> slides(static_cast<std::size_t>(config.layers), !by_rule);
   if (by_rule) {
     for (Index layer = 0; layer < config.layers; ++layer)
@@ -93,12 +100,8 @@ inline void read_layer_keys(GgufKeys& keys, LlamaConfig& config, const Family& f
                            family.window_interval, ", found ", interval);
     }
   }
-  config.has_local_rotary = family.local_base > 0;
-  if (config.has_local_rotary) {
+  if (config.has_local_rotary)
     config.local_rotary = {.base = keys.number("rope.freq_base_swa", family.local_base)};
-  } else {
-    keys.only("rope.freq_base_swa", config.rotary.base);
-  }
   for (Index layer = 0; layer < config.layers; ++layer)
     config.kinds.push_back(
         {slides[static_cast<std::size_t>(layer)] && (has_window || config.has_local_rotary),

@@ -189,8 +189,11 @@ class LlamaJson {
         keys_.size("sliding_window_pattern", keys_.contains("_sliding_window_pattern")
                                                  ? keys_.size("_sliding_window_pattern")
                                                  : std::max<Index>(1, family.window_interval));
-    std::vector<bool> slides(static_cast<std::size_t>(config.layers));
-    for (Index layer = 0; layer < config.layers; ++layer)
+    const bool differ = family.windows != WindowRule::none || family.unturned_interval > 0;
+    require<FormatError>(!differ || config.layers <= most_layers, keys_.where("num_hidden_layers"),
+                         ": expected at most ", most_layers, ", found ", config.layers);
+    std::vector<bool> slides(differ ? static_cast<std::size_t>(config.layers) : 0);
+    for (Index layer = 0; layer < static_cast<Index>(slides.size()); ++layer)
       slides[static_cast<std::size_t>(layer)] =
           family.windows == WindowRule::all ||
           (by_flag && static_cast<double>(layer) >= first_upper) ||
@@ -207,7 +210,7 @@ class LlamaJson {
             keys_.where("layer_types"), ": expected ",
             may_slide ? "full_attention or sliding_attention" : "full_attention only", ", found ",
             JsonKeys::shown(type));
-        slides[layer] = type == "sliding_attention";
+        if (differ) slides[layer] = type == "sliding_attention";
       }
     }
     require<FormatError>(family.windows != WindowRule::none || window >= config.context,
@@ -224,8 +227,12 @@ class LlamaJson {
         require<FormatError>(list->is_array() && static_cast<Index>(list->size()) == config.layers,
                              keys_.where("no_rope_layers"), ": expected a list of ", config.layers,
                              ", found ", JsonKeys::shown(*list));
-        for (std::size_t layer = 0; layer < list->size(); ++layer)
-          turns[layer] = (*list)[layer] != 0;
+        for (std::size_t layer = 0; layer < list->size(); ++layer) {
+          require<FormatError>((*list)[layer] == 0 || (*list)[layer] == 1,
+                               keys_.where("no_rope_layers"), ": expected zeros and ones, found ",
+                               JsonKeys::shown(*list));
+          turns[layer] = (*list)[layer] == 1;
+        }
       }
     } else {
       require<FormatError>(!keys_.contains("no_rope_layer_interval"),
