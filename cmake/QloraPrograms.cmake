@@ -4,8 +4,9 @@ add_library(qlora_program INTERFACE)
 target_link_libraries(qlora_program INTERFACE qlora_memory)
 # nvcc takes other warnings; the processor's flags it must get too, because the library's names depend on them.
 set(cxx $<COMPILE_LANGUAGE:CXX>)
-target_compile_options(qlora_program INTERFACE $<${cxx}:-Wall> $<${cxx}:-Wextra> $<${cxx}:-Wshadow> $<${cxx}:-Wconversion>
-  $<${cxx}:-Wpedantic>)
+target_compile_options(qlora_program INTERFACE $<${cxx}:-Wall> $<${cxx}:-Wextra> $<${cxx}:-Wconversion> $<${cxx}:-Wpedantic>)
+# Where files are compiled together, a parameter may have the name of something in the file before.
+target_compile_options(qlora_program INTERFACE $<$<AND:${cxx},$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>>:-Wshadow>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 warns about its own AVX-512 intrinsics (GCC bug 105593).
   target_compile_options(qlora_program INTERFACE $<${cxx}:-Wno-uninitialized> $<${cxx}:-Wno-maybe-uninitialized>)
