@@ -119,6 +119,12 @@ qlora::float16 half_at(const std::vector<std::uint8_t>& bytes, std::size_t at) {
 
 }  // namespace
 
+// Whether scales are coded in turn, as in GGUF's K types.
+template <class Scale>
+constexpr bool has_supers = requires(typename Scale::View view) {
+  view.supers;
+};
+
 TEST_CASE("every weight comes back within its codebook's gap times its scale, in every format") {
   test::for_each_format([&]<class F>(const std::string& name) {
     test::law(name, [](std::uint64_t seed, std::uint16_t size) {
@@ -128,6 +134,12 @@ TEST_CASE("every weight comes back within its codebook's gap times its scale, in
       using Scale = typename std::remove_cvref_t<decltype(w)>::FormatType::ScaleType;
       const RowMatrixXf back = qlora::dequantize(whole);
       const auto view = w.view();
+      if constexpr (has_supers<Scale>) {
+        // The scale with the least error of the block may cut single weights off: the sum is bounded.
+        const double share = F::code_bits == 2 ? 0.45 : F::code_bits == 3 ? 0.25 : 0.12;
+        RC_ASSERT((x - back).norm() <= static_cast<float>(share) * x.norm());
+        return;
+      }
       const float widest = has_minimum<Scale> ? 0.5f : widest_error(w);
       for (Index begin = 0; begin < x.cols(); begin += F::block_size) {
         const Index n = std::min<Index>(F::block_size, x.cols() - begin);
@@ -145,7 +157,14 @@ TEST_CASE("every weight comes back within its codebook's gap times its scale, in
 TEST_CASE("weights times a power of two give the same codes and that power of the weights") {
   test::for_each_format([&]<class F>(const std::string& name) {
     test::law(name + " scaled", [](std::uint64_t seed, std::uint16_t size) {
-      const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 500), seed, 0.5);
+      // Scales of scales are halves: with small weights they would lose bits, with large ones sums of
+      // sixth powers would overflow.
+      const double spread = [] {
+        if constexpr (requires { typename F::ScaleType; })
+          return has_supers<typename F::ScaleType> ? 64 : 0.5;
+        return 0.5;
+      }();
+      const RowMatrixXf x = test::normal_matrix(1, drawn_size<F>(size, 500), seed, spread);
       const float power = std::ldexp(1.f, static_cast<int>(seed % 9) - 4);
       const auto a = qlora::quantize<F>(x), b = qlora::quantize<F>(RowMatrixXf(power * x));
       RC_ASSERT(packed(a).codes() == packed(b).codes());
