@@ -73,7 +73,7 @@ class GgufParts(FaultTest):
     def test_numbers_of_another_shape_are_refused_by_name(self):
         self.is_refused(self.base_gguf("a.gguf", tensors={"rope_freqs.weight": ([4], 0, vector(4))}), "rope_freqs.weight", "expected 8 numbers")
         self.is_refused(self.base_gguf("b.gguf", tensors={"rope_freqs.weight": ([8], 0, vector(8, 0.0))}), "rope_freqs.weight", "above 0, found 0")
-        self.is_refused(self.base_gguf("c.gguf", keys={"llama.attention.key_length": (U32, 32)}), "llama.attention.value_length")
+        self.is_refused(self.base_gguf("c.gguf", keys={"llama.attention.key_length": (U32, 32)}), "llama.rope.dimension_count", "expected 32")
         self.is_refused(self.base_gguf("d.gguf", keys={"llama.attention.key_length": (U32, 32), "llama.attention.value_length": (U32, 32),
                                                        "llama.rope.dimension_count": (U32, 32)}), "expected shape [128, 64], found [64, 64]")
         self.is_refused(self.base_gguf("e.gguf", tensors={"blk.0.attn_q.bias": ([64], 0, vector(64))}), "blk.1.attn_q.bias", "found none")
