@@ -124,8 +124,8 @@ class Tokenizers(FaultTest):
         self.is_refused(self.base_folder("unigram", tokenizer_json={"model": {"type": "Unigram", "vocab": []}}), "found Unigram; only byte-level BPE")
         self.is_refused(self.base_gguf("spm.gguf", keys={"tokenizer.ggml.model": (STRING, "llama")}), "SentencePiece", "not supported yet")
         self.is_refused(self.base_gguf("bert.gguf", keys={"tokenizer.ggml.model": (STRING, "bert")}), "tokenizer.ggml.model", "found bert")
-        self.is_refused(self.base_gguf("pre.gguf", keys={"tokenizer.ggml.pre": (STRING, "qwen2")}), "tokenizer.ggml.pre", "llama-bpe", "found qwen2")
-        for pre in ("default", "llama-bpe"):
+        self.is_refused(self.base_gguf("pre.gguf", keys={"tokenizer.ggml.pre": (STRING, "qwen9")}), "tokenizer.ggml.pre", "llama-bpe", "found qwen9")
+        for pre in ("default", "llama-bpe", "qwen2"):
             found = self.perplexity(self.base_gguf(pre + ".gguf", keys={"tokenizer.ggml.pre": (STRING, pre), "tokenizer.ggml.add_bos_token": (BOOL, False)}))
             self.assertIsInstance(found, float, found)
 
