@@ -2,6 +2,7 @@
 /// with f = gelu by its approximation with tanh. Shazeer 2020. As in every layer, the caller sizes
 /// the outputs; they are checked and overwritten.
 ///
+///     qlora::RowMatrixXf gate(2, 3), up(2, 3), out(2, 3);
 ///     qlora::gated_forward(qlora::GateFunction::gelu_tanh, gate, up, out);
 #pragma once
 
