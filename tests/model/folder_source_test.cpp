@@ -112,7 +112,8 @@ TEST_CASE("a config that is no Llama of ours is refused by key") {
   expect("head_dim", 64, "q_proj.weight");
   expect("attention_bias", true, "q_proj.bias");
   expect("attention_bias", 1, "attention_bias: expected true or false, found 1");
-  expect("rope_scaling", {{"rope_type", "llama3"}}, "rope_scaling: low_freq_factor");
+  expect("rope_scaling", {{"rope_type", "llama3"}},
+         "rope_scaling: expected the key 'low_freq_factor'");
   expect("rope_parameters", {{"rope_type", "longrope"}},
          "rope_parameters: longrope is not supported");
   expect("tie_word_embeddings", absent, "tie_word_embeddings is false");
