@@ -180,54 +180,50 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
     }
     return As::asked;
   };
-  const auto is_packed = [&](const ModelTensor& tensor) { return kept_as(tensor) != As::copy; };
   const std::string fallback(qlora::format_name<Fallback>);
-  std::size_t fallen = 0, packed_ones = 0;
-  for (const ModelTensor& tensor : tensors) {
-    const As as = kept_as(tensor);
-    fallen += as == As::fallback;
-    packed_ones += as != As::copy;
+  // Calls body.operator()<Format>(name) with the format that a packed weight gets.
+  const auto with_format = [&](As as, auto&& body) {
     if (as == As::asked) {
-      output.template plan_packed<F>(tensor, format);
-    } else if (as == As::fallback) {
-      output.template plan_packed<Fallback>(tensor, fallback);
+      body.template operator()<F>(format);
     } else {
+      body.template operator()<Fallback>(fallback);
+    }
+  };
+  std::vector<As> plan;
+  for (const ModelTensor& tensor : tensors) {
+    const As as = plan.emplace_back(kept_as(tensor));
+    if (as == As::copy) {
       output.plan_copy(tensor);
+    } else {
+      with_format(as, [&]<class Taken>(const std::string& name) {
+        output.template plan_packed<Taken>(tensor, name);
+      });
     }
   }
+  const auto fallen = std::count(plan.begin(), plan.end(), As::fallback);
+  const auto packed = fallen + std::count(plan.begin(), plan.end(), As::asked);
   if (fallen > 0)
-    program::warn(qlora::message(fallen, " of ", packed_ones, " weights have rows that blocks of ",
+    program::warn(qlora::message(fallen, " of ", packed, " weights have rows that blocks of ",
                                  format, " do not fill; they become ", fallback));
   qlora::require<qlora::FormatError>(
-      format == "float" || std::any_of(tensors.begin(), tensors.end(), is_packed), settings.input,
+      format == "float" || packed > 0, settings.input,
       ": expected a matrix to quantize, found none; --skip says what else to copy");
   output.open();
   temporaries.add(output.temporary());
   std::vector<Line> lines;
   const program::ProgressBar bar(static_cast<Index>(tensors.size()));
   for (const ModelTensor& tensor : tensors) {
-    const As as = kept_as(tensor);
-    Line line{tensor.name,
-              as == As::asked      ? format
-              : as == As::fallback ? fallback
-                                   : "copied",
-              tensor.shape,
-              tensor.size,
-              0,
-              {}};
+    const As as = plan[lines.size()];
+    Line line{tensor.name, "copied", tensor.shape, tensor.size, 0, {}};
     if (as != As::copy) {
       const qlora::RowMatrixXf dense = output.weights(tensor);
-      const auto pack = [&]<class Taken>(const std::string& name) {
-        const auto w = qlora::quantize<Taken>(dense, {.block_size = settings.block_size});
-        line.error = qlora::quantization_error(dense, w.view());
-        line.after = output.write_packed(tensor, name, w);
-      };
       try {
-        if (as == As::asked) {
-          pack.template operator()<F>(format);
-        } else {
-          pack.template operator()<Fallback>(fallback);
-        }
+        with_format(as, [&]<class Taken>(const std::string& name) {
+          const auto w = qlora::quantize<Taken>(dense, {.block_size = settings.block_size});
+          line.format = name;
+          line.error = qlora::quantization_error(dense, w.view());
+          line.after = output.write_packed(tensor, name, w);
+        });
       } catch (const qlora::NumericError& failure) {
         throw qlora::NumericError(
             qlora::message(settings.input, ": tensor '", tensor.name, "': ", failure.what()));
