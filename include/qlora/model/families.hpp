@@ -29,6 +29,10 @@ struct NamePair {
 struct NormNames {
   NamePair before_attention = {}, after_attention = {};
   NamePair before_feed_forward = {}, after_feed_forward = {};
+  /// All four, those that are not there among them.
+  constexpr std::array<NamePair, 4> all() const {
+    return {before_attention, after_attention, before_feed_forward, after_feed_forward};
+  }
 };
 
 /// Which layers of a family see a window only, where no list in config.json says it.
@@ -176,6 +180,40 @@ inline constexpr std::array families{Family{.model_type = "llama",
                                             .default_kv_heads = 4,
                                             .default_context = 32768,
                                             .default_base = 2e6}};
+
+/// What a family says of its models' arithmetic, whatever a file says.
+inline LlamaConfig config_of(const Family& family) {
+  LlamaConfig config;
+  config.family = family.model_type;
+  config.gate = family.gate;
+  config.query_key_norm = family.query_key_norm;
+  config.norm_place = family.norm_place;
+  config.has_local_rotary = family.local_base > 0;
+  return config;
+}
+
+namespace model_detail {
+
+/// Sets the kinds of the layers: slides(layer) and turns(layer) say which see a window only and
+/// which have rotary embedding. window: 0 for none; then a layer that slides differs in its rotary
+/// embedding at most. Throws FormatError for too many layers, naming `where`.
+template <class Slides, class Turns>
+void set_kinds(LlamaConfig& config, Index window, const std::string& where, Slides&& slides,
+               Turns&& turns) {
+  require<FormatError>(config.layers <= most_layers, where, ": expected at most ", most_layers,
+                       ", found ", config.layers);
+  config.window = window;
+  const bool may_slide = window > 0 || config.has_local_rotary;
+  bool differ = false;
+  for (Index layer = 0; layer < config.layers; ++layer) {
+    const LayerKind kind{may_slide && slides(layer), turns(layer)};
+    config.kinds.push_back(kind);
+    differ = differ || kind.sliding || !kind.turns;
+  }
+  if (!differ) config.kinds.clear();
+}
+
+}  // namespace model_detail
 
 /// The family of a model_type; nothing for another one.
 inline const Family* family_of_type(std::string_view model_type) {

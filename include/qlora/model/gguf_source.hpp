@@ -30,7 +30,10 @@ class GgufSource final : public ModelSource {
   /// `as_is` among them.
   explicit GgufSource(const std::filesystem::path& path,
                       const WeightFormats& formats = weight_formats<AllFormats>)
-      : ModelSource(formats), file_(path), config_([&] { return llama_config(file_); }) {}
+      : ModelSource(formats),
+        file_(path),
+        family_(family_of(file_)),
+        config_([&] { return llama_config(file_); }) {}
 
   /// The file itself, with its own names and order of rows.
   const GgufFile& file() const { return file_; }
@@ -42,7 +45,7 @@ class GgufSource final : public ModelSource {
     std::vector<std::string> all;
     all.reserve(file_.tensors().size());
     for (const auto& [name, tensor] : file_.tensors())
-      all.push_back(hugging_face_name(name, family()).value_or(name));
+      all.push_back(hugging_face_name(name, family_).value_or(name));
     return all;
   }
   /// GGUF has no key for this: without a head in the file, the embedding serves as head.
@@ -50,7 +53,7 @@ class GgufSource final : public ModelSource {
   bool has(const std::string& weight) const override { return file_.has(own_name(weight)); }
   /// The weight's name in the file. A name that no weight of a Llama has stays as it is.
   std::string own_name(const std::string& weight) const override {
-    return gguf_name(weight, family()).value_or(weight);
+    return gguf_name(weight, family_).value_or(weight);
   }
   std::string where(const std::string& weight) const override {
     return file_.name() + ": tensor '" + own_name(weight) + "'";
@@ -87,15 +90,15 @@ class GgufSource final : public ModelSource {
 
  private:
   // By the architecture alone, so that names are there where the configuration can't be read.
-  const Family& family() const {
-    const auto& values = file_.values();
+  static const Family& family_of(const GgufFile& file) {
+    const auto& values = file.values();
     const auto key = values.find("general.architecture");
     const auto* name = key == values.end() ? nullptr : std::get_if<std::string>(&key->second);
     const Family* known = name ? family_of_architecture(*name) : nullptr;
     return known ? *known : find_family("llama");
   }
   RowOrder order_of(const std::string& weight) const {
-    const RowOrder order = row_order(weight, config().head_width(), family());
+    const RowOrder order = row_order(weight, config_.value().head_width(), family_);
     const GgufTensor& tensor = file_.tensor(own_name(weight));
     const Index rows = weight.ends_with(".bias") ? tensor.cols() : tensor.rows();
     try {
@@ -107,6 +110,7 @@ class GgufSource final : public ModelSource {
   }
 
   GgufFile file_;
+  const Family& family_;
   model_detail::Attempt<LlamaConfig> config_;
 };
 

@@ -82,33 +82,23 @@ inline void read_layer_keys(GgufKeys& keys, LlamaConfig& config, const Family& f
                        keys.where("attention.sliding_window"),
                        ": expected none or one of at least the context ", config.context,
                        ", found ", given);
-  if (has_window)
-    config.window = checked_size(static_cast<Index>(given), keys.where("attention.sliding_window"));
-  config.has_local_rotary = family.local_base > 0;
-  if (!config.has_local_rotary) keys.only("rope.freq_base_swa", config.rotary.base);
-  if (!has_window && !by_rule && family.unturned_interval == 0) return;
-  require<FormatError>(config.layers <= most_layers, keys.where("block_count"),
-                       ": expected at most ", most_layers, ", found ", config.layers);
-  std::vector<bool> slides(static_cast<std::size_t>(config.layers), !by_rule);
-  if (by_rule) {
-    for (Index layer = 0; layer < config.layers; ++layer)
-      slides[static_cast<std::size_t>(layer)] = (layer + 1) % family.window_interval != 0;
-    if (keys.find("attention.sliding_window_pattern")) {
-      const double interval = keys.number("attention.sliding_window_pattern");
-      require<FormatError>(interval == static_cast<double>(family.window_interval),
-                           keys.where("attention.sliding_window_pattern"), ": expected ",
-                           family.window_interval, ", found ", interval);
-    }
-  }
-  if (config.has_local_rotary)
+  const Index window =
+      has_window ? checked_size(static_cast<Index>(given), keys.where("attention.sliding_window"))
+                 : 0;
+  if (config.has_local_rotary) {
     config.local_rotary = {.base = keys.number("rope.freq_base_swa", family.local_base)};
-  for (Index layer = 0; layer < config.layers; ++layer)
-    config.kinds.push_back(
-        {slides[static_cast<std::size_t>(layer)] && (has_window || config.has_local_rotary),
-         family.unturned_interval == 0 || (layer + 1) % family.unturned_interval != 0});
-  if (std::ranges::none_of(config.kinds,
-                           [](const LayerKind& kind) { return kind.sliding || !kind.turns; }))
-    config.kinds.clear();
+  } else {
+    keys.only("rope.freq_base_swa", config.rotary.base);
+  }
+  if (by_rule)
+    keys.only("attention.sliding_window_pattern", static_cast<double>(family.window_interval));
+  if (!has_window && !by_rule && family.unturned_interval == 0) return;
+  set_kinds(
+      config, window, keys.where("block_count"),
+      [&](Index layer) { return !by_rule || (layer + 1) % family.window_interval != 0; },
+      [&](Index layer) {
+        return family.unturned_interval == 0 || (layer + 1) % family.unturned_interval != 0;
+      });
 }
 
 /// Caps and factors. llama.cpp knows the factor of Gemma's scores by the number of layers: the
@@ -153,11 +143,7 @@ inline LlamaConfig llama_config(const GgufFile& file) {
   GgufKeys keys(file, architecture + ".");
   for (const std::string& key : std::set<std::string>(keys.rest()))
     if (key.starts_with("expert")) keys.only(key, 0.0, ": mixture of experts is not supported");
-  LlamaConfig config;
-  config.family = family->model_type;
-  config.gate = family->gate;
-  config.query_key_norm = family->query_key_norm;
-  config.norm_place = family->norm_place;
+  LlamaConfig config = config_of(*family);
   config.width = keys.size("embedding_length");
   config.hidden = keys.size("feed_forward_length");
   config.layers = keys.size("block_count");
@@ -181,8 +167,7 @@ inline LlamaConfig llama_config(const GgufFile& file) {
   model_detail::read_layer_keys(keys, config, *family);
   model_detail::read_part_keys(keys, config, *family);
   for (std::size_t p = 0; p < projection_count; ++p)
-    config.biases[p] =
-        file.has("blk.0." + std::string(model_detail::gguf_projection_names[p]) + ".bias");
+    config.biases[p] = file.has("blk.0." + std::string(model_detail::projection_biases[p].gguf));
   keys.only("attention.causal", true);
   keys.only("use_parallel_residual", false);
   keys.only("pooling_type", 0.0);

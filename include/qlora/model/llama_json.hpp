@@ -71,12 +71,11 @@ inline Rotary read_rotary_json(JsonKeys& keys, double base) {
   if (rotary.scaling == RotaryScaling::yarn) {
     // As transformers does: the ratio where both are there and not 0.
     const double all = keys.number("mscale_all_dim", 0.0), one = keys.number("mscale", 0.0);
-    const auto magnitude = [&](double share) {
-      return rotary.factor <= 1 ? 1.0 : 0.1 * share * std::log(rotary.factor) + 1.0;
-    };
+    const double factor = rotary.factor;
     rotary.magnitude =
-        keys.number("attention_factor", all != 0 && one != 0 ? magnitude(one) / magnitude(all)
-                                                             : yarn_magnitude(rotary.factor));
+        keys.number("attention_factor",
+                    all != 0 && one != 0 ? yarn_magnitude(factor, one) / yarn_magnitude(factor, all)
+                                         : yarn_magnitude(factor));
   }
   keys.only("partial_rotary_factor", 1.0);
   keys.refuse_rest();
@@ -88,9 +87,10 @@ class LlamaJson {
   LlamaJson(const std::string& name, const nlohmann::json& json) : keys_(name, json) {}
 
   LlamaFolderConfig read() {
-    LlamaFolderConfig all;
+    const Family& family = read_family();
+    LlamaFolderConfig all{config_of(family)};
     LlamaConfig& config = all.config;
-    const Family& family = read_family(config);
+    config.norm_offset = family.norms_add_one ? 1 : 0;
     config.width = keys_.size("hidden_size");
     config.hidden = keys_.size("intermediate_size");
     config.layers = keys_.size("num_hidden_layers");
@@ -119,7 +119,7 @@ class LlamaJson {
   }
 
  private:
-  const Family& read_family(LlamaConfig& config) {
+  const Family& read_family() {
     const auto type = keys_.text("model_type");
     const Family* family = family_of_type(type);
     require<FormatError>(family != nullptr, keys_.where("model_type"), ": expected one of ",
@@ -127,11 +127,6 @@ class LlamaJson {
     keys_.off("auto_map", ": a model with code of its own");
     if (const auto* quantization = keys_.find("quantization_config"))
       require_readable_quantization(keys_.where(), *quantization);
-    config.family = family->model_type;
-    config.gate = family->gate;
-    config.query_key_norm = family->query_key_norm;
-    config.norm_place = family->norm_place;
-    config.norm_offset = family->norms_add_one ? 1 : 0;
     if (family->gate == GateFunction::silu) {
       const auto activation = keys_.text("hidden_act", "silu");
       require<FormatError>(activation == "silu" || activation == "swish", keys_.where("hidden_act"),
@@ -148,17 +143,14 @@ class LlamaJson {
   void read_rotary(LlamaConfig& config, const Family& family) {
     const double base = keys_.number("rope_theta", family.default_base);
     config.rotary = {.base = base};
-    config.has_local_rotary = family.local_base > 0;
     if (config.has_local_rotary)
       config.local_rotary = {.base = keys_.number("rope_local_base_freq", family.local_base)};
     for (const char* name : {"rope_parameters", "rope_scaling"})
       if (const auto* json = keys_.find(name)) {
         JsonKeys keys(keys_.where(name), *json);
-        if (!config.has_local_rotary) {
-          config.rotary = read_rotary_json(keys, base);
-          continue;
-        }
-        const auto *whole = keys.find("full_attention"), *local = keys.find("sliding_attention");
+        const bool may_be_two = config.has_local_rotary;
+        const auto* whole = may_be_two ? keys.find("full_attention") : nullptr;
+        const auto* local = may_be_two ? keys.find("sliding_attention") : nullptr;
         if (!whole && !local) {
           config.rotary = read_rotary_json(keys, base);
           continue;
@@ -189,69 +181,51 @@ class LlamaJson {
         keys_.size("sliding_window_pattern", keys_.contains("_sliding_window_pattern")
                                                  ? keys_.size("_sliding_window_pattern")
                                                  : std::max<Index>(1, family.window_interval));
-    const bool differ = family.windows != WindowRule::none || family.unturned_interval > 0;
-    require<FormatError>(!differ || config.layers <= most_layers, keys_.where("num_hidden_layers"),
-                         ": expected at most ", most_layers, ", found ", config.layers);
-    std::vector<bool> slides(differ ? static_cast<std::size_t>(config.layers) : 0);
-    for (Index layer = 0; layer < static_cast<Index>(slides.size()); ++layer)
-      slides[static_cast<std::size_t>(layer)] =
-          family.windows == WindowRule::all ||
-          (by_flag && static_cast<double>(layer) >= first_upper) ||
-          (family.windows == WindowRule::all_but_each && (layer + 1) % interval != 0);
-    if (const auto* types = keys_.find("layer_types")) {
-      require<FormatError>(types->is_array() && static_cast<Index>(types->size()) == config.layers,
-                           keys_.where("layer_types"), ": expected a list of ", config.layers,
-                           ", found ", JsonKeys::shown(*types));
-      for (std::size_t layer = 0; layer < types->size(); ++layer) {
-        const auto& type = (*types)[layer];
-        const bool may_slide = family.windows != WindowRule::none;
+    const auto* types = layer_list("layer_types", config);
+    const bool may_slide = family.windows != WindowRule::none;
+    if (types)
+      for (const auto& type : *types)
         require<FormatError>(
             type == "full_attention" || (may_slide && type == "sliding_attention"),
             keys_.where("layer_types"), ": expected ",
             may_slide ? "full_attention or sliding_attention" : "full_attention only", ", found ",
             JsonKeys::shown(type));
-        if (differ) slides[layer] = type == "sliding_attention";
-      }
-    }
-    require<FormatError>(family.windows != WindowRule::none || window >= config.context,
-                         keys_.where("sliding_window"),
+    require<FormatError>(may_slide || window >= config.context, keys_.where("sliding_window"),
                          ": expected none or one of at least the context ", config.context,
                          ", found ", given);
-    std::vector<bool> turns(slides.size(), true);
+    const bool may_not_turn = family.unturned_interval > 0;
+    require<FormatError>(may_not_turn || !keys_.contains("no_rope_layer_interval"),
+                         keys_.where("no_rope_layer_interval"), ": ", family.model_type,
+                         " has no layers without rotary embedding");
     const Index unturned =
         keys_.size("no_rope_layer_interval", std::max<Index>(1, family.unturned_interval));
-    if (family.unturned_interval > 0) {
-      for (Index layer = 0; layer < config.layers; ++layer)
-        turns[static_cast<std::size_t>(layer)] = (layer + 1) % unturned != 0;
-      if (const auto* list = keys_.find("no_rope_layers")) {
-        require<FormatError>(list->is_array() && static_cast<Index>(list->size()) == config.layers,
-                             keys_.where("no_rope_layers"), ": expected a list of ", config.layers,
-                             ", found ", JsonKeys::shown(*list));
-        for (std::size_t layer = 0; layer < list->size(); ++layer) {
-          require<FormatError>((*list)[layer] == 0 || (*list)[layer] == 1,
-                               keys_.where("no_rope_layers"), ": expected zeros and ones, found ",
-                               JsonKeys::shown(*list));
-          turns[layer] = (*list)[layer] == 1;
-        }
-      }
-    } else {
-      require<FormatError>(!keys_.contains("no_rope_layer_interval"),
-                           keys_.where("no_rope_layer_interval"), ": ", family.model_type,
-                           " has no layers without rotary embedding");
-    }
-    set_kinds(config, slides, turns, window);
+    const auto* turned = may_not_turn ? layer_list("no_rope_layers", config) : nullptr;
+    if (turned)
+      for (const auto& one : *turned)
+        require<FormatError>(one == 0 || one == 1, keys_.where("no_rope_layers"),
+                             ": expected zeros and ones, found ", JsonKeys::shown(*turned));
+    if (!may_slide && !may_not_turn) return;
+    set_kinds(
+        config, window < config.context ? window : 0, keys_.where("num_hidden_layers"),
+        [&](Index layer) {
+          if (types) return (*types)[static_cast<std::size_t>(layer)] == "sliding_attention";
+          return family.windows == WindowRule::all ||
+                 (by_flag && static_cast<double>(layer) >= first_upper) ||
+                 (family.windows == WindowRule::all_but_each && (layer + 1) % interval != 0);
+        },
+        [&](Index layer) {
+          if (turned) return (*turned)[static_cast<std::size_t>(layer)] == 1;
+          return !may_not_turn || (layer + 1) % unturned != 0;
+        });
   }
-
-  /// A window that no sequence outgrows changes nothing but which rotary embedding a layer has.
-  static void set_kinds(LlamaConfig& config, const std::vector<bool>& slides,
-                        const std::vector<bool>& turns, Index window) {
-    const bool cuts = window < config.context;
-    config.window = cuts ? window : 0;
-    for (std::size_t layer = 0; layer < slides.size(); ++layer)
-      config.kinds.push_back({slides[layer] && (cuts || config.has_local_rotary), turns[layer]});
-    const bool plain = std::ranges::none_of(
-        config.kinds, [](const LayerKind& kind) { return kind.sliding || !kind.turns; });
-    if (plain) config.kinds.clear();
+  /// A list with one entry a layer; null where it is absent.
+  const nlohmann::json* layer_list(const char* key, const LlamaConfig& config) {
+    const auto* list = keys_.find(key);
+    require<FormatError>(
+        !list || (list->is_array() && static_cast<Index>(list->size()) == config.layers),
+        keys_.where(key), ": expected a list of ", config.layers, ", found ",
+        list ? JsonKeys::shown(*list) : "");
+    return list;
   }
 
   /// Biases, multipliers and caps.

@@ -28,45 +28,51 @@ namespace model_detail {
 inline constexpr std::array outer_names{NamePair{"model.embed_tokens.weight", "token_embd.weight"},
                                         NamePair{"model.norm.weight", "output_norm.weight"},
                                         NamePair{"lm_head.weight", "output.weight"}};
-/// Hugging Face's names are those of the projections, in the order of Projection.
-inline constexpr std::array<std::string_view, projection_count> gguf_projection_names{
-    "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
-inline constexpr NamePair query_norm_names{"self_attn.q_norm.weight", "attn_q_norm.weight"};
-inline constexpr NamePair key_norm_names{"self_attn.k_norm.weight", "attn_k_norm.weight"};
-
-/// All names that a layer of a family may have.
-inline std::vector<std::pair<std::string, std::string>> layer_names(const Family& family) {
-  std::vector<std::pair<std::string, std::string>> all;
-  const NormNames& norms = family.norms;
-  for (const NamePair& pair :
-       {norms.before_attention, norms.after_attention, norms.before_feed_forward,
-        norms.after_feed_forward, query_norm_names, key_norm_names})
-    if (!pair.gguf.empty()) all.emplace_back(pair.hugging_face, pair.gguf);
-  for (std::size_t p = 0; p < projection_count; ++p)
-    for (const char* end : {".weight", ".bias"})
-      all.emplace_back(std::string(projection_names[p]) + end,
-                       std::string(gguf_projection_names[p]) + end);
-  return all;
-}
+/// The weights and the biases of the projections, in the order of Projection.
+inline constexpr std::array<NamePair, projection_count> projection_weights{
+    NamePair{"self_attn.q_proj.weight", "attn_q.weight"},
+    NamePair{"self_attn.k_proj.weight", "attn_k.weight"},
+    NamePair{"self_attn.v_proj.weight", "attn_v.weight"},
+    NamePair{"self_attn.o_proj.weight", "attn_output.weight"},
+    NamePair{"mlp.gate_proj.weight", "ffn_gate.weight"},
+    NamePair{"mlp.up_proj.weight", "ffn_up.weight"},
+    NamePair{"mlp.down_proj.weight", "ffn_down.weight"}};
+inline constexpr std::array<NamePair, projection_count> projection_biases{
+    NamePair{"self_attn.q_proj.bias", "attn_q.bias"},
+    NamePair{"self_attn.k_proj.bias", "attn_k.bias"},
+    NamePair{"self_attn.v_proj.bias", "attn_v.bias"},
+    NamePair{"self_attn.o_proj.bias", "attn_output.bias"},
+    NamePair{"mlp.gate_proj.bias", "ffn_gate.bias"},
+    NamePair{"mlp.up_proj.bias", "ffn_up.bias"},
+    NamePair{"mlp.down_proj.bias", "ffn_down.bias"}};
+inline constexpr std::array head_norms{NamePair{"self_attn.q_norm.weight", "attn_q_norm.weight"},
+                                       NamePair{"self_attn.k_norm.weight", "attn_k_norm.weight"}};
 
 /// The same weight's name in the other convention; nothing for a name that no weight of the family
 /// has.
 inline std::optional<std::string> renamed(std::string_view name, const Family& family,
                                           bool to_gguf) {
-  for (const NamePair& pair : outer_names)
-    if ((to_gguf ? pair.hugging_face : pair.gguf) == name)
-      return std::string(to_gguf ? pair.gguf : pair.hugging_face);
+  // The other name of a pair that has this one; an empty one is that of a norm which is not there.
+  const auto other_in = [to_gguf](const auto& pairs, std::string_view one) {
+    for (const NamePair& pair : pairs)
+      if ((to_gguf ? pair.hugging_face : pair.gguf) == one)
+        return to_gguf ? pair.gguf : pair.hugging_face;
+    return std::string_view();
+  };
+  if (const auto other = other_in(outer_names, name); !other.empty()) return std::string(other);
   constexpr std::string_view prefixes[2] = {"blk.", "model.layers."};
   const std::string_view from = prefixes[to_gguf ? 1 : 0], to = prefixes[to_gguf ? 0 : 1];
   if (!name.starts_with(from)) return std::nullopt;
   name.remove_prefix(from.size());
   const auto digits = std::min(name.find_first_not_of("0123456789"), name.size());
   if (digits == 0 || digits == name.size() || name[digits] != '.') return std::nullopt;
-  for (const auto& [hugging_face, gguf] : layer_names(family))
-    if ((to_gguf ? hugging_face : gguf) == name.substr(digits + 1))
-      return std::string(to) + std::string(name.substr(0, digits + 1)) +
-             (to_gguf ? gguf : hugging_face);
-  return std::nullopt;
+  const std::string_view own = name.substr(digits + 1);
+  std::string_view other = other_in(family.norms.all(), own);
+  if (other.empty()) other = other_in(head_norms, own);
+  if (other.empty()) other = other_in(projection_weights, own);
+  if (other.empty()) other = other_in(projection_biases, own);
+  if (other.empty()) return std::nullopt;
+  return std::string(to) + std::string(name.substr(0, digits + 1)) + std::string(other);
 }
 
 }  // namespace model_detail
@@ -84,19 +90,16 @@ inline std::optional<std::string> hugging_face_name(std::string_view gguf_name,
 
 /// Hugging Face's names of the weights that each layer of a model has, without "model.layers.N.".
 inline std::vector<std::string> layer_weights(const LlamaConfig& config) {
-  const Family& family = find_family(config.family);
   std::vector<std::string> all;
-  const NormNames& norms = family.norms;
-  for (const NamePair& pair : {norms.before_attention, norms.after_attention,
-                               norms.before_feed_forward, norms.after_feed_forward})
+  const auto add = [&](const NamePair& pair) {
     if (!pair.hugging_face.empty()) all.emplace_back(pair.hugging_face);
-  if (config.query_key_norm != QueryKeyNorm::none) {
-    all.emplace_back(model_detail::query_norm_names.hugging_face);
-    all.emplace_back(model_detail::key_norm_names.hugging_face);
-  }
+  };
+  for (const NamePair& pair : find_family(config.family).norms.all()) add(pair);
+  if (config.query_key_norm != QueryKeyNorm::none)
+    for (const NamePair& pair : model_detail::head_norms) add(pair);
   for (std::size_t p = 0; p < projection_count; ++p) {
-    all.push_back(std::string(projection_names[p]) + ".weight");
-    if (config.biases[p]) all.push_back(std::string(projection_names[p]) + ".bias");
+    add(model_detail::projection_weights[p]);
+    if (config.biases[p]) add(model_detail::projection_biases[p]);
   }
   return all;
 }

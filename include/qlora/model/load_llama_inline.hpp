@@ -147,17 +147,16 @@ QLORA_INLINE Llama<float> load_llama(const ModelSource& source, const LoadOption
     if (config.query_key_norm != QueryKeyNorm::none) {
       const bool by_head = config.query_key_norm == QueryKeyNorm::by_head;
       const Index head = config.head_width();
-      norm_of(model_detail::query_norm_names, block.query_norm,
-              by_head ? head : config.heads * head);
-      norm_of(model_detail::key_norm_names, block.key_norm,
-              by_head ? head : config.kv_heads * head);
+      norm_of(model_detail::head_norms[0], block.query_norm, by_head ? head : config.heads * head);
+      norm_of(model_detail::head_norms[1], block.key_norm, by_head ? head : config.kv_heads * head);
     }
     for (int p = 0; p < projection_count; ++p) {
       const auto which = static_cast<Projection>(p);
       if (config.biases[which])
         block.biases[which] =
-            model_detail::load_weights(source, prefix + projection_names[which] + ".bias", 1,
-                                       projection_shape(config, which).first)
+            model_detail::load_weights(
+                source, prefix + std::string(model_detail::projection_biases[which].hugging_face),
+                1, projection_shape(config, which).first)
                 .row(0)
                 .transpose();
       block.projections[static_cast<std::size_t>(p)] = LoraLinear<AnyLinear<float>, float>(

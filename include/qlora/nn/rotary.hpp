@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 #include <vector>
 
 #include "qlora/core/config.hpp"
@@ -44,7 +45,7 @@ namespace nn_detail {
 /// waves stay, and between them the change is smooth.
 inline double llama3_frequency(const Rotary& rotary, double frequency) {
   const double turns = static_cast<double>(rotary.original_context) * frequency /
-                       (2 * 3.14159265358979323846);  // in the old context
+                       (2 * std::numbers::pi);  // in the old context
   const double low = rotary.low_frequency_factor, high = rotary.high_frequency_factor;
   if (turns < low) return frequency / rotary.factor;
   if (turns > high) return frequency;
@@ -57,8 +58,7 @@ inline double llama3_frequency(const Rotary& rotary, double frequency) {
 inline double yarn_frequency(const Rotary& rotary, Index pair, Index pairs, double frequency) {
   const auto pair_of_turns = [&](double turns) {
     return static_cast<double>(pairs) *
-           std::log(static_cast<double>(rotary.original_context) /
-                    (turns * 2 * 3.14159265358979323846)) /
+           std::log(static_cast<double>(rotary.original_context) / (turns * 2 * std::numbers::pi)) /
            std::log(rotary.base);
   };
   double low = pair_of_turns(rotary.beta_fast), high = pair_of_turns(rotary.beta_slow);
@@ -75,9 +75,10 @@ inline double yarn_frequency(const Rotary& rotary, Index pair, Index pairs, doub
 
 }  // namespace nn_detail
 
-/// YaRN's factor of what is turned, for a context that was stretched by `factor`.
-inline double yarn_magnitude(double factor) {
-  return factor <= 1 ? 1.0 : 0.1 * std::log(factor) + 1.0;
+/// YaRN's factor of what is turned, for a context that was stretched by `factor`; some models take a
+/// share of it.
+inline double yarn_magnitude(double factor, double share = 1) {
+  return factor <= 1 ? 1.0 : 0.1 * share * std::log(factor) + 1.0;
 }
 
 /// The angle by which each pair turns from one position to the next, half as many as elements of a
