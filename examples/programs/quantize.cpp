@@ -152,10 +152,12 @@ class Temporaries {
   std::vector<fs::path> paths_;
 };
 
-// The format of a weight that F's blocks in GGUF do not fill.
+// The format of a weight that F's blocks in GGUF do not fill; F itself in other files.
 template <class F, class Output>
-using FallbackOf = typename std::conditional_t<std::is_same_v<Output, qlora::GgufModelWriter>,
-                                               qlora::GgufFallback<F>, std::type_identity<F>>::type;
+struct FallbackFor : std::type_identity<F> {};
+template <class F>
+struct FallbackFor<F, qlora::GgufModelWriter>
+    : std::type_identity<typename qlora::GgufTypeOf<F>::Fallback> {};
 
 // Plans every tensor, then writes one after the other. Throws Cancelled after a signal.
 // only_linear: even with --skip nothing but weights of linear layers is packed.
@@ -165,7 +167,7 @@ std::vector<Line> convert(const qlora::ModelFile& input, const Settings& setting
                           Temporaries& temporaries, const program::StopSignals& signals) {
   const std::vector<ModelTensor> tensors = input.tensors();
   const qlora::LinearWeights linear(tensors);
-  using Fallback = FallbackOf<F, Output>;
+  using Fallback = typename FallbackFor<F, Output>::type;
   enum class As { copy, asked, fallback };
   const auto kept_as = [&](const ModelTensor& tensor) {
     if (tensor.shape.size() != 2 || !tensor.is_float() || format == "float") return As::copy;

@@ -62,6 +62,7 @@ auto& heads_of(Storage& scale) {
 /// rest. 8-bit codes are signed bytes, where the format's count from -128.
 template <class F, GgufTypeId Id, class Head>
 struct SmallBlock {
+  using Fallback = F;
   static constexpr GgufTypeId id = Id;
   static constexpr int weights = 32;
   static constexpr std::size_t bytes =
@@ -225,9 +226,11 @@ struct KIq4Xs {
   }
 };
 
-/// 256 weights in parts, whose scales are coded: `Places` says where each number lies.
-template <class F, GgufTypeId Id, class Places>
+/// 256 weights in parts, whose scales are coded: `Places` says where each number lies. `Instead` is
+/// what llama.cpp writes for rows that such blocks do not fill.
+template <class F, GgufTypeId Id, class Places, class Instead>
 struct KBlock {
+  using Fallback = Instead;
   static constexpr GgufTypeId id = Id;
   static constexpr int weights = 256, parts = weights / F::block_size;
   static constexpr std::size_t bytes = Places::bytes;
@@ -290,6 +293,7 @@ struct KBlock {
 }  // namespace io_detail
 
 /// The type that a format has in GGUF, `id`, and its blocks there; only its specializations exist.
+/// `Fallback` is the format of rows that the blocks do not fill: F itself where there is no other.
 template <class F>
 struct GgufTypeOf;
 template <>
@@ -315,59 +319,30 @@ struct GgufTypeOf<formats::mxfp4>
     : io_detail::SmallBlock<formats::mxfp4, GgufTypeId::mxfp4, std::uint8_t> {};
 template <>
 struct GgufTypeOf<formats::q2_k>
-    : io_detail::KBlock<formats::q2_k, GgufTypeId::q2_k, io_detail::KQ2> {};
+    : io_detail::KBlock<formats::q2_k, GgufTypeId::q2_k, io_detail::KQ2, formats::q4_0> {};
 template <>
 struct GgufTypeOf<formats::q3_k>
-    : io_detail::KBlock<formats::q3_k, GgufTypeId::q3_k, io_detail::KQ3> {};
+    : io_detail::KBlock<formats::q3_k, GgufTypeId::q3_k, io_detail::KQ3, formats::q4_0> {};
 template <>
 struct GgufTypeOf<formats::q4_k>
-    : io_detail::KBlock<formats::q4_k, GgufTypeId::q4_k, io_detail::KPartsOf32<4>> {};
+    : io_detail::KBlock<formats::q4_k, GgufTypeId::q4_k, io_detail::KPartsOf32<4>, formats::q5_0> {
+};
 template <>
 struct GgufTypeOf<formats::q5_k>
-    : io_detail::KBlock<formats::q5_k, GgufTypeId::q5_k, io_detail::KPartsOf32<5>> {};
+    : io_detail::KBlock<formats::q5_k, GgufTypeId::q5_k, io_detail::KPartsOf32<5>, formats::q5_1> {
+};
 template <>
 struct GgufTypeOf<formats::q6_k>
-    : io_detail::KBlock<formats::q6_k, GgufTypeId::q6_k, io_detail::KQ6> {};
+    : io_detail::KBlock<formats::q6_k, GgufTypeId::q6_k, io_detail::KQ6, formats::q8_0> {};
 
 template <>
 struct GgufTypeOf<formats::iq4_xs>
-    : io_detail::KBlock<formats::iq4_xs, GgufTypeId::iq4_xs, io_detail::KIq4Xs> {};
+    : io_detail::KBlock<formats::iq4_xs, GgufTypeId::iq4_xs, io_detail::KIq4Xs, formats::iq4_nl> {};
 
 /// A format with blocks of its own in GGUF.
 template <class F>
 concept GgufFormat = requires {
   GgufTypeOf<F>::id;
-};
-
-/// What is written instead for rows that the blocks of F do not fill, as llama.cpp has it; F itself
-/// where there is nothing.
-template <class F>
-struct GgufFallback {
-  using type = F;
-};
-template <>
-struct GgufFallback<formats::q2_k> {
-  using type = formats::q4_0;
-};
-template <>
-struct GgufFallback<formats::q3_k> {
-  using type = formats::q4_0;
-};
-template <>
-struct GgufFallback<formats::q4_k> {
-  using type = formats::q5_0;
-};
-template <>
-struct GgufFallback<formats::q5_k> {
-  using type = formats::q5_1;
-};
-template <>
-struct GgufFallback<formats::q6_k> {
-  using type = formats::q8_0;
-};
-template <>
-struct GgufFallback<formats::iq4_xs> {
-  using type = formats::iq4_nl;
 };
 
 /// The formats that GGUF has.

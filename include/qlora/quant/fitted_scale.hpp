@@ -41,6 +41,30 @@ inline float plus_product(float sum, float a, float b) {
   return rounded_sum(sum, rounded_product(a, b));
 }
 
+/// Sums over signed codes l of weights x, each counted by its square: of x l and of l l. Their ratio
+/// is the scale of the least error.
+struct FittedSums {
+  float xl = 0, ll = 0;
+  void add(float x, int code) {
+    const auto l = static_cast<float>(code);
+    const float w = rounded_product(x, x);
+    xl = plus_product(xl, rounded_product(w, x), l);
+    ll = plus_product(ll, rounded_product(w, l), l);
+  }
+  void remove(float x, int code) {
+    const auto l = static_cast<float>(code);
+    const float w = rounded_product(x, x);
+    xl = rounded_sum(xl, -rounded_product(rounded_product(w, x), l));
+    ll = rounded_sum(ll, -rounded_product(rounded_product(w, l), l));
+  }
+};
+
+/// The signed code of a weight that was divided by the scale, from -Half on.
+template <int Half>
+int fitted_code(float x) {
+  return std::clamp(nearest_whole(x), -Half, Half - 1);
+}
+
 }  // namespace quant_detail
 
 /// For codes of 0 to `Levels` over a minimum of at most 0: the scale and the offset of the least
@@ -131,7 +155,6 @@ template <int Half>
 struct FittedSigned {
   /// The reference of a block of at most longest_fitted weights.
   static float reference(const float* x, Index count) {
-    using quant_detail::nearest_whole, quant_detail::plus_product;
     const float extreme = SignedAbsoluteMaximum::reference(x, count);
     if (magnitude(extreme) < 1e-15f) return 0;
     float scale = 0, best = 0;
@@ -140,18 +163,13 @@ struct FittedSigned {
       const float inverse =
           -rounded_sum(static_cast<float>(Half), rounded_product(0.1f, static_cast<float>(step))) /
           extreme;
-      float sum_lx = 0, sum_l2 = 0;
-      for (Index i = 0; i < count; ++i) {
-        const auto l = static_cast<float>(
-            std::clamp(nearest_whole(rounded_product(inverse, x[i])), -Half, Half - 1));
-        const float w = rounded_product(x[i], x[i]);
-        sum_lx = plus_product(sum_lx, rounded_product(w, x[i]), l);
-        sum_l2 = plus_product(sum_l2, rounded_product(w, l), l);
-      }
+      quant_detail::FittedSums sums;
+      for (Index i = 0; i < count; ++i)
+        sums.add(x[i], quant_detail::fitted_code<Half>(rounded_product(inverse, x[i])));
       if (k == 0 ||
-          (sum_l2 > 0 && rounded_product(sum_lx, sum_lx) > rounded_product(best, sum_l2))) {
-        scale = sum_l2 != 0 ? sum_lx / sum_l2 : 0.f;
-        best = rounded_product(scale, sum_lx);
+          (sums.ll > 0 && rounded_product(sums.xl, sums.xl) > rounded_product(best, sums.ll))) {
+        scale = sums.ll != 0 ? sums.xl / sums.ll : 0.f;
+        best = rounded_product(scale, sums.xl);
       }
     }
     return scale * static_cast<float>(Half);
@@ -163,44 +181,35 @@ template <int Half>
 struct FittedByCodes {
   /// The reference of a block of at most longest_fitted weights.
   static float reference(const float* x, Index count) {
-    using quant_detail::nearest_whole, quant_detail::plus_product;
+    using quant_detail::fitted_code;
     const float extreme = SignedAbsoluteMaximum::reference(x, count);
     if (magnitude(extreme) < 1e-15f) return 0;
     const float inverse = static_cast<float>(-Half) / extreme;
     int code[quant_detail::longest_fitted];
-    float sum_lx = 0, sum_l2 = 0;
+    quant_detail::FittedSums sums;
     for (Index i = 0; i < count; ++i) {
-      code[i] = std::clamp(nearest_whole(rounded_product(inverse, x[i])), -Half, Half - 1);
-      const auto l = static_cast<float>(code[i]);
-      const float w = rounded_product(x[i], x[i]);
-      sum_lx = plus_product(sum_lx, rounded_product(w, x[i]), l);
-      sum_l2 = plus_product(sum_l2, rounded_product(w, l), l);
+      code[i] = fitted_code<Half>(rounded_product(inverse, x[i]));
+      sums.add(x[i], code[i]);
     }
     for (int round = 0; round < 5; ++round) {
       bool changed = false;
       for (Index i = 0; i < count; ++i) {
-        const float w = rounded_product(x[i], x[i]), wx = rounded_product(w, x[i]);
-        const auto l = static_cast<float>(code[i]);
-        float lx = rounded_sum(sum_lx, -rounded_product(wx, l));
-        if (!(lx > 0)) continue;
-        float l2 = rounded_sum(sum_l2, -rounded_product(rounded_product(w, l), l));
-        const int other =
-            std::clamp(nearest_whole(rounded_product(x[i], l2) / lx), -Half, Half - 1);
+        quant_detail::FittedSums moved = sums;
+        moved.remove(x[i], code[i]);
+        if (!(moved.xl > 0)) continue;
+        const int other = fitted_code<Half>(rounded_product(x[i], moved.ll) / moved.xl);
         if (other == code[i]) continue;
-        const auto o = static_cast<float>(other);
-        lx = plus_product(lx, wx, o);
-        l2 = plus_product(l2, rounded_product(w, o), o);
-        if (l2 > 0 && rounded_product(rounded_product(lx, lx), sum_l2) >
-                          rounded_product(rounded_product(sum_lx, sum_lx), l2)) {
+        moved.add(x[i], other);
+        if (moved.ll > 0 && rounded_product(rounded_product(moved.xl, moved.xl), sums.ll) >
+                                rounded_product(rounded_product(sums.xl, sums.xl), moved.ll)) {
           code[i] = other;
-          sum_lx = lx;
-          sum_l2 = l2;
+          sums = moved;
           changed = true;
         }
       }
       if (!changed) break;
     }
-    return sum_l2 > 0 ? sum_lx / sum_l2 * static_cast<float>(Half) : 0.f;
+    return sums.ll > 0 ? sums.xl / sums.ll * static_cast<float>(Half) : 0.f;
   }
 };
 
